@@ -1,0 +1,151 @@
+namespace NestedLearning;
+
+/// <summary>Whether a backend can run here and, if not, why.</summary>
+/// <param name="Name">The name it is opened by.</param>
+/// <param name="Available">Whether <see cref="Device.Open(string)"/> will succeed.</param>
+/// <param name="Detail">What would run (instruction set, GPU), or the reason it cannot.</param>
+public sealed record BackendReport(string Name, bool Available, string Detail);
+
+/// <summary>Finds and makes one kind of backend. A package with another backend registers its own.</summary>
+public abstract class BackendProvider
+{
+    /// <summary>The name its backend is opened by.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Higher is tried first by <see cref="Device.Open()"/>; <c>managed</c> is 0 and <c>cpu</c> 10.</summary>
+    public abstract int Preference { get; }
+
+    /// <summary>Whether it can run here, found out without throwing.</summary>
+    public abstract BackendReport Probe();
+
+    /// <summary>Makes the backend.</summary>
+    /// <exception cref="BackendUnavailableException">It cannot run here.</exception>
+    public abstract Backend Create();
+}
+
+/// <summary>A backend that was asked for by name cannot run here.</summary>
+public sealed class BackendUnavailableException : Exception
+{
+    /// <summary>An exception with this message.</summary>
+    public BackendUnavailableException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>An exception with this message and cause.</summary>
+    public BackendUnavailableException(string message, Exception? innerException)
+        : base(message, innerException)
+    {
+    }
+
+    /// <summary>An exception without further words.</summary>
+    public BackendUnavailableException()
+    {
+    }
+}
+
+/// <summary>A place where tensors live and operations run: one backend with its memory and threads.</summary>
+public sealed class Device : IDisposable
+{
+    private static readonly List<BackendProvider> s_providers = [new ManagedBackendProvider(), new CpuBackendProvider()];
+
+    private Device(Backend backend) => Backend = backend;
+
+    /// <summary>The backend that runs operations.</summary>
+    public Backend Backend { get; }
+
+    /// <summary>The backend's name, such as <c>cpu</c>.</summary>
+    public string Name => Backend.Name;
+
+    /// <summary>What runs the kernels, such as the instruction set.</summary>
+    public string Description => Backend.Description;
+
+    /// <summary>How many threads operations may use at once, at least 1. Results do not depend on it.</summary>
+    public int Threads
+    {
+        get => Backend.Work.Threads;
+        set => Backend.Work.Threads = value;
+    }
+
+    /// <summary>Adds a backend from another package, or replaces the one of the same name.</summary>
+    public static void Register(BackendProvider provider)
+    {
+        ArgumentNullException.ThrowIfNull(provider);
+        lock (s_providers)
+        {
+            s_providers.RemoveAll(p => p.Name == provider.Name);
+            s_providers.Add(provider);
+        }
+    }
+
+    /// <summary>Every known backend, the preferred first, with what would run or why it cannot.</summary>
+    public static IReadOnlyList<BackendReport> Probe() => [.. Providers().Select(p => p.Probe())];
+
+    /// <summary>Opens the most preferred backend that works; <see cref="Probe"/> says why others were passed over.</summary>
+    public static Device Open()
+    {
+        foreach (BackendProvider provider in Providers())
+        {
+            if (provider.Probe().Available)
+                return new Device(provider.Create());
+        }
+
+        throw new BackendUnavailableException("No backend is registered.");
+    }
+
+    /// <summary>Opens a backend by name. There is no fallback.</summary>
+    /// <exception cref="ArgumentException">No backend has that name.</exception>
+    /// <exception cref="BackendUnavailableException">The backend cannot run here; the message says why.</exception>
+    public static Device Open(string name)
+    {
+        BackendProvider[] providers = Providers();
+        BackendProvider provider = Array.Find(providers, p => p.Name == name)
+            ?? throw new ArgumentException($"There is no backend '{name}'; known are {string.Join(", ", providers.Select(p => p.Name))}.", nameof(name));
+        return new Device(provider.Create());
+    }
+
+    /// <summary>A tensor with undefined contents.</summary>
+    public Tensor Empty(Shape shape) => new(this, shape, Backend.Allocate(shape.Count));
+
+    /// <summary>A tensor of zeros.</summary>
+    public Tensor Zeros(Shape shape) => Full(shape, 0);
+
+    /// <summary>A tensor with every element set to a value.</summary>
+    public Tensor Full(Shape shape, float value)
+    {
+        Tensor tensor = Empty(shape);
+        tensor.Fill(value);
+        return tensor;
+    }
+
+    /// <summary>A tensor with these elements.</summary>
+    /// <exception cref="ArgumentException">The numbers of elements differ.</exception>
+    public Tensor From(Shape shape, ReadOnlySpan<float> elements)
+    {
+        if (elements.Length != shape.Count)
+            throw new ArgumentException($"{shape} has {shape.Count} elements, got {elements.Length}.", nameof(elements));
+        Tensor tensor = Empty(shape);
+        tensor.CopyFrom(elements);
+        return tensor;
+    }
+
+    /// <summary>A tensor of integers with these elements.</summary>
+    /// <exception cref="ArgumentException">The numbers of elements differ.</exception>
+    public IndexTensor FromIndices(Shape shape, ReadOnlySpan<int> elements)
+    {
+        if (elements.Length != shape.Count)
+            throw new ArgumentException($"{shape} has {shape.Count} elements, got {elements.Length}.", nameof(elements));
+        TensorStorage storage = Backend.Allocate(shape.Count);
+        Backend.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes(elements), storage);
+        return new IndexTensor(this, shape, storage);
+    }
+
+    /// <summary>Frees the backend and its pooled memory. Tensors still alive free theirs when disposed.</summary>
+    public void Dispose() => Backend.Dispose();
+
+    private static BackendProvider[] Providers()
+    {
+        lock (s_providers)
+            return [.. s_providers.OrderByDescending(p => p.Preference)];
+    }
+}

@@ -1,0 +1,81 @@
+using System.Runtime.InteropServices;
+
+namespace NestedLearning;
+
+/// <summary>What the two CPU backends share: tensors live in host memory.</summary>
+public abstract class HostBackend : Backend
+{
+    private readonly HostMemoryPool _pool = new();
+
+    /// <inheritdoc/>
+    public override TensorStorage Allocate(int length) => new HostStorage(_pool, length);
+
+    /// <inheritdoc/>
+    public override unsafe void Upload(ReadOnlySpan<byte> source, TensorStorage destination)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        source.CopyTo(new Span<byte>(((HostStorage)destination).Pointer, destination.Length * sizeof(float)));
+    }
+
+    /// <inheritdoc/>
+    public override unsafe void Download(TensorStorage source, Span<byte> destination)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        new ReadOnlySpan<byte>(((HostStorage)source).Pointer, destination.Length).CopyTo(destination);
+    }
+
+    /// <inheritdoc/>
+    public override void Copy(Tensor source, Tensor destination)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(destination);
+        source.Span.CopyTo(destination.Span);
+    }
+
+    /// <inheritdoc/>
+    public override void Fill(Tensor tensor, float value)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        tensor.Span.Fill(value);
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        _pool.Dispose();
+        base.Dispose(disposing);
+    }
+}
+
+/// <summary>A thread's own scratch memory for a kernel, 64-byte aligned, kept between calls.</summary>
+internal static unsafe class Scratch
+{
+    [ThreadStatic]
+    private static Block? t_block;
+
+    /// <summary>At least this many floats, undefined contents, valid until this thread asks again.</summary>
+    public static float* Take(nint length)
+    {
+        Block block = t_block ??= new Block();
+        if (block.Length < length)
+            block.Grow(length);
+        return block.Pointer;
+    }
+
+    private sealed class Block
+    {
+        public float* Pointer;
+        public nint Length;
+
+        public void Grow(nint length)
+        {
+            NativeMemory.AlignedFree(Pointer);
+            Pointer = null;
+            Length = 0;
+            Pointer = (float*)NativeMemory.AlignedAlloc((nuint)length * sizeof(float), 64);
+            Length = length;
+        }
+
+        ~Block() => NativeMemory.AlignedFree(Pointer);
+    }
+}

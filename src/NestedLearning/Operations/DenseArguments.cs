@@ -1,0 +1,100 @@
+namespace NestedLearning;
+
+/// <summary>What is done to a product before it is stored.</summary>
+public enum Epilogue
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>GELU with erf: φ(z) = z Φ(z).</summary>
+    Gelu,
+
+    /// <summary>The product times φ'(z), with z read from <see cref="GemmArguments.PreActivation"/>: GELU's backward pass.</summary>
+    GeluGradient,
+}
+
+/// <summary>
+/// C = epilogue(op(A) op(B) + bias) + residual, or that added to C. A, B and C are matrices when every axis but the
+/// innermost is flattened; op is the identity or the transpose.
+/// </summary>
+public readonly record struct GemmArguments
+{
+    /// <summary>[M, K], or [K, M] with <see cref="TransposeA"/>.</summary>
+    public required Tensor A { get; init; }
+
+    /// <summary>[K, N], or [N, K] with <see cref="TransposeB"/>.</summary>
+    public required Tensor B { get; init; }
+
+    /// <summary>[M, N].</summary>
+    public required Tensor C { get; init; }
+
+    /// <summary>Whether A is used as its transpose.</summary>
+    public bool TransposeA { get; init; }
+
+    /// <summary>Whether B is used as its transpose.</summary>
+    public bool TransposeB { get; init; }
+
+    /// <summary>[N], or null.</summary>
+    public Tensor? Bias { get; init; }
+
+    /// <summary>What is done before the residual is added.</summary>
+    public Epilogue Epilogue { get; init; }
+
+    /// <summary>[M, N]: with <see cref="Epilogue.Gelu"/> an output, z = AB + bias (null: not wanted); with <see cref="Epilogue.GeluGradient"/> an input.</summary>
+    public Tensor? PreActivation { get; init; }
+
+    /// <summary>[M, N], added last, or null. May be C itself.</summary>
+    public Tensor? Residual { get; init; }
+
+    /// <summary>Whether the result is added to C instead of written. Not together with a residual.</summary>
+    public bool Accumulate { get; init; }
+
+    /// <summary>M.</summary>
+    public int M => TransposeA ? A.Shape.Last : A.Shape.Rows;
+
+    /// <summary>N.</summary>
+    public int N => TransposeB ? B.Shape.Rows : B.Shape.Last;
+
+    /// <summary>K.</summary>
+    public int K => TransposeA ? A.Shape.Rows : A.Shape.Last;
+}
+
+/// <summary>How a row x of D elements is normalised.</summary>
+public enum NormKind
+{
+    /// <summary>y = g ∘ x / √(Σx²/D + ε).</summary>
+    Rms,
+
+    /// <summary>y = g ∘ (x − mean) / √(variance + ε) + b.</summary>
+    Layer,
+
+    /// <summary>y = x / √(Σx² + ε²); no gain, no bias.</summary>
+    L2,
+}
+
+/// <summary>An element-wise function.</summary>
+public enum Activation
+{
+    /// <summary>1 / (1 + e^−x).</summary>
+    Sigmoid,
+
+    /// <summary>log(1 + e^x).</summary>
+    Softplus,
+
+    /// <summary>log sigmoid(x) = −softplus(−x): a decay in the form the scan takes it.</summary>
+    LogSigmoid,
+
+    /// <summary>x Φ(x), with erf.</summary>
+    Gelu,
+}
+
+/// <summary>One step of Adam's memory of gradients, fused with what stands around it.</summary>
+/// <param name="LearningRate">η.</param>
+/// <param name="Beta1">Decay of the first moment.</param>
+/// <param name="Beta2">Decay of the second moment.</param>
+/// <param name="Epsilon">Added to √v̂.</param>
+/// <param name="WeightDecay">λ.</param>
+/// <param name="Decoupled">True: AdamW, w ← w − ηλw. False: Adam with L2, g ← g + λw.</param>
+/// <param name="Step">The number of this step, from 1, for the bias correction.</param>
+/// <param name="GradientScale">Multiplies g first: a mean over a chunk, or clipping.</param>
+public readonly record struct AdamSettings(float LearningRate, float Beta1, float Beta2, float Epsilon, float WeightDecay, bool Decoupled, long Step, float GradientScale);

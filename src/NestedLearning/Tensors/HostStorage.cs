@@ -1,0 +1,83 @@
+using System.Collections.Concurrent;
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace NestedLearning;
+
+/// <summary>Elements in host memory, 64-byte aligned, outside the garbage collector's heap.</summary>
+public sealed unsafe class HostStorage : TensorStorage
+{
+    private readonly HostMemoryPool _pool;
+    private readonly int _bucket;
+    private float* _pointer;
+
+    internal HostStorage(HostMemoryPool pool, int length)
+    {
+        _pool = pool;
+        Length = length;
+        _pointer = pool.Take(length, out _bucket);
+    }
+
+    /// <inheritdoc/>
+    public override int Length { get; }
+
+    /// <summary>The address of the first element.</summary>
+    /// <exception cref="ObjectDisposedException">The memory was given back.</exception>
+    public float* Pointer
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_pointer == null, this);
+            return _pointer;
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Free()
+    {
+        float* pointer = _pointer;
+        _pointer = null;
+        _pool.Return(pointer, _bucket);
+    }
+}
+
+/// <summary>Keeps freed host memory by power-of-two size, so that a stream's steps do not allocate.</summary>
+internal sealed unsafe class HostMemoryPool : IDisposable
+{
+    private const int Alignment = 64;
+    private readonly ConcurrentBag<nint>[] _free = new ConcurrentBag<nint>[32];
+    private bool _disposed;
+
+    public HostMemoryPool()
+    {
+        for (int i = 0; i < _free.Length; i++)
+            _free[i] = [];
+    }
+
+    public float* Take(int length, out int bucket)
+    {
+        // At least one cache line, so that two tensors never share one.
+        bucket = BitOperations.Log2((uint)Math.Max(length, Alignment / sizeof(float)) - 1) + 1;
+        if (_free[bucket].TryTake(out nint pointer))
+            return (float*)pointer;
+        return (float*)NativeMemory.AlignedAlloc((nuint)sizeof(float) << bucket, Alignment);
+    }
+
+    public void Return(float* pointer, int bucket)
+    {
+        if (_disposed)
+            NativeMemory.AlignedFree(pointer);
+        else
+            _free[bucket].Add((nint)pointer);
+    }
+
+    public void Dispose()
+    {
+        _disposed = true;
+        foreach (ConcurrentBag<nint> bag in _free)
+        {
+            while (bag.TryTake(out nint pointer))
+                NativeMemory.AlignedFree((void*)pointer);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+using System.Runtime.InteropServices;
+
+namespace NestedLearning;
+
+/// <summary>A contiguous array of int32 in one device's memory: token or class numbers.</summary>
+public sealed class IndexTensor : IDisposable
+{
+    private TensorStorage? _storage;
+
+    internal IndexTensor(Device device, Shape shape, TensorStorage storage)
+    {
+        Device = device;
+        Shape = shape;
+        Count = shape.Count;
+        _storage = storage;
+    }
+
+    /// <summary>The device whose memory holds the elements.</summary>
+    public Device Device { get; }
+
+    /// <summary>The axis lengths, outermost first.</summary>
+    public Shape Shape { get; }
+
+    /// <summary>The number of elements.</summary>
+    public int Count { get; }
+
+    /// <summary>The memory behind this tensor, for backends.</summary>
+    /// <exception cref="ObjectDisposedException">The tensor was disposed.</exception>
+    public TensorStorage Storage
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_storage is null, this);
+            return _storage;
+        }
+    }
+
+    /// <summary>The elements, on a device whose memory the host can address.</summary>
+    /// <exception cref="InvalidOperationException">The device's memory cannot be addressed by the host.</exception>
+    public unsafe Span<int> Span => new(Pointer, Count);
+
+    internal unsafe int* Pointer => (int*)(Storage as HostStorage
+        ?? throw new InvalidOperationException($"A tensor on '{Device.Name}' cannot be read as host memory; copy it out.")).Pointer;
+
+    /// <summary>The elements as a new array.</summary>
+    public int[] ToArray()
+    {
+        int[] array = new int[Count];
+        Device.Backend.Download(Storage, MemoryMarshal.AsBytes(array.AsSpan()));
+        return array;
+    }
+
+    /// <summary>Gives the memory back to the device's pool. Calling it again does nothing.</summary>
+    public void Dispose() => Interlocked.Exchange(ref _storage, null)?.Release();
+}

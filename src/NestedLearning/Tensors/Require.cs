@@ -1,0 +1,54 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+
+namespace NestedLearning;
+
+/// <summary>Argument checks whose messages give the name, the value and what was allowed.</summary>
+internal static class Require
+{
+    public static void SameShape(Tensor tensor, Shape expected, [CallerArgumentExpression(nameof(tensor))] string? name = null)
+    {
+        if (tensor.Shape != expected)
+            ThrowShape(tensor.Shape, expected, name);
+    }
+
+    public static void OptionalShape(Tensor? tensor, Shape expected, [CallerArgumentExpression(nameof(tensor))] string? name = null)
+    {
+        if (tensor is not null)
+            SameShape(tensor, expected, name);
+    }
+
+    public static void OnDevice(Tensor? tensor, Device device, [CallerArgumentExpression(nameof(tensor))] string? name = null)
+    {
+        if (tensor is not null && tensor.Device != device)
+            throw new ArgumentException($"{name} is on '{tensor.Device.Name}', expected '{device.Name}'.", name);
+    }
+
+    public static void Rank(Tensor tensor, int rank, string axes, [CallerArgumentExpression(nameof(tensor))] string? name = null)
+    {
+        if (tensor.Shape.Rank != rank)
+            throw new ArgumentException($"{name} has shape {tensor.Shape}, expected {axes}.", name);
+    }
+
+    public static void Positive(int value, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (value <= 0)
+            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected at least 1.");
+    }
+
+    public static void Finite(float value, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (!float.IsFinite(value))
+            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected a finite number.");
+    }
+
+    public static void InRange(float value, float low, float high, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (!(value >= low && value <= high))
+            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected {low} to {high}.");
+    }
+
+    [DoesNotReturn]
+    private static void ThrowShape(Shape actual, Shape expected, string? name) =>
+        throw new ArgumentException($"{name} has shape {actual}, expected {expected}.", name);
+}

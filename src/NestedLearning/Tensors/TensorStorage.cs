@@ -1,0 +1,24 @@
+namespace NestedLearning;
+
+/// <summary>
+/// A run of 32-bit elements in a device's memory, shared by the tensors that view it and returned to the device's
+/// pool when the last of them is disposed. Backends derive from it; nothing else looks inside.
+/// </summary>
+public abstract class TensorStorage
+{
+    private int _references = 1;
+
+    /// <summary>The number of 32-bit elements that may be used.</summary>
+    public abstract int Length { get; }
+
+    internal void AddReference() => Interlocked.Increment(ref _references);
+
+    internal void Release()
+    {
+        if (Interlocked.Decrement(ref _references) == 0)
+            Free();
+    }
+
+    /// <summary>Gives the memory back. Called once, when no tensor views it any more.</summary>
+    protected abstract void Free();
+}
