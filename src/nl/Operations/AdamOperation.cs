@@ -21,7 +21,7 @@ internal sealed class AdamOperation(string name, bool decoupled) : Operation
         for (int step = 0; step < run.Axis("steps"); step++)
         {
             g.CopyFrom(all.AsSpan(step * w.Count, w.Count));
-            run.Device.Backend.AdamCommit(w, g, m, v, settings with { Step = step + 1 });
+            Dense.AdamCommit(w, g, m, v, settings with { Step = step + 1 });
         }
 
         run.Output("w", w);

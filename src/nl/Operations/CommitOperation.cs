@@ -24,10 +24,10 @@ internal sealed class CommitOperation : Operation
             for (int t = 0; t < time; t++)
             {
                 error.CopyFrom(errors.AsSpan(t * length, length));
-                run.Device.Backend.AddScaled(eta[t * chunks.Length + level], error, pending);
+                Dense.AddScaled(eta[t * chunks.Length + level], error, pending);
                 if ((t + 1) % chunks[level] == 0)
                 {
-                    run.Device.Backend.AddScaled(-1, pending, theta);
+                    Dense.AddScaled(-1, pending, theta);
                     pending.Fill(0);
                 }
 

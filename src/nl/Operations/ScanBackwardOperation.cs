@@ -19,7 +19,7 @@ internal sealed class ScanBackwardOperation : Operation
             run.OptionalInput("ds", "B H Dk Dv"),
             inputs.Mu is null ? null : run.OptionalInput("dp", "B H Dk Dv"));
 
-        Shape saved = [inputs.Batch, inputs.Heads, settings.Chunks(inputs.Time), inputs.KeyDim, inputs.ValueDim];
+        Shape saved = Scan.SavedShape(inputs, settings);
         ScanOutputs outputs = ScanCase.Outputs(run, inputs) with
         {
             Saved = new ScanSaved(run.Empty(saved), inputs.Mu is null ? null : run.Empty(saved)),
@@ -36,9 +36,8 @@ internal sealed class ScanBackwardOperation : Operation
             P0 = Like(inputs.P0),
         };
 
-        Backend backend = run.Device.Backend;
-        backend.ScanForward(inputs, settings, outputs);
-        backend.ScanBackward(inputs, settings, outputs.Saved, upstream, gradients);
+        Scan.Forward(inputs, settings, outputs);
+        Scan.Backward(inputs, settings, outputs.Saved, upstream, gradients);
 
         Give("dq", gradients.Q);
         Give("dk", gradients.K);

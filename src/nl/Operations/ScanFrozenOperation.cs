@@ -17,7 +17,7 @@ internal sealed class ScanFrozenOperation : Operation
             run.Read(),
             run.Choice("objective", ("l2", ScanWrite.FrozenL2), ("dot", ScanWrite.Scaled)),
             run.Count("chunk", ScanSettings.MaxChunk));
-        run.Device.Backend.ScanForward(inputs, settings, outputs);
+        Scan.Forward(inputs, settings, outputs);
         ScanCase.Give(run, outputs);
     }
 }

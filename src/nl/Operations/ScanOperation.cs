@@ -12,7 +12,7 @@ internal sealed class ScanOperation : Operation
     {
         ScanInputs inputs = ScanCase.Inputs(run, "u");
         ScanOutputs outputs = ScanCase.Outputs(run, inputs);
-        run.Device.Backend.ScanForward(inputs, ScanCase.Settings(run), outputs);
+        Scan.Forward(inputs, ScanCase.Settings(run), outputs);
         ScanCase.Give(run, outputs);
     }
 }

@@ -46,11 +46,10 @@ internal sealed class SelfModifyingOperation : Operation
             column += width;
         }
 
-        Backend backend = run.Device.Backend;
         Tensor projected = run.Empty(x.Shape);
         Tensor q = run.Empty(x.Shape);
-        backend.Gemm(new GemmArguments { A = x, B = wq, C = projected });
-        backend.NormForward(NormKind.L2, projected, null, null, SelfModifyingSettings.NormEpsilon, q);
+        Dense.Gemm(new GemmArguments { A = x, B = wq, C = projected });
+        Dense.NormForward(NormKind.L2, projected, null, null, SelfModifyingSettings.NormEpsilon, q);
 
         var inputs = new SelfModifyingInputs
         {
@@ -59,7 +58,7 @@ internal sealed class SelfModifyingOperation : Operation
             S0 = run.Own(run.Device.From(states, start)),
         };
         var outputs = new SelfModifyingOutputs { O = run.Empty(tokens), S = run.Empty(states) };
-        backend.SelfModifyingForward(inputs, settings, outputs);
+        SelfModifying.Forward(inputs, settings, outputs);
 
         run.Output("o", x.Shape, outputs.O.ToArray());
         float[] end = outputs.S.ToArray();
