@@ -181,9 +181,7 @@ public sealed partial class Tape
     public Variable Reshape(Variable x, Shape shape)
     {
         ArgumentNullException.ThrowIfNull(x);
-        Tensor view = x.Value.Reshape(shape);
-        _owned.Add(view);
-        var y = new Variable(view, Needs(x));
+        var y = new Variable(Keep(x.Value.Reshape(shape)), Needs(x));
         if (y.NeedsGradient)
         {
             Record(

@@ -6,7 +6,7 @@ namespace NestedLearning;
 /// </summary>
 public sealed partial class Tape : IDisposable
 {
-    private readonly List<Tensor> _owned = [];
+    private readonly List<IDisposable> _owned = [];
     private readonly List<(Variable[] Outputs, Action Backward)> _steps = [];
     private readonly List<Variable> _gradients = [];
     private bool _ranBackward;
@@ -35,6 +35,14 @@ public sealed partial class Tape : IDisposable
         return new Variable(value, needsGradient && Recording);
     }
 
+    /// <summary>Hands something over that the backward pass needs, such as token numbers; disposed with the tape.</summary>
+    public T Keep<T>(T item)
+        where T : IDisposable
+    {
+        _owned.Add(item);
+        return item;
+    }
+
     /// <summary>A parameter's value; the backward pass adds to <see cref="Parameter.Error"/>.</summary>
     public Variable Use(Parameter parameter)
     {
@@ -59,9 +67,7 @@ public sealed partial class Tape : IDisposable
             throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} {start.Value.Shape}.", nameof(carried));
         if (!Recording)
             return new Variable(carried, false);
-        Tensor error = start.Error.Reshape(carried.Shape);
-        _owned.Add(error);
-        return new Variable(carried, true) { Gradient = error, GradientIsBorrowed = true };
+        return new Variable(carried, true) { Gradient = Keep(start.Error.Reshape(carried.Shape)), GradientIsBorrowed = true };
     }
 
     /// <summary>
@@ -99,19 +105,14 @@ public sealed partial class Tape : IDisposable
     {
         foreach (Variable variable in _gradients)
             FreeGradient(variable);
-        foreach (Tensor tensor in _owned)
-            tensor.Dispose();
+        foreach (IDisposable owned in _owned)
+            owned.Dispose();
         _owned.Clear();
         _steps.Clear();
         _gradients.Clear();
     }
 
-    private Tensor New(Shape shape)
-    {
-        Tensor tensor = Device.Empty(shape);
-        _owned.Add(tensor);
-        return tensor;
-    }
+    private Tensor New(Shape shape) => Keep(Device.Empty(shape));
 
     private bool Needs(params ReadOnlySpan<Variable?> inputs)
     {
