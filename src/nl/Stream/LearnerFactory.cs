@@ -1,3 +1,5 @@
+using NestedLearning.Models;
+
 namespace NestedLearning.CommandLine.Streaming;
 
 /// <summary>The learners that are compared.</summary>
@@ -71,6 +73,7 @@ internal interface ILearnerFactory : IDisposable
 internal sealed class LearnerFactory : ILearnerFactory
 {
     private readonly Device _device;
+    private readonly HopeConfiguration _hope;
 
     /// <param name="device">Owned from here on.</param>
     /// <param name="seed">Of the initial weights.</param>
@@ -78,7 +81,8 @@ internal sealed class LearnerFactory : ILearnerFactory
     public LearnerFactory(Device device, ulong seed, int learners)
     {
         _device = device;
-        Configuration = $"seed {seed}";
+        _hope = new HopeConfiguration { Seed = seed };
+        Configuration = $"{_hope} levels: {string.Join("; ", _hope.Levels)}";
         // Memory of the host is safe to use from several threads; other devices have one queue.
         AtOnce = device.Backend is HostBackend ? Math.Min(device.Threads, learners) : 1;
         device.Threads = Math.Max(1, device.Threads / AtOnce);
@@ -92,8 +96,10 @@ internal sealed class LearnerFactory : ILearnerFactory
 
     public int AtOnce { get; }
 
-    public IStreamLearner Create(LearnerKind kind) =>
-        throw new StreamException($"This build has no model for '{kind.Id()}': NestedLearning.Models lacks Hope.");
+    public IStreamLearner Create(LearnerKind kind) => HopeStream.Create(
+        _device,
+        kind == LearnerKind.OneLevel ? _hope.WithOneLevel() : _hope,
+        kind.Title());
 
     public void Dispose() => _device.Dispose();
 }
