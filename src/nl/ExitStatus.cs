@@ -1,0 +1,13 @@
+namespace NestedLearning.CommandLine;
+
+/// <summary>What the process returns.</summary>
+internal static class ExitStatus
+{
+    public const int Success = 0;
+
+    /// <summary>The command ran and found a failure: an error over its tolerance, an operation it lacks.</summary>
+    public const int Failed = 1;
+
+    /// <summary>The command could not run: wrong arguments, an unreadable file, a missing backend.</summary>
+    public const int BadInput = 2;
+}

@@ -1,0 +1,48 @@
+namespace NestedLearning.Testing;
+
+/// <summary>The largest relative errors an operation may show against its float64 reference.</summary>
+/// <param name="Forward">Of results.</param>
+/// <param name="Gradient">Of gradients.</param>
+public readonly record struct Tolerance(double Forward, double Gradient);
+
+/// <summary>
+/// The one table of tolerances, for every backend. Errors are <see cref="Compare.RelativeError(ReadOnlySpan{float}, ReadOnlySpan{double})"/>.
+/// Changing a number here is a change of its own, with its reason.
+/// </summary>
+public static class Tolerances
+{
+    /// <summary>Golden cases of every operation, which <c>nl check</c> is held to as well.</summary>
+    public static readonly Tolerance Golden = new(5e-5, 2e-4);
+
+    public static readonly Tolerance Scan = new(2e-5, 5e-5);
+
+    /// <summary>A frozen gradient's write is a difference, v − k S_c, and loses a little more.</summary>
+    public static readonly Tolerance ScanFrozen = new(3e-5, 8e-5);
+
+    public static readonly Tolerance SelfModifying = new(3e-5, 1e-4);
+
+    public static readonly Tolerance Gemm = new(1e-5, 2e-5);
+
+    public static readonly Tolerance ColumnSum = new(1e-5, 1e-5);
+
+    public static readonly Tolerance Norm = new(1e-5, 2e-5);
+
+    public static readonly Tolerance Convolution = new(1e-5, 2e-5);
+
+    public static readonly Tolerance Activation = new(2e-6, 5e-6);
+
+    /// <summary>Element-wise sums and products: one rounding or two.</summary>
+    public static readonly Tolerance Elementwise = new(5e-7, 5e-7);
+
+    /// <summary>A copy forward; a sum of rows backward.</summary>
+    public static readonly Tolerance Embedding = new(0, 5e-6);
+
+    public static readonly Tolerance CrossEntropy = new(1e-5, 1e-5);
+
+    public static readonly Tolerance Optimizer = new(1e-5, 1e-5);
+
+    public static readonly Tolerance Attention = new(2e-5, 5e-5);
+
+    /// <summary>Gradients derived by hand in double against finite differences in double.</summary>
+    public const double FiniteDifference = 1e-8;
+}
