@@ -1,3 +1,5 @@
+using NestedLearning.Models;
+
 using System.Diagnostics;
 using NestedLearning.Models;
 
