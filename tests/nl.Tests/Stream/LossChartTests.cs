@@ -1,0 +1,45 @@
+using System.Xml.Linq;
+
+namespace NestedLearning.CommandLine.Streaming.Tests;
+
+public sealed class LossChartTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Svg_CarriesItsTextAsText()
+    {
+        string path = _folder.File("loss.svg");
+        Draw().SaveSvg(path);
+
+        XDocument svg = XDocument.Load(path);
+        string[] texts = [.. svg.Descendants().Where(e => e.Name.LocalName == "text").Select(e => e.Value)];
+        foreach (string expected in (string[])["1 letters", "2 figures", "3 letters again", "● Hope online", "● one level", "● Hope frozen", "● Hope online: pairs (252 commits)", "bytes of the stream", "5k"])
+            Assert.Contains(expected, texts);
+        Assert.Contains(texts, t => t.StartsWith("1e-", StringComparison.Ordinal));
+        Assert.True(svg.Descendants().Count(e => e.Name.LocalName == "path") > 10);
+    }
+
+    [Fact]
+    public void Png_IsAPictureOfItsSize()
+    {
+        string path = _folder.File("loss.png");
+        Draw().SavePng(path);
+        using SkiaSharp.SKBitmap picture = SkiaSharp.SKBitmap.Decode(path);
+        Assert.Equal((1280, 840), (picture.Width, picture.Height));
+        // Curves in the colours of the learners.
+        foreach (uint color in (uint[])[0xff1f77b4, 0xffff7f0e, 0xff2ca02c])
+            Assert.True(picture.Pixels.Count(p => (uint)p == color) > 100, $"{color:x}");
+    }
+
+    private static ChartCanvas Draw()
+    {
+        PhasePlan plan = Texts.Plan();
+        using var run = new StreamRun(plan, new ByteCountFactory(), LearnerKinds.All, null, 0);
+        run.Begin();
+        run.Run(CancellationToken.None);
+        return LossChart.Draw(run, StreamReport.Create(run, new ByteCountFactory(), 1, 0));
+    }
+}
