@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -108,10 +109,12 @@ inline void ExpectNear(double expected, float actual, double tolerance, const st
   }
 }
 
-// What rounding to float32 may do to a sum of count terms with these absolute values in all, whatever the order: each of
-// count additions is off by half a unit, and independent errors grow as the root of their number.
+// What rounding to float32 may do to a sum of count products with these absolute values in all, whatever the order. No
+// more than a half unit for each product and each addition; and for many of them, whose errors are independent, three
+// standard deviations.
 inline double SumTolerance(int64_t count, double magnitude) {
-  return std::sqrt(static_cast<double>(count)) * magnitude * 0x1p-24;
+  const double n = static_cast<double>(count);
+  return std::min(n + 1, 3 * std::sqrt(n)) * magnitude * 0x1p-24;
 }
 
 }  // namespace nl_testing
