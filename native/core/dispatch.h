@@ -1,0 +1,71 @@
+// Choice of the instruction set at run time. Include it first in a kernel's source, before any of Highway:
+//
+//   #include "core/dispatch.h"
+//   #undef HWY_TARGET_INCLUDE
+//   #define HWY_TARGET_INCLUDE "kernels/scale/scale.cc"
+//   #include "hwy/foreach_target.h"  // compiles this file once for each target
+//   #include "hwy/highway.h"
+//   #include "core/vector-inl.h"
+//
+//   HWY_BEFORE_NAMESPACE();
+//   namespace nested_learning {
+//   namespace HWY_NAMESPACE {  // keeps one target's inline helpers out of another's code
+//   void Scale(...) { ... }
+//   }  // namespace HWY_NAMESPACE
+//   }  // namespace nested_learning
+//   HWY_AFTER_NAMESPACE();
+//
+//   #if HWY_ONCE
+//   namespace nested_learning {
+//   NL_TARGET_TABLE(Scale);
+//   }
+//   extern "C" int32_t nl_scale(...) try {
+//     NL_CALL(Scale)(...);
+//     return NL_OK;
+//   } catch (...) {
+//     return nested_learning::Caught();
+//   }
+//   #endif
+#ifndef NESTED_LEARNING_CORE_DISPATCH_H_
+#define NESTED_LEARNING_CORE_DISPATCH_H_
+
+// Targets that bring nothing over the ones kept, each of which would lengthen every build. SCALAR is Highway's static
+// target on plain x86-64, and so always there.
+#ifndef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#endif
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/status.h"
+
+namespace nested_learning {
+
+// Positions in every target table.
+enum Target : int32_t { kBaseline = 0, kSse4 = 1, kAvx2 = 2, kAvx3 = 3, kTargetSlots = 4 };
+
+extern std::atomic<int32_t> g_target;  // -1 until first asked for
+
+// Settles g_target: NESTED_LEARNING_TARGET, or else the best. Throws where the named one cannot be had.
+int32_t ResolveTarget();
+
+inline int32_t CurrentTarget() {
+  const int32_t target = g_target.load(std::memory_order_relaxed);
+  return target >= 0 ? target : ResolveTarget();
+}
+
+}  // namespace nested_learning
+
+// One function of all targets: a constant table, null where a target was not compiled.
+#define NL_TARGET_TABLE(function)                                                              \
+  static decltype(&HWY_STATIC_DISPATCH(function)) const                                        \
+      function##Table[::nested_learning::kTargetSlots] = {                                     \
+          HWY_CHOOSE_FALLBACK(function), HWY_CHOOSE_SSE4(function), HWY_CHOOSE_AVX2(function), \
+          HWY_CHOOSE_AVX3(function)}
+
+#define NL_CALL(function) (*::nested_learning::function##Table[::nested_learning::CurrentTarget()])
+
+#endif  // NESTED_LEARNING_CORE_DISPATCH_H_

@@ -1,0 +1,140 @@
+// Elementary functions of a vector of floats. Per target. NaN gives NaN.
+//
+//   function        range           largest error (native/tests/math_test.cc holds them to it)
+//   Exp             all             2 ulp; underflow is gradual to 2^-149, overflow is infinity, Exp(-inf) = 0
+//   Log1p           x > -1          3 ulp; Log1p(-1) = -inf, below it NaN
+//   Sigmoid         all             4 ulp
+//   Softplus        all             4 ulp
+//   NormalCdf       all             3e-7 relative where the result is above 1e-30, and 1e-30 elsewhere
+//   Gelu            all             4e-7 (1 + |x|) absolute
+//   GeluGradient    all             1e-6 absolute
+#if defined(NESTED_LEARNING_CORE_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef NESTED_LEARNING_CORE_MATH_INL_H_
+#undef NESTED_LEARNING_CORE_MATH_INL_H_
+#else
+#define NESTED_LEARNING_CORE_MATH_INL_H_
+#endif
+
+#include <limits>
+
+#include "hwy/highway.h"
+#include "core/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nested_learning {
+namespace HWY_NAMESPACE {
+
+HWY_INLINE VecF Constant(float value) { return hn::Set(F32(), value); }
+
+// 2^n for integer lanes in -126..127.
+HWY_INLINE VecF PowerOfTwo(VecI n) {
+  return hn::BitCast(F32(), hn::ShiftLeft<23>(hn::Add(n, hn::Set(I32(), 127))));
+}
+
+// e^x = 2^n e^r with |r| <= ln 2 / 2. No minimum or maximum is taken, so that NaN comes through.
+HWY_INLINE VecF Exp(VecF x) {
+  const I32 di;
+  // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
+  const VecF shift = Constant(12582912.0f);
+  const VecF shifted = hn::MulAdd(x, Constant(1.44269504f), shift);
+  const VecF n = hn::Sub(shifted, shift);
+  // ln 2 in two parts, the first with so few bits that its product with n is exact.
+  VecF r = hn::NegMulAdd(n, Constant(0.693359375f), x);
+  r = hn::NegMulAdd(n, Constant(-2.12194440e-4f), r);
+  VecF p = hn::MulAdd(r, Constant(0.00138144639f), Constant(0.008368780382f));
+  p = hn::MulAdd(p, r, Constant(0.04166839426f));
+  p = hn::MulAdd(p, r, Constant(0.1666652011f));
+  p = hn::MulAdd(p, r, Constant(0.4999999341f));
+  p = hn::Add(hn::MulAdd(hn::Mul(r, r), p, r), Constant(1.0f));
+  // 2^n as a product of two, each in range, so that only the last multiplication rounds.
+  const VecI i = hn::Sub(hn::BitCast(di, shifted), hn::BitCast(di, shift));
+  const VecI half = hn::ShiftRight<1>(i);
+  VecF y = hn::Mul(hn::Mul(p, PowerOfTwo(half)), PowerOfTwo(hn::Sub(i, half)));
+  y = hn::IfThenElse(hn::Gt(x, Constant(88.722839f)),
+                     Constant(std::numeric_limits<float>::infinity()), y);
+  return hn::IfThenZeroElse(hn::Lt(x, Constant(-103.98f)), y);
+}
+
+// log(1 + x) = e ln 2 + log(1 + m), with 1 + m in [3/4, 3/2) found without rounding x away.
+HWY_INLINE VecF Log1p(VecF x) {
+  const I32 di;
+  const VecF one = Constant(1.0f);
+  const VecF s = hn::Add(one, x);
+  // The exponent of s / 0.75.
+  const VecI offset = hn::Sub(hn::BitCast(di, s), hn::Set(di, 0x3F400000));
+  const VecI exponent = hn::ShiftRight<23>(offset);
+  const VecF e = hn::ConvertTo(F32(), exponent);
+  // 2^-e (1 + x) - 1, as 2^-e x + (2^-e - 1). At e = 127 or more, 2^-e is no normal number: halve twice.
+  const VecI half = hn::ShiftRight<1>(exponent);
+  const VecF a = PowerOfTwo(hn::Neg(half));
+  const VecF b = PowerOfTwo(hn::Sub(half, exponent));
+  const VecF m = hn::MulAdd(hn::Mul(x, a), b, hn::Sub(hn::Mul(a, b), one));
+  const VecF z = hn::Div(m, hn::Add(Constant(2.0f), m));
+  const VecF z2 = hn::Mul(z, z);
+  VecF p = hn::MulAdd(z2, Constant(0.2409851704f), Constant(0.2850712907f));
+  p = hn::MulAdd(p, z2, Constant(0.4000086076f));
+  p = hn::MulAdd(p, z2, Constant(0.666666631f));
+  // 2 atanh(z) = m - z (m - z2 p): exact to first order in m.
+  const VecF log_m = hn::NegMulAdd(z, hn::NegMulAdd(z2, p, m), m);
+  VecF y = hn::MulAdd(e, Constant(0.693359375f), hn::MulAdd(e, Constant(-2.12194440e-4f), log_m));
+  // Infinity, and NaN, come through; -1 gives -infinity and less than that NaN.
+  const VecF infinity = Constant(std::numeric_limits<float>::infinity());
+  y = hn::IfThenElse(hn::Lt(x, infinity), y, x);
+  y = hn::IfThenElse(hn::Eq(x, Constant(-1.0f)), hn::Neg(infinity), y);
+  return hn::IfThenElse(hn::Lt(x, Constant(-1.0f)),
+                        Constant(std::numeric_limits<float>::quiet_NaN()), y);
+}
+
+// 1 / (1 + e^-x), from e^-|x| so that nothing overflows.
+HWY_INLINE VecF Sigmoid(VecF x) {
+  const VecF one = Constant(1.0f);
+  const VecF u = Exp(hn::Neg(hn::Abs(x)));
+  const VecF numerator = hn::IfThenElse(hn::Lt(x, hn::Zero(F32())), u, one);
+  return hn::Div(numerator, hn::Add(one, u));
+}
+
+// log(1 + e^x) = max(x, 0) + log1p(e^-|x|).
+HWY_INLINE VecF Softplus(VecF x) {
+  const VecF positive = hn::IfThenElse(hn::Lt(x, hn::Zero(F32())), hn::Zero(F32()), x);
+  return hn::Add(positive, Log1p(Exp(hn::Neg(hn::Abs(x)))));
+}
+
+// density = e^(-x²/2), and Φ(x) from it: the tail Φ(-|x|) is density · t P(t), t = 1 / (1 + 0.35 |x|).
+HWY_INLINE VecF NormalCdf(VecF x, VecF& density) {
+  const VecF one = Constant(1.0f);
+  const VecF magnitude = hn::Abs(x);
+  density = Exp(hn::Mul(hn::Mul(x, x), Constant(-0.5f)));
+  const VecF t = hn::Div(one, hn::MulAdd(magnitude, Constant(0.35f), one));
+  VecF p = Constant(-0.0291459434f);
+  p = hn::MulAdd(p, t, Constant(0.1439717528f));
+  p = hn::MulAdd(p, t, Constant(-0.2557143497f));
+  p = hn::MulAdd(p, t, Constant(0.1591742487f));
+  p = hn::MulAdd(p, t, Constant(-0.02310988218f));
+  p = hn::MulAdd(p, t, Constant(0.1055080184f));
+  p = hn::MulAdd(p, t, Constant(0.1198328653f));
+  p = hn::MulAdd(p, t, Constant(0.1398618698f));
+  p = hn::MulAdd(p, t, Constant(0.1396214043f));
+  const VecF tail = hn::Mul(density, hn::Mul(t, p));
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(F32())), tail, hn::Sub(one, tail));
+}
+
+HWY_INLINE VecF NormalCdf(VecF x) {
+  VecF density;
+  return NormalCdf(x, density);
+}
+
+// x Φ(x).
+HWY_INLINE VecF Gelu(VecF x) { return hn::Mul(x, NormalCdf(x)); }
+
+// Φ(x) + x φ(x), φ(x) = e^(-x²/2) / √(2π).
+HWY_INLINE VecF GeluGradient(VecF x) {
+  VecF density;
+  const VecF cdf = NormalCdf(x, density);
+  return hn::MulAdd(hn::Mul(x, Constant(0.3989422804f)), density, cdf);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nested_learning
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

@@ -1,0 +1,63 @@
+// Errors inside the library are exceptions; every export ends in `catch (...) { return Caught(); }`.
+#ifndef NESTED_LEARNING_CORE_STATUS_H_
+#define NESTED_LEARNING_CORE_STATUS_H_
+
+#include <cstdint>
+#include <string>
+#include <stdexcept>
+
+#include "nested_learning.h"
+
+namespace nested_learning {
+
+class Error : public std::runtime_error {
+ public:
+  Error(nl_status status, const std::string& message)
+      : std::runtime_error(message), status_(status) {}
+  nl_status status() const { return status_; }
+
+ private:
+  nl_status status_;
+};
+
+// The status of the exception being handled, its message kept for nl_last_error.
+int32_t Caught() noexcept;
+
+[[noreturn]] void ThrowNull(const char* name);
+[[noreturn]] void ThrowSize(const char* name, uint32_t actual, uint32_t expected);
+[[noreturn]] void ThrowValue(const char* name, int64_t value, const char* allowed);
+[[noreturn]] void ThrowRange(int64_t begin, int64_t end);
+
+inline void RequireNotNull(const void* pointer, const char* name) {
+  if (pointer == nullptr) ThrowNull(name);
+}
+
+inline void RequirePositive(int64_t value, const char* name) {
+  if (value <= 0) ThrowValue(name, value, "at least 1");
+}
+
+inline void RequireNotNegative(int64_t value, const char* name) {
+  if (value < 0) ThrowValue(name, value, "at least 0");
+}
+
+// 0 <= begin <= end.
+inline void RequireRange(int64_t begin, int64_t end) {
+  if (begin < 0 || end < begin) ThrowRange(begin, end);
+}
+
+// 0 <= begin <= end <= pieces.
+inline void RequireRange(int64_t begin, int64_t end, int64_t pieces) {
+  if (begin < 0 || end < begin || end > pieces) ThrowRange(begin, end);
+}
+
+// That a caller's struct is there and has all the fields this library knows.
+template <typename T>
+inline const T& RequireArguments(const T* arguments, const char* name) {
+  if (arguments == nullptr) ThrowNull(name);
+  if (arguments->size < sizeof(T)) ThrowSize(name, arguments->size, sizeof(T));
+  return *arguments;
+}
+
+}  // namespace nested_learning
+
+#endif  // NESTED_LEARNING_CORE_STATUS_H_

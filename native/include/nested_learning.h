@@ -1,0 +1,109 @@
+/* The C interface of the native kernels. Valid C11 and C++.
+ *
+ * Conventions
+ *   Tensors are contiguous, row-major float32 unless a leading dimension is given. Write modes are those of the managed
+ *   seam: outputs and activation gradients are written, parameter gradients are added to.
+ *   A function returns NL_OK or another status; nl_last_error() then says what was wrong, for this thread.
+ *   An argument struct begins with its size in bytes, so that a struct may grow at its end.
+ *   A kernel works on the pieces [begin, end) of its work. Pieces are independent, and cut by shape alone; the caller
+ *   runs them on as many threads as it likes, with equal results. No function starts a thread, keeps memory of the
+ *   caller, or changes the floating-point environment. Scratch memory is the caller's: where a function takes a
+ *   workspace, another tells how many floats it needs; 64-byte alignment is best, none is required.
+ */
+#ifndef NESTED_LEARNING_H_
+#define NESTED_LEARNING_H_
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#if defined(NL_BUILDING_LIBRARY)
+#define NL_API __declspec(dllexport)
+#else
+#define NL_API __declspec(dllimport)
+#endif
+#else
+#define NL_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Status -------------------------------------------------------------------------------------------------- */
+
+/* Raised by one with every change that an older caller could not live with. */
+#define NL_ABI_VERSION 1
+
+enum nl_status {
+  NL_OK = 0,
+  NL_INVALID_ARGUMENT = 1,
+  NL_UNSUPPORTED_TARGET = 2,
+  NL_OUT_OF_MEMORY = 3,
+  NL_INTERNAL_ERROR = 4
+};
+
+NL_API int32_t nl_abi_version(void);
+
+/* The message of this thread's last failure; empty before the first. Valid until the thread's next failure. */
+NL_API const char* nl_last_error(void);
+
+/* The size of a struct of this header by its name, such as "nl_elementwise_arguments"; 0 for a name not known. */
+NL_API uint32_t nl_struct_size(const char* name);
+
+/* ---- Targets: the instruction sets that the kernels were compiled for ---------------------------------------- */
+
+/* How many, the plainest first. */
+NL_API int32_t nl_target_count(void);
+
+/* "SCALAR", "SSE4", "AVX2", "AVX3" (AVX-512), "NEON"; null outside 0..count-1. */
+NL_API const char* nl_target_name(int32_t target);
+
+/* 1 where the processor and the operating system can run it, else 0. */
+NL_API int32_t nl_target_supported(int32_t target);
+
+/* The target in use. At first the best supported one, or the one that the environment variable NESTED_LEARNING_TARGET
+ * names; a name that is unknown or not supported here is an error, for this function and for every kernel. */
+NL_API int32_t nl_target_current(int32_t* target);
+
+/* Makes a target the one in use, for the whole process; for tests. Not while kernels run. */
+NL_API int32_t nl_target_choose(int32_t target);
+
+/* ---- Elementwise: pieces are elements ------------------------------------------------------------------------ */
+
+enum nl_activation {
+  NL_SIGMOID = 0,     /* 1 / (1 + e^-x) */
+  NL_SOFTPLUS = 1,    /* log(1 + e^x) */
+  NL_LOG_SIGMOID = 2, /* -softplus(-x) */
+  NL_GELU = 3         /* x Phi(x), with erf */
+};
+
+typedef struct nl_elementwise_arguments {
+  uint32_t size;
+  int32_t activation; /* enum nl_activation, where one is asked for */
+  float factor;
+  int32_t reserved;
+  const float* x;
+  const float* y;
+  float* z;
+} nl_elementwise_arguments;
+
+/* z = f(x). z may be x. */
+NL_API int32_t nl_activation_forward(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+
+/* z = y f'(x): y is the gradient of f's result. z may be y. */
+NL_API int32_t nl_activation_backward(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+
+/* z += factor x. */
+NL_API int32_t nl_add_scaled(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+
+/* z = x y. z may be either. */
+NL_API int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+
+/* z = factor x. z may be x. */
+NL_API int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NESTED_LEARNING_H_ */
