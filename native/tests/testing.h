@@ -108,6 +108,12 @@ inline void ExpectNear(double expected, float actual, double tolerance, const st
   }
 }
 
+// What rounding to float32 may do to a sum of count terms with these absolute values in all, whatever the order: each of
+// count additions is off by half a unit, and independent errors grow as the root of their number.
+inline double SumTolerance(int64_t count, double magnitude) {
+  return std::sqrt(static_cast<double>(count)) * magnitude * 0x1p-24;
+}
+
 }  // namespace nl_testing
 
 #endif  // NESTED_LEARNING_TESTS_TESTING_H_
