@@ -6,7 +6,7 @@ public static class FiniteDifferences
     /// <summary>
     /// df/dx by the five-point stencil, whose error is O(step⁴). x is changed and put back, so f may hold on to it.
     /// </summary>
-    public static double[] Gradient(Func<double> f, double[] x, double step = 1e-3)
+    public static double[] Gradient(Func<double> f, double[] x, double step = 2e-4)
     {
         double[] gradient = new double[x.Length];
         for (int i = 0; i < x.Length; i++)
