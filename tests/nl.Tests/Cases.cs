@@ -5,10 +5,10 @@ namespace NestedLearning.CommandLine.Tests;
 /// <summary>Small cases with results worked out here, in double.</summary>
 internal static class Cases
 {
-    /// <summary>Three steps of AdamW on four weights, with its results.</summary>
+    /// <summary>Three steps of AdamW on four weights, with its results. The decays are exact in float32, and so is 1 − β.</summary>
     public static SafetensorsFile AdamW()
     {
-        const double LearningRate = 0.1, Beta1 = 0.9, Beta2 = 0.99, Epsilon = 1e-8, WeightDecay = 0.5;
+        const double LearningRate = 0.1, Beta1 = 0.875, Beta2 = 0.984375, Epsilon = 1e-8, WeightDecay = 0.5;
         double[] w = [1, -2, 0.5, 0], m = new double[4], v = new double[4];
         double[][] gradients = [[0.25, -1, 2, 0.5], [0.5, 1, -1, 0.125], [-0.25, 0.75, 1, 4]];
         var file = new SafetensorsFile();
