@@ -51,7 +51,7 @@ internal static class StreamCommand
             string output = parse.GetRequiredValue(folder);
             var settings = new StreamSettings
             {
-                Paths = parse.GetRequiredValue(paths),
+                Paths = parse.GetValue(paths) ?? [],
                 Bytes = parse.GetRequiredValue(bytes),
                 Learners = [.. parse.GetRequiredValue(learners).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(LearnerKinds.Parse)],
                 Seed = parse.GetRequiredValue(seed),

@@ -1,7 +1,6 @@
 using NestedLearning.Models;
 
 using System.Diagnostics;
-using NestedLearning.Models;
 
 namespace NestedLearning.CommandLine.Streaming;
 
