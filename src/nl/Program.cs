@@ -36,7 +36,7 @@ internal static class Program
         bool trace = parse.GetResult(verbose) is { Implicit: false } || Environment.GetEnvironmentVariable("NL_TRACE") is "1" or "true";
         if (parse.Errors.Count > 0)
         {
-            await error.WriteLineAsync($"nl: {OneLine(parse.Errors[0].Message)} ({Help(parse)})");
+            await error.WriteLineAsync($"nl: {OneLine(string.Join(' ', parse.Errors.Select(e => e.Message)))} ({Help(parse)})");
             return ExitStatus.BadInput;
         }
 
