@@ -1,4 +1,6 @@
+using System.Numerics.Tensors;
 using NestedLearning.Models;
+using Xunit;
 
 namespace NestedLearning.CommandLine.Streaming.Tests;
 
@@ -10,8 +12,11 @@ internal sealed class ByteCountLearner : IStreamLearner
 {
     private const int FastChunk = 80;
     private readonly int _slowChunk;
-    private readonly float[] _pairs = new float[256 * 256];
-    private readonly float[] _bytes = new float[256];
+    private const int Alphabet = 128;
+    private readonly float[] _pairs = new float[Alphabet * Alphabet];
+    private readonly float[] _bytes = new float[Alphabet];
+    private readonly float[] _pairSums = new float[Alphabet];
+    private float _byteSum;
     private readonly List<long> _uncommittedPairs = [];
     private readonly List<long> _uncommittedBytes = [];
     private float _spare;
@@ -62,7 +67,7 @@ internal sealed class ByteCountLearner : IStreamLearner
             Position++;
             if (Learns)
             {
-                _uncommittedPairs.Add(_last * 256 + segment[i]);
+                _uncommittedPairs.Add(_last * Alphabet + segment[i]);
                 _uncommittedBytes.Add(segment[i]);
                 Commit(0, FastChunk, _uncommittedPairs, _pairs);
                 Commit(1, _slowChunk, _uncommittedBytes, _bytes);
@@ -101,8 +106,8 @@ internal sealed class ByteCountLearner : IStreamLearner
 
     public void Save(SafetensorsFile file, string prefix)
     {
-        file.Add(prefix + "pairs", [256, 256], _pairs);
-        file.Add(prefix + "bytes", [256], _bytes);
+        file.Add(prefix + "pairs", [Alphabet, Alphabet], _pairs);
+        file.Add(prefix + "bytes", [Alphabet], _bytes);
         file.Add(prefix + "spare", [1], [_spare]);
         file.Add(prefix + "clock", [Position, _last, _uncommittedPairs.Count, _uncommittedBytes.Count, _slowChunk]);
         file.Add(prefix + "uncommitted", [.. _uncommittedPairs, .. _uncommittedBytes, 0]);
@@ -115,8 +120,9 @@ internal sealed class ByteCountLearner : IStreamLearner
             throw new CheckpointException($"The slow chunk is {clock[4]}, expected {_slowChunk}.");
         int pairs = (int)clock[2], bytes = (int)clock[3];
         ReadOnlySpan<long> uncommitted = file.Integers(prefix + "uncommitted", pairs + bytes + 1);
-        file.Floats(prefix + "pairs", [256, 256]).CopyTo(_pairs);
-        file.Floats(prefix + "bytes", [256]).CopyTo(_bytes);
+        file.Floats(prefix + "pairs", [Alphabet, Alphabet]).CopyTo(_pairs);
+        file.Floats(prefix + "bytes", [Alphabet]).CopyTo(_bytes);
+        Sum();
         _spare = file.Floats(prefix + "spare")[0];
         (Position, _last) = (clock[0], (int)clock[1]);
         _uncommittedPairs.Clear();
@@ -129,35 +135,31 @@ internal sealed class ByteCountLearner : IStreamLearner
 
     private float Loss(int last, byte next)
     {
-        float all = 0, ofLast = 0;
-        for (int b = 0; b < 256; b++)
-        {
-            all += _bytes[b];
-            ofLast += _pairs[last * 256 + b];
-        }
+        float single = (_bytes[next] + 0.1f) / (_byteSum + 0.1f * Alphabet);
+        return -MathF.Log((_pairs[last * Alphabet + next] + 8 * single) / (_pairSums[last] + 8));
+    }
 
-        float single = (_bytes[next] + 0.1f) / (all + 25.6f);
-        return -MathF.Log((_pairs[last * 256 + next] + 8 * single) / (ofLast + 8));
+    private void Sum()
+    {
+        for (int b = 0; b < Alphabet; b++)
+            _pairSums[b] = TensorPrimitives.Sum(_pairs.AsSpan(b * Alphabet, Alphabet));
+        _byteSum = TensorPrimitives.Sum(_bytes);
     }
 
     private void Commit(int level, int chunk, List<long> uncommitted, float[] counts)
     {
         if (uncommitted.Count < chunk)
             return;
-        double norm = Norm(counts);
-        var before = (float[])counts.Clone();
+        float norm = TensorPrimitives.Norm(counts);
+        float[] before = [.. counts];
         // What was seen long ago counts less.
-        for (int i = 0; i < counts.Length; i++)
-            counts[i] *= 0.998f;
+        TensorPrimitives.Multiply(counts, 0.998f, counts);
         foreach (long index in uncommitted)
             counts[index]++;
         uncommitted.Clear();
-        for (int i = 0; i < counts.Length; i++)
-            before[i] -= counts[i];
-        Timeline.Add(new LevelCommit(level, Position, Norm(before), norm));
+        Sum();
+        Timeline.Add(new LevelCommit(level, Position, TensorPrimitives.Distance(before, counts), norm));
     }
-
-    private static double Norm(float[] values) => Math.Sqrt(values.Sum(v => (double)v * v));
 }
 
 /// <summary>Makes byte-counting learners.</summary>

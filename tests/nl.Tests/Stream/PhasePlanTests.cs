@@ -1,11 +1,12 @@
 using System.Text;
+using Xunit;
 
 namespace NestedLearning.CommandLine.Streaming.Tests;
 
 public class PhasePlanTests
 {
     [Theory]
-    [InlineData(100_000)]
+    [InlineData(102_400)]
     [InlineData(8192)]
     [InlineData(4000)]
     public void HeldOutPart_IsNotInTheStream_AndNothingIsLost(int bytes)

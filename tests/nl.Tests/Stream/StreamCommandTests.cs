@@ -1,5 +1,7 @@
 using System.Text.Json;
 using NestedLearning.CommandLine.Commands;
+using NestedLearning.CommandLine.Tests;
+using Xunit;
 
 namespace NestedLearning.CommandLine.Streaming.Tests;
 
@@ -44,7 +46,7 @@ public sealed class StreamCommandTests : IDisposable
 
         using var stop = new CancellationTokenSource();
         var stopping = new ByteCountFactory { Made = (_, learner) => learner.Reading = at => { if (at > 8000) stop.Cancel(); } };
-        Assert.Equal(ExitStatus.Interrupted, Run(Settings() with { Quiet = true }, stopping, stop.Token));
+        Assert.Equal(ExitStatus.Interrupted, RunUntil(Settings() with { Quiet = true }, stopping, stop.Token));
         Assert.Contains("--resume", _output.ToString(), StringComparison.Ordinal);
         Assert.False(File.Exists(_folder.File("out/report.json")));
 
@@ -89,14 +91,13 @@ public sealed class StreamCommandTests : IDisposable
     [InlineData("--checkpoint-every is -1", "--checkpoint-every", "-1")]
     [InlineData("no backend 'abacus'", "--device", "abacus")]
     [InlineData("no checkpoint", "--resume", "--checkpoint", "nowhere.safetensors")]
-    public async Task BadInput_IsOneLineOnTheErrorOutput(string expected, params string[] arguments)
+    public void BadInput_IsOneLineOnTheErrorOutput(string expected, params string[] arguments)
     {
         string[] text = arguments[0] is "nowhere.txt" ? [] : [_folder.Write("text.txt", Texts.Lines(1000))];
-        string[] all = ["stream", .. text, .. arguments, "--out", _folder.File("out")];
-        int status = await Program.RunAsync(all, _output, _error);
+        CommandLineRun run = CommandLineRun.Of(["stream", .. text, .. arguments, "--out", _folder.File("out")]);
 
-        Assert.Equal(ExitStatus.BadInput, status);
-        string line = Assert.Single(_error.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Equal(ExitStatus.BadInput, run.Status);
+        string line = Assert.Single(run.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries));
         Assert.StartsWith("nl: ", line, StringComparison.Ordinal);
         Assert.Contains(expected, line, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", line, StringComparison.Ordinal);
@@ -122,7 +123,9 @@ public sealed class StreamCommandTests : IDisposable
         Checkpoint = _folder.File("out/stream.safetensors"),
     };
 
-    private int Run(StreamSettings settings, ByteCountFactory factory, CancellationToken stop = default) =>
+    private int Run(StreamSettings settings, ByteCountFactory factory) => RunUntil(settings, factory, TestContext.Current.CancellationToken);
+
+    private int RunUntil(StreamSettings settings, ByteCountFactory factory, CancellationToken stop) =>
         StreamCommand.Run(settings, factory, Terminal.For(_output), _error, stop);
 
     // Without the lines and columns of times: parameters, tokens a second and seconds are the last three of the first table.

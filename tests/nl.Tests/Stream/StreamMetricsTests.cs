@@ -1,3 +1,5 @@
+using Xunit;
+
 namespace NestedLearning.CommandLine.Streaming.Tests;
 
 public class StreamMetricsTests

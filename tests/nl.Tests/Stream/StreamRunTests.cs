@@ -1,3 +1,6 @@
+using NestedLearning.CommandLine.Tests;
+using Xunit;
+
 namespace NestedLearning.CommandLine.Streaming.Tests;
 
 public sealed class StreamRunTests : IDisposable
@@ -64,12 +67,12 @@ public sealed class StreamRunTests : IDisposable
     [InlineData(1, 0)]
     [InlineData(1, 96)]
     [InlineData(1, 5000)]
-    [InlineData(1, 6700)]
-    [InlineData(1, 6800)]
-    [InlineData(1, 13_000)]
-    [InlineData(1, 20_000)]
+    [InlineData(1, 5905)]
+    [InlineData(1, 6000)]
+    [InlineData(1, 12_777)]
+    [InlineData(1, 18_600)]
     [InlineData(3, 3000)]
-    [InlineData(3, 6776)]
+    [InlineData(3, 6000)]
     [InlineData(3, 15_000)]
     public void InterruptedAndResumed_IsAsUninterrupted(int atOnce, long position)
     {
@@ -148,7 +151,8 @@ public sealed class StreamRunTests : IDisposable
 
         using var resumed = new StreamRun(_plan, new ByteCountFactory { AtOnce = atOnce }, LearnerKinds.All, Checkpoint, 2000);
         resumed.Resume();
-        Assert.InRange(resumed.Tracks[0].Position, 8000, 8999);
+        Assert.InRange(resumed.Tracks[0].Position, 1, 8999);
+        Assert.True(resumed.Tracks.Max(t => t.Position) >= 8000);
         Assert.True(resumed.Run(CancellationToken.None));
         AssertSame(whole, resumed);
     }
@@ -171,7 +175,7 @@ public sealed class StreamRunTests : IDisposable
     public void WeightThatIsNotFinite_IsNotSaved()
     {
         byte[] before = InterruptAt(3000);
-        using var run = new StreamRun(_plan, Failing(l => l.WeightsFailAt = 20_000), LearnerKinds.All, Checkpoint, 0);
+        using var run = new StreamRun(_plan, Failing(l => l.WeightsFailAt = 15_000), LearnerKinds.All, Checkpoint, 0);
         run.Resume();
 
         var e = Assert.Throws<DivergenceException>(() => run.Run(CancellationToken.None));

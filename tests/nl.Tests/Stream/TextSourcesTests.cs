@@ -1,5 +1,7 @@
 using System.IO.Compression;
 using System.Text;
+using NestedLearning.CommandLine.Tests;
+using Xunit;
 
 namespace NestedLearning.CommandLine.Streaming.Tests;
 
