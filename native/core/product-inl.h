@@ -6,8 +6,8 @@
 //     lda, ldb, ldc: distance in floats from a row to the next. C overlaps neither operand.
 //
 // Nothing is packed but a transposed B, block by block, in 32 KiB of stack: meant for operands that fit the second-level
-// cache. Each element's sum runs over k in order, with one accumulator for each block of kDepth, so it does not depend on
-// m; float32 throughout. k = 0 gives zeros.
+// cache. Each element's sum runs over k in order, with one accumulator for each block of kDepth, but for a
+// transposed B and m <= kFewRows, where lanes are summed apart; float32 throughout. k = 0 gives zeros.
 #if defined(NESTED_LEARNING_CORE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_CORE_PRODUCT_INL_H_
 #undef NESTED_LEARNING_CORE_PRODUCT_INL_H_
@@ -41,6 +41,9 @@ constexpr size_t kTileColumns = kTileVectors * kLanes;
 // Up to this many rows leave most of a tile's registers free, and tiles are made wider instead.
 constexpr size_t kFlatRows = 2;
 constexpr size_t kFlatVectors = kTileRows * kTileVectors / kFlatRows / 2;
+// Up to this many rows a transposed B is not worth transposing: dot products, kDotRows rows by 4.
+constexpr size_t kFewRows = 8;
+constexpr size_t kDotRows = kTileRows == 12 ? 4 : 2;
 // The depth of a packed block of a transposed B.
 constexpr size_t kDepth = 256;
 
@@ -176,43 +179,69 @@ HWY_INLINE void PackTransposed(size_t n, size_t k, const float* from, size_t ld,
   }
 }
 
-// One or two rows of A by a transposed B: dot products, four rows of B at a time.
-template <bool kTransposeA>
+// kRows rows of A by four rows of a transposed B: sixteen dot products or fewer.
+template <size_t kRows>
+HWY_NOINLINE void DotTile(Into into, size_t k, const float* HWY_RESTRICT a, size_t lda,
+                          const float* HWY_RESTRICT b, size_t ldb, float* HWY_RESTRICT c, size_t ldc,
+                          size_t columns) {
+  const F32 d;
+  VecF sum[kRows][4];
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < kRows; ++i) {
+    HWY_UNROLL(4)
+    for (size_t j = 0; j < 4; ++j) sum[i][j] = hn::Zero(d);
+  }
+  // Past the last row of B the last is read again, and its sums are dropped.
+  const float* y[4];
+  for (size_t j = 0; j < 4; ++j) y[j] = b + std::min(j, columns - 1) * ldb;
+  size_t p = 0;
+  for (; p + kLanes <= k; p += kLanes) {
+    VecF row[4];
+    HWY_UNROLL(4)
+    for (size_t j = 0; j < 4; ++j) row[j] = hn::LoadU(d, y[j] + p);
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < kRows; ++i) {
+      const VecF x = hn::LoadU(d, a + i * lda + p);
+      HWY_UNROLL(4)
+      for (size_t j = 0; j < 4; ++j) sum[i][j] = hn::MulAdd(x, row[j], sum[i][j]);
+    }
+  }
+  if (p < k) {
+    VecF row[4];
+    HWY_UNROLL(4)
+    for (size_t j = 0; j < 4; ++j) row[j] = LoadPart(y[j] + p, k - p);
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < kRows; ++i) {
+      const VecF x = LoadPart(a + i * lda + p, k - p);
+      HWY_UNROLL(4)
+      for (size_t j = 0; j < 4; ++j) sum[i][j] = hn::MulAdd(x, row[j], sum[i][j]);
+    }
+  }
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < kRows; ++i) {
+    HWY_UNROLL(4)
+    for (size_t j = 0; j < 4; ++j) {
+      if (j >= columns) break;
+      const float total = SumLanes(sum[i][j]);
+      float& to = c[i * ldc + j];
+      to = into == Into::kSet ? total : into == Into::kAdd ? to + total : to - total;
+    }
+  }
+}
+
+// Few rows of A by a transposed B, neither packed: dot products.
 HWY_INLINE void ProductOfDots(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
                               const float* b, size_t ldb, float* c, size_t ldc) {
-  const F32 d;
-  for (size_t i = 0; i < m; ++i) {
-    const float* x = a + i * lda;
-    float* to = c + i * ldc;
-    const auto put = [&](size_t j, float sum) {
-      to[j] = into == Into::kSet ? sum : into == Into::kAdd ? to[j] + sum : to[j] - sum;
-    };
-    size_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-      const float* y = b + j * ldb;
-      VecF s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-      size_t p = 0;
-      for (; p + kLanes <= k; p += kLanes) {
-        const VecF v = hn::LoadU(d, x + p);
-        s0 = hn::MulAdd(v, hn::LoadU(d, y + p), s0);
-        s1 = hn::MulAdd(v, hn::LoadU(d, y + ldb + p), s1);
-        s2 = hn::MulAdd(v, hn::LoadU(d, y + 2 * ldb + p), s2);
-        s3 = hn::MulAdd(v, hn::LoadU(d, y + 3 * ldb + p), s3);
-      }
-      if (p < k) {
-        const size_t rest = k - p;
-        const VecF v = LoadPart(x + p, rest);
-        s0 = hn::MulAdd(v, LoadPart(y + p, rest), s0);
-        s1 = hn::MulAdd(v, LoadPart(y + ldb + p, rest), s1);
-        s2 = hn::MulAdd(v, LoadPart(y + 2 * ldb + p, rest), s2);
-        s3 = hn::MulAdd(v, LoadPart(y + 3 * ldb + p, rest), s3);
-      }
-      put(j, SumLanes(s0));
-      put(j + 1, SumLanes(s1));
-      put(j + 2, SumLanes(s2));
-      put(j + 3, SumLanes(s3));
+  static constexpr TileFunction kTiles[] = {DotTile<1>, DotTile<2>, DotTile<kDotRows < 3 ? 2 : 3>,
+                                            DotTile<kDotRows < 4 ? 2 : 4>};
+  const size_t tiles = (m + kDotRows - 1) / kDotRows;
+  for (size_t j = 0; j < n; j += 4) {
+    for (size_t t = 0, i = 0; t < tiles; ++t) {
+      const size_t rows = (m - i) / (tiles - t);
+      kTiles[rows - 1](into, k, a + i * lda, lda, b + j * ldb, ldb, c + i * ldc + j, ldc,
+                       std::min<size_t>(4, n - j));
+      i += rows;
     }
-    for (; j < n; ++j) put(j, Dot(x, b + j * ldb, k));
   }
 }
 
@@ -221,8 +250,8 @@ HWY_INLINE void Product(Into into, size_t m, size_t n, size_t k, const float* a,
                         const float* b, size_t ldb, float* c, size_t ldc) {
   if (m == 0 || n == 0) return;
   if constexpr (kTransposeB) {
-    if (m <= kFlatRows && !kTransposeA) {
-      ProductOfDots<kTransposeA>(into, m, n, k, a, lda, b, ldb, c, ldc);
+    if (m <= kFewRows && !kTransposeA) {
+      ProductOfDots(into, m, n, k, a, lda, b, ldb, c, ldc);
       return;
     }
     HWY_ALIGN float packed[kDepth * kTileColumns];

@@ -23,6 +23,7 @@ struct StructSize {
 // Every struct of the public header.
 constexpr StructSize kStructSizes[] = {
     {"nl_elementwise_arguments", sizeof(nl_elementwise_arguments)},
+    {"nl_gemm_arguments", sizeof(nl_gemm_arguments)},
 };
 
 }  // namespace

@@ -102,6 +102,42 @@ NL_API int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t be
 /* z = factor x. z may be x. */
 NL_API int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
 
+/* The double sum of squares of each block of NL_SUM_BLOCK elements of x, the last one shorter, in an order that depends on
+ * its length alone: sums[block] is written for the blocks begin..end-1. */
+#define NL_SUM_BLOCK 16384
+NL_API int32_t nl_sum_of_squares(const float* x, int64_t count, double* sums, int64_t begin, int64_t end);
+
+/* ---- GEMM: pieces are blocks of C ---------------------------------------------------------------------------- */
+
+enum nl_epilogue {
+  NL_EPILOGUE_NONE = 0,
+  NL_EPILOGUE_GELU = 1,         /* z Phi(z); pre_activation, if not null, receives z = AB + bias */
+  NL_EPILOGUE_GELU_GRADIENT = 2 /* (AB + bias) times GELU's derivative at pre_activation, an input */
+};
+
+/* C = epilogue(op(A) op(B) + bias) + residual, or that added to C. Matrices are contiguous; op is the identity or the
+ * transpose. Each element is summed over k in order, in blocks of 256, so it does not depend on the pieces. */
+typedef struct nl_gemm_arguments {
+  uint32_t size;
+  int32_t transpose_a;
+  int32_t transpose_b;
+  int32_t epilogue; /* enum nl_epilogue */
+  int32_t accumulate;
+  int32_t reserved;
+  int64_t m, n, k;
+  const float* a;        /* [m, k], or [k, m] when transposed */
+  const float* b;        /* [k, n], or [n, k] when transposed */
+  float* c;              /* [m, n] */
+  const float* bias;     /* [n], or null */
+  float* pre_activation; /* [m, n], or null */
+  const float* residual; /* [m, n], or null; may be c */
+} nl_gemm_arguments;
+
+/* How many pieces, and how many floats of workspace each call of nl_gemm needs. */
+NL_API int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, int64_t* pieces, int64_t* workspace);
+
+NL_API int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t begin, int64_t end, float* workspace);
+
 #ifdef __cplusplus
 }
 #endif
