@@ -169,6 +169,8 @@ internal sealed class ByteCountFactory : ILearnerFactory
 
     public string DeviceDescription => "counts of bytes";
 
+    public ulong Seed { get; init; } = 1;
+
     public string Configuration { get; init; } = """{"Chunk":80}""";
 
     public int AtOnce { get; init; } = 1;

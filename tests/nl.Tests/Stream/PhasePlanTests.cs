@@ -28,6 +28,7 @@ public class PhasePlanTests
         PhasePlan plan = PhasePlan.Create([Text("a", 20_000), Text("b", 5_001), Text("c", 20_000)], 10_000);
 
         Assert.Equal(10_000, plan.Phases[0].Text.Length);
+        Assert.Equal(30_001, PhasePlan.Create([Text("a", 100_000)], 30_001).Length);
         Assert.True(plan.Phases[1].Text.Length < 5_001);
         Assert.Equal([0, plan.Phases[0].End, plan.Phases[1].End], plan.Phases.Select(p => p.Start));
         Assert.Equal(plan.Length, plan.Phases.Sum(p => p.Text.Length));

@@ -190,8 +190,9 @@ public sealed class StreamRunTests : IDisposable
         AssertRefused("learners", kinds: [LearnerKind.Hope]);
         AssertRefused("device", factory: new ByteCountFactory { DeviceName = "other" });
         AssertRefused("configuration", factory: new ByteCountFactory { Configuration = """{"Chunk":81}""" });
-        AssertRefused("phase 1", plan: Texts.Plan(seed: 2));
-        AssertRefused("phases", plan: PhasePlan.Create([new PhaseText("a", "", Texts.Words("abc", 9000, 1))], 8192));
+        AssertRefused("its seed is 1, this run's is 2", factory: new ByteCountFactory { Seed = 2 });
+        AssertRefused("text of phase 1", plan: Texts.Plan(seed: 2));
+        AssertRefused("number of phases", plan: PhasePlan.Create([new PhaseText("a", "", Texts.Words("abc", 9000, 1))], 8192));
     }
 
     [Fact]
@@ -267,7 +268,7 @@ public sealed class StreamRunTests : IDisposable
         },
     };
 
-    private static StreamReport Report(StreamRun run) => StreamReport.Create(run, new ByteCountFactory(), 1, 0);
+    private static StreamReport Report(StreamRun run) => StreamReport.Create(run, new ByteCountFactory(), 0);
 
     // Everything but times.
     private static string Text(StreamReport report) =>
