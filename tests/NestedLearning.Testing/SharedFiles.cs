@@ -11,6 +11,18 @@ public static class SharedFiles
     /// <summary>Names the folder that holds <c>golden</c> and <c>data</c>.</summary>
     public const string Variable = "NESTED_LEARNING_SHARED";
 
+    /// <summary>The folder of NestedLearning.sln above the running test; null where there is none.</summary>
+    public static string? Repository
+    {
+        get
+        {
+            string? folder = AppContext.BaseDirectory;
+            while (folder is not null && !File.Exists(Path.Combine(folder, "NestedLearning.sln")))
+                folder = Path.GetDirectoryName(folder);
+            return folder;
+        }
+    }
+
     /// <summary>The path of a shared file; the test is skipped where it is not there.</summary>
     /// <param name="folder"><c>golden</c> or <c>data</c>.</param>
     /// <param name="file">The file's name.</param>
@@ -38,14 +50,11 @@ public static class SharedFiles
             return set;
         }
 
-        for (string? folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
+        if (Repository is { } repository)
         {
-            if (File.Exists(Path.Combine(folder, "NestedLearning.sln")))
-            {
-                string shared = Path.Combine(folder, "..", "shared");
-                looked = $"'{Path.GetFullPath(shared)}'";
-                return shared;
-            }
+            string shared = Path.GetFullPath(Path.Combine(repository, "..", "shared"));
+            looked = $"'{shared}'";
+            return shared;
         }
 
         looked = $"any folder above '{AppContext.BaseDirectory}' with NestedLearning.sln";

@@ -1,6 +1,6 @@
 namespace NestedLearning;
 
-internal sealed partial class ManagedBackend
+internal sealed partial class CpuBackend
 {
     public override void Gemm(in GemmArguments arguments) => throw new NotImplementedException();
 
@@ -13,16 +13,6 @@ internal sealed partial class ManagedBackend
     public override void CausalConvolutionForward(Tensor x, Tensor weight, Tensor? bias, Tensor? state, Tensor y, Tensor? nextState) => throw new NotImplementedException();
 
     public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight, Tensor? dBias) => throw new NotImplementedException();
-
-    public override void ActivationForward(Activation activation, Tensor x, Tensor y) => throw new NotImplementedException();
-
-    public override void ActivationBackward(Activation activation, Tensor x, Tensor dy, Tensor dx) => throw new NotImplementedException();
-
-    public override void AddScaled(float factor, Tensor x, Tensor y) => throw new NotImplementedException();
-
-    public override void Multiply(Tensor x, Tensor y, Tensor z) => throw new NotImplementedException();
-
-    public override void Scale(Tensor x, float factor) => throw new NotImplementedException();
 
     public override double SumOfSquares(Tensor x) => throw new NotImplementedException();
 
