@@ -12,7 +12,7 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
   clean      delete everything that was built
   help       this text
 
-  --managed-only after no verb, run or test: leave the native code out (also NESTED_LEARNING_MANAGED_ONLY=1)
+  --managed-only   with no verb or test: leave the native code out (also NESTED_LEARNING_MANAGED_ONLY=1)
 .EXAMPLE
 ./build.ps1 test
 #>
