@@ -63,20 +63,29 @@ public sealed class HopeModel : IDisposable
             throw new ArgumentException($"tokens has shape {tokens.Shape}, expected [{state.Batch}, T] with T at least 1.", nameof(tokens));
         if (tokens.Shape[1] > StepsToContextEnd(state))
             throw new ArgumentException($"{tokens.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(tokens));
-        Variable embedding = tape.Use(_embedding);
-        Variable x = tape.Embedding(tokens, embedding);
         var next = new SelfModifyingState[_blocks.Length];
-        for (int b = 0; b < _blocks.Length; b++)
+        try
         {
-            (x, next[b]) = _blocks[b].Titans.Forward(tape, x, state.Blocks[b]);
-            x = _blocks[b].Memory.Forward(tape, x);
-        }
+            Variable embedding = tape.Use(_embedding);
+            Variable x = tape.Embedding(tokens, embedding);
+            for (int b = 0; b < _blocks.Length; b++)
+            {
+                (x, next[b]) = _blocks[b].Titans.Forward(tape, x, state.Blocks[b]);
+                x = _blocks[b].Memory.Forward(tape, x);
+            }
 
-        Variable logits = tape.Linear(tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm)), embedding, transposeWeight: true);
-        var after = new HopeState(state.Batch, next) { ContextPosition = state.ContextPosition + tokens.Shape[1] };
-        if (after.ContextPosition == Configuration.ContextLength)
-            after.ReturnToStart();
-        return (logits, after);
+            Variable logits = tape.Linear(tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm)), embedding, transposeWeight: true);
+            var after = new HopeState(state.Batch, next) { ContextPosition = state.ContextPosition + tokens.Shape[1] };
+            if (after.ContextPosition == Configuration.ContextLength)
+                after.ReturnToStart();
+            return (logits, after);
+        }
+        catch
+        {
+            foreach (SelfModifyingState? block in next)
+                block?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>How many tokens the stream's context still takes before its fast memories return to their start.</summary>

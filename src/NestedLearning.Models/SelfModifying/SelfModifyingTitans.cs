@@ -67,16 +67,20 @@ internal sealed class SelfModifyingTitans
     {
         int batch = x.Shape[0], time = x.Shape[1];
         Shape split = [batch, time, _heads, _dim / _heads];
-        Tensor nextConvolution = tape.Device.Empty(state.Convolution.Shape);
+        Tensor nextConvolution = tape.Keep(tape.Device.Empty(state.Convolution.Shape));
         Variable mixed = tape.CausalConvolution(tape.Norm(NormKind.Rms, x, tape.Use(_norm)), tape.Use(_convolution), null, state.Convolution, nextConvolution);
-        Variable input = tape.Reshape(tape.Linear(mixed, tape.Use(_input)), split);
-        Variable query = tape.Norm(NormKind.L2, tape.Reshape(tape.Linear(mixed, tape.Use(_query)), split), epsilon: SelfModifyingSettings.NormEpsilon);
+        // Inputs of length one: values and targets are products of memories with them, and would feed on their own
+        // growth if the memories' inputs were longer than the keys.
+        Variable input = Heads(tape, mixed, _input, split), query = Heads(tape, mixed, _query, split);
         Variable memory = state.Memory is null ? LearnedStart(tape, batch) : tape.UseFirstOrder(_start, state.Memory);
         (Variable read, Variable final) = tape.SelfModifying(input, query, memory, _settings);
         Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, read, tape.Use(_readNorm)), x.Shape);
         Variable y = tape.Linear(normed, tape.Use(_output), residual: x);
-        return (y, new SelfModifyingState { Memory = final.Value.Clone(), Convolution = nextConvolution });
+        return (y, new SelfModifyingState { Memory = final.Value.Clone(), Convolution = nextConvolution.Clone() });
     }
+
+    private static Variable Heads(Tape tape, Variable x, Parameter projection, Shape split) =>
+        tape.Norm(NormKind.L2, tape.Reshape(tape.Linear(x, tape.Use(projection)), split), epsilon: SelfModifyingSettings.NormEpsilon);
 
     // Every sequence begins with the same start: ones [B, 1] times the start as one row.
     private Variable LearnedStart(Tape tape, int batch)
@@ -109,7 +113,7 @@ internal sealed class SelfModifyingTitans
             for (int j = 0; j < width; j++)
             {
                 line[j] *= (float)(1 / Math.Sqrt(width));
-                line[width + j] *= 1f / width;
+                line[width + j] *= (float)(1 / Math.Sqrt(width));
                 line[2 * width + j] = j == row % width ? 1 : 0;
             }
 
