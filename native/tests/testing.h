@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -106,6 +107,14 @@ inline void ExpectNear(double expected, float actual, double tolerance, const st
     EXPECT_TRUE(expected == actual || std::abs(actual - expected) <= tolerance)
         << where << " is " << actual << ", expected " << expected << " within " << tolerance;
   }
+}
+
+// What rounding to float32 may do to a sum of count products with these absolute values in all, whatever the order. No
+// more than a half unit for each product and each addition; and for many of them, whose errors are independent, three
+// standard deviations.
+inline double SumTolerance(int64_t count, double magnitude) {
+  const double n = static_cast<double>(count);
+  return std::min(n + 1, 3 * std::sqrt(n)) * magnitude * 0x1p-24;
 }
 
 }  // namespace nl_testing

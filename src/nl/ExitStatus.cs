@@ -10,4 +10,7 @@ internal static class ExitStatus
 
     /// <summary>The command could not run: wrong arguments, an unreadable file, a missing backend.</summary>
     public const int BadInput = 2;
+
+    /// <summary>Ctrl-C or a request to terminate stopped the command, as a shell reports it for Ctrl-C.</summary>
+    public const int Interrupted = 130;
 }

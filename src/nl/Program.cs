@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using NestedLearning.CommandLine.Commands;
+using NestedLearning.CommandLine.Streaming;
 
 namespace NestedLearning.CommandLine;
 
@@ -9,6 +10,7 @@ internal static class Program
     // In the order of the help text. A command is one class in Commands/ and one line here.
     private static Command[] Commands() =>
     [
+        StreamCommand.Create(),
         OpCommand.Create(),
         CheckCommand.Create(),
         DoctorCommand.Create(),
@@ -34,7 +36,7 @@ internal static class Program
         bool trace = parse.GetResult(verbose) is { Implicit: false } || Environment.GetEnvironmentVariable("NL_TRACE") is "1" or "true";
         if (parse.Errors.Count > 0)
         {
-            await error.WriteLineAsync($"nl: {OneLine(parse.Errors[0].Message)} ({Help(parse)})");
+            await error.WriteLineAsync($"nl: {OneLine(string.Join(' ', parse.Errors.Select(e => e.Message)))} ({Help(parse)})");
             return ExitStatus.BadInput;
         }
 
@@ -65,7 +67,7 @@ internal static class Program
     }
 
     private static bool IsBadInput(Exception e) =>
-        e is CaseException or ArgumentException or CheckpointException or BackendUnavailableException or IOException or UnauthorizedAccessException;
+        e is CaseException or StreamException or ArgumentException or CheckpointException or BackendUnavailableException or IOException or UnauthorizedAccessException;
 
     /// <summary>The message of an exception as one line, without what <see cref="ArgumentException"/> adds to it.</summary>
     internal static string Describe(Exception e)

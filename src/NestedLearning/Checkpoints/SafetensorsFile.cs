@@ -64,6 +64,10 @@ public sealed class SafetensorsFile
     /// <exception cref="CheckpointException">There is no such tensor.</exception>
     public Shape ShapeOf(string name) => Find(name).Shape;
 
+    /// <summary>Whether a tensor is float32, else it is int64.</summary>
+    /// <exception cref="CheckpointException">There is no such tensor.</exception>
+    public bool HoldsFloats(string name) => Find(name).Data is float[];
+
     /// <summary>The elements of a float32 tensor.</summary>
     /// <exception cref="CheckpointException">There is no such tensor, or it is not float32.</exception>
     public ReadOnlySpan<float> Floats(string name) => Find(name).Data as float[] ?? ThrowType<float>(name, "I64", "F32");

@@ -1,13 +1,38 @@
+using NestedLearning.Native;
+
 namespace NestedLearning;
 
 /// <summary>The <c>cpu</c> backend: C++ kernels, cut into pieces here and run on the .NET thread pool.</summary>
+internal sealed partial class CpuBackend : HostBackend
+{
+    public override string Name => "cpu";
+
+    public override string Description
+    {
+        get
+        {
+            string current = KernelLibrary.CurrentTarget;
+            IEnumerable<string> others = KernelLibrary.Targets.Where(t => t.Supported && t.Name != current).Select(t => t.Name).Reverse();
+            return $"C++ kernels, {current switch { "AVX3" => "AVX-512 (AVX3)", "SCALAR" => "plain C++ (SCALAR)", _ => current }}; also {string.Join(", ", others)}";
+        }
+    }
+}
+
 internal sealed class CpuBackendProvider : BackendProvider
 {
     public override string Name => "cpu";
 
     public override int Preference => 10;
 
-    public override BackendReport Probe() => new(Name, false, "not built yet");
+    public override BackendReport Probe()
+    {
+        if (KernelLibrary.Failure is string failure)
+            return new BackendReport(Name, false, failure);
+        using Backend backend = new CpuBackend();
+        return new BackendReport(Name, true, backend.Description);
+    }
 
-    public override Backend Create() => throw new BackendUnavailableException(Probe().Detail);
+    public override Backend Create() => KernelLibrary.Failure is string failure
+        ? throw new BackendUnavailableException(failure)
+        : new CpuBackend();
 }

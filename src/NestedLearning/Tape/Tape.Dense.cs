@@ -203,7 +203,7 @@ public sealed partial class Tape
         ArgumentNullException.ThrowIfNull(tokens);
         ArgumentNullException.ThrowIfNull(table);
         Require.Rank(table.Value, 2, "[V, D]");
-        var y = new Variable(New([.. tokens.Shape, table.Shape[1]]), Needs(table));
+        var y = new Variable(New([.. tokens.Shape.AsSpan(), table.Shape[1]]), Needs(table));
         Dense.EmbeddingForward(tokens, table.Value, y.Value);
         if (y.NeedsGradient)
             Record(() => Dense.EmbeddingBackward(tokens, y.Gradient!, Added(table)!), y);

@@ -36,19 +36,17 @@ internal static class CheckCommand
         int passed = 0, failed = 0, unsupported = 0, unreadable = 0;
         foreach (string path in paths)
         {
-            string name = Path.GetFileNameWithoutExtension(path);
             try
             {
                 SafetensorsFile file = CaseFile.Load(path);
                 if (CaseFile.Operation(path, file) is not { } operation)
                 {
-                    table.AddRow(Cells(name, OperationRun.OperationName(file), "", "", "", "", "not supported"));
+                    table.AddRow(Cells(Name(path), OperationRun.OperationName(file), "", "", "", "", "not supported"));
                     unsupported++;
                     continue;
                 }
 
-                bool good = Compare(table, name, operation, file, CaseFile.Execute(path, operation, file, device), path);
-                if (good)
+                if (Check(table, path, operation, file, device))
                     passed++;
                 else
                     failed++;
@@ -69,11 +67,12 @@ internal static class CheckCommand
         return failed > 0 || (unsupported > 0 && !skipUnsupported) ? ExitStatus.Failed : ExitStatus.Success;
     }
 
-    private static bool Compare(Table table, string name, Operation operation, SafetensorsFile file, SafetensorsFile results, string path)
+    private static bool Check(Table table, string path, Operation operation, SafetensorsFile file, Device device)
     {
         string[] expected = [.. file.Names.Where(n => n.StartsWith(OperationRun.OutputPrefix, StringComparison.Ordinal))];
         if (expected.Length == 0)
             throw new CaseException($"{path}: the case has no expected results {OperationRun.OutputPrefix}*.");
+        SafetensorsFile results = CaseFile.Execute(path, operation, file, device);
         foreach (string tensor in expected)
         {
             if (!results.Contains(tensor))
@@ -89,11 +88,13 @@ internal static class CheckCommand
             bool within = error <= operation.Tolerance;
             good &= within;
             table.AddRow(Cells(
-                name, operation.Name, tensor, file.ShapeOf(tensor).ToString(), Scientific(error), Scientific(operation.Tolerance), within ? "ok" : "OVER"));
+                Name(path), operation.Name, tensor, file.ShapeOf(tensor).ToString(), Scientific(error), Scientific(operation.Tolerance), within ? "ok" : "OVER"));
         }
 
         return good;
     }
+
+    private static string Name(string path) => Path.GetFileNameWithoutExtension(path);
 
     private static string Scientific(double value) => value.ToString("0.0e+00", CultureInfo.InvariantCulture);
 

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using NestedLearning.Models;
 
 namespace NestedLearning.CommandLine.Streaming;
@@ -73,7 +74,7 @@ internal interface ILearnerFactory : IDisposable
 internal sealed class LearnerFactory : ILearnerFactory
 {
     private readonly Device _device;
-    private readonly HopeConfiguration _hope;
+    private readonly HopeConfiguration _configuration;
 
     /// <param name="device">Owned from here on.</param>
     /// <param name="seed">Of the initial weights.</param>
@@ -81,8 +82,8 @@ internal sealed class LearnerFactory : ILearnerFactory
     public LearnerFactory(Device device, ulong seed, int learners)
     {
         _device = device;
-        _hope = new HopeConfiguration { Seed = seed };
-        Configuration = $"{_hope} levels: {string.Join("; ", _hope.Levels)}";
+        _configuration = new HopeConfiguration { Seed = seed };
+        Configuration = JsonSerializer.Serialize(_configuration);
         // Memory of the host is safe to use from several threads; other devices have one queue.
         AtOnce = device.Backend is HostBackend ? Math.Min(device.Threads, learners) : 1;
         device.Threads = Math.Max(1, device.Threads / AtOnce);
@@ -96,10 +97,8 @@ internal sealed class LearnerFactory : ILearnerFactory
 
     public int AtOnce { get; }
 
-    public IStreamLearner Create(LearnerKind kind) => HopeStream.Create(
-        _device,
-        kind == LearnerKind.OneLevel ? _hope.WithOneLevel() : _hope,
-        kind.Title());
+    public IStreamLearner Create(LearnerKind kind) =>
+        HopeStream.Create(_device, kind == LearnerKind.OneLevel ? _configuration.WithOneLevel() : _configuration, kind.Title());
 
     public void Dispose() => _device.Dispose();
 }

@@ -19,7 +19,6 @@ internal sealed class LearnerTrack : IDisposable
     private readonly double[] _heldOutLosses;
     private float[] _segmentLosses = [];
     private IStreamLearner? _learner;
-    private int _commitsSeen;
     private TrackSnapshot _snapshot = new(0, 0, double.NaN);
 
     public LearnerTrack(LearnerKind kind, PhasePlan plan)
@@ -66,7 +65,7 @@ internal sealed class LearnerTrack : IDisposable
     public void Begin(IStreamLearner learner)
     {
         _learner = learner;
-        _commitsSeen = learner.Timeline.Commits.Count;
+        learner.Timeline.Clear();
         SetLearning();
     }
 
@@ -94,24 +93,34 @@ internal sealed class LearnerTrack : IDisposable
         Span<float> losses = _segmentLosses.AsSpan(0, length);
 
         long begun = Stopwatch.GetTimestamp();
-        Learner.Read(phase.Text.AsSpan(offset, length), losses);
+        try
+        {
+            Learner.Read(phase.Text.AsSpan(offset, length), losses);
+        }
+        catch (NotFiniteNumberException e)
+        {
+            throw Divergence(phase, Learner.Position, e.OffendingNumber);
+        }
+
         Seconds += Stopwatch.GetElapsedTime(begun).TotalSeconds;
 
         for (int i = 0; i < length; i++)
         {
             if (!float.IsFinite(losses[i]))
-                throw new DivergenceException($"{Kind.Title()}: the loss is {losses[i]} at byte {Position + i:N0} of the stream (phase {phase.Index + 1}, {phase.Name}).");
+                throw Divergence(phase, Position + i, losses[i]);
             _losses[phase.FirstBlock + (offset + i) / PhasePlan.BlockLength] += losses[i];
         }
 
-        IReadOnlyList<LevelCommit> commits = Learner.Timeline.Commits;
-        for (; _commitsSeen < commits.Count; _commitsSeen++)
-            _commits.Add(commits[_commitsSeen]);
+        _commits.AddRange(Learner.Timeline.Commits);
+        Learner.Timeline.Clear();
         Position += length;
         if (Position == phase.End)
             EndPhase(phase);
         Publish();
     }
+
+    private DivergenceException Divergence(Phase phase, long position, double loss) =>
+        new($"{Kind.Title()}: the loss is {loss} at byte {position:N0} of the stream (phase {phase.Index + 1}, {phase.Name}).");
 
     private void EndPhase(Phase phase)
     {
@@ -157,7 +166,7 @@ internal sealed class LearnerTrack : IDisposable
         Learner.Save(file, prefix);
         foreach (string name in file.Names.Where(n => n.StartsWith(prefix, StringComparison.Ordinal)))
         {
-            if (file.IsFloat(name) && file.Floats(name).ContainsAnyExceptInRange(float.MinValue, float.MaxValue))
+            if (file.HoldsFloats(name) && file.Floats(name).ContainsAnyExceptInRange(float.MinValue, float.MaxValue))
                 throw new DivergenceException($"{Kind.Title()}: {name[prefix.Length..]} is no longer finite at byte {Position:N0} of the stream.");
         }
     }

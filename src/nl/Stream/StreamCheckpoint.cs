@@ -9,6 +9,7 @@ namespace NestedLearning.CommandLine.Streaming;
 internal static class StreamCheckpoint
 {
     private const string Prefix = "stream.";
+    private const string SecondsName = "run.seconds";
 
     /// <summary>Everything that must be the same for a run to go on where another stopped, by what the user calls it.</summary>
     public static IReadOnlyList<(string Name, string Value)> Identity(PhasePlan plan, ILearnerFactory factory, IReadOnlyList<LearnerKind> kinds)
@@ -29,11 +30,12 @@ internal static class StreamCheckpoint
     /// <summary>Writes the run beside the path and renames it over the path.</summary>
     /// <exception cref="StreamException">The file cannot be written; what was there is as it was.</exception>
     /// <exception cref="DivergenceException">A learner is not fit to be kept; what was there is as it was.</exception>
-    public static void Save(string path, IReadOnlyList<(string Name, string Value)> identity, IEnumerable<LearnerTrack> tracks)
+    public static void Save(string path, IReadOnlyList<(string Name, string Value)> identity, double seconds, IEnumerable<LearnerTrack> tracks)
     {
         var file = new SafetensorsFile();
         foreach ((string name, string value) in identity)
             file.Metadata[Prefix + name] = value;
+        file.Add(SecondsName, [BitConverter.DoubleToInt64Bits(seconds)]);
         foreach (LearnerTrack track in tracks)
             track.Save(file);
         try
@@ -47,6 +49,10 @@ internal static class StreamCheckpoint
             throw new StreamException($"The checkpoint '{path}' cannot be written: {e.Message}", e);
         }
     }
+
+    /// <summary>How long the run had been running.</summary>
+    /// <exception cref="CheckpointException">The checkpoint does not say.</exception>
+    public static double Seconds(SafetensorsFile file) => BitConverter.Int64BitsToDouble(file.Integers(SecondsName, 1)[0]);
 
     /// <summary>Reads a run and checks that it is one of these settings and texts.</summary>
     /// <exception cref="StreamException">There is no checkpoint, it cannot be read, or it is of another run.</exception>

@@ -1,3 +1,6 @@
+using System.Diagnostics;
+using System.Runtime.ExceptionServices;
+
 namespace NestedLearning.CommandLine.Streaming;
 
 /// <summary>
@@ -14,6 +17,8 @@ internal sealed class StreamRun : IDisposable
     private readonly object _gate = new();
     private readonly HashSet<LearnerTrack> _busy = [];
     private long _nextCheckpoint;
+    private double _secondsBefore;
+    private long _begun;
     private Exception? _failure;
 
     /// <param name="plan">What is read.</param>
@@ -34,6 +39,15 @@ internal sealed class StreamRun : IDisposable
     public PhasePlan Plan { get; }
 
     public IReadOnlyList<LearnerTrack> Tracks => _tracks;
+
+    /// <summary>Seconds of running, those before an interruption included.</summary>
+    public double Seconds => _secondsBefore + (_begun == 0 ? 0 : Stopwatch.GetElapsedTime(_begun).TotalSeconds);
+
+    /// <summary>The bytes that all learners together read; the beginning of a copy is read once, for both.</summary>
+    public long BytesToRead => _tracks.Sum(t => t.Kind == LearnerKind.Frozen && Find(LearnerKind.Hope) is not null ? Plan.Length - Plan.Phases[0].End : Plan.Length);
+
+    /// <summary>How many of <see cref="BytesToRead"/> are read, from any thread.</summary>
+    public long BytesRead => _tracks.Sum(t => t.Snapshot.Position - t.Snapshot.Inherited);
 
     public bool Finished => _tracks.All(t => t.Finished);
 
@@ -56,6 +70,7 @@ internal sealed class StreamRun : IDisposable
         SafetensorsFile file = StreamCheckpoint.Open(path, _identity);
         try
         {
+            _secondsBefore = StreamCheckpoint.Seconds(file);
             foreach (LearnerTrack track in _tracks)
                 track.Load(file, _factory.Create);
         }
@@ -70,6 +85,7 @@ internal sealed class StreamRun : IDisposable
     /// <exception cref="StreamException">A learner diverged, or the run could not be saved.</exception>
     public bool Run(CancellationToken stop)
     {
+        _begun = Stopwatch.GetTimestamp();
         _nextCheckpoint = _checkpointEvery > 0 ? Leader() / _checkpointEvery * _checkpointEvery + _checkpointEvery : long.MaxValue;
         using (stop.Register(WakeAll))
         {
@@ -80,7 +96,7 @@ internal sealed class StreamRun : IDisposable
         }
 
         if (_failure is not null)
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(_failure);
+            ExceptionDispatchInfo.Throw(_failure);
         Save();
         return Finished;
     }
@@ -98,8 +114,8 @@ internal sealed class StreamRun : IDisposable
             try
             {
                 track.Step();
-                if (track.Kind == LearnerKind.Hope && track.Position == Plan.Phases[0].End && Find(LearnerKind.Frozen) is { HasLearner: false } frozen)
-                    frozen.ForkFrom(track);
+                if (track.Kind == LearnerKind.Hope && track.Position == Plan.Phases[0].End)
+                    ForkFrozen(track);
             }
             catch (Exception e)
             {
@@ -111,6 +127,16 @@ internal sealed class StreamRun : IDisposable
                 _busy.Remove(track);
                 Monitor.PulseAll(_gate);
             }
+        }
+    }
+
+    private void ForkFrozen(LearnerTrack hope)
+    {
+        // Nobody may take the copy before it is whole.
+        lock (_gate)
+        {
+            if (Find(LearnerKind.Frozen) is { HasLearner: false } frozen)
+                frozen.ForkFrom(hope);
         }
     }
 
@@ -162,7 +188,7 @@ internal sealed class StreamRun : IDisposable
     private void Save()
     {
         if (_checkpointPath is not null)
-            StreamCheckpoint.Save(_checkpointPath, _identity, _tracks);
+            StreamCheckpoint.Save(_checkpointPath, _identity, Seconds, _tracks);
     }
 
     private void WakeAll()

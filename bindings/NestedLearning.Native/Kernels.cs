@@ -1,0 +1,45 @@
+using System.Runtime.InteropServices;
+
+namespace NestedLearning.Native;
+
+/// <summary>
+/// <c>nested_learning.h</c>, one file a section of the header. Every function but the plain queries returns a status for
+/// <see cref="Status.ThrowIfFailed"/>.
+/// </summary>
+internal static unsafe partial class Kernels
+{
+    public const string Library = "nested_learning";
+
+    /// <summary>NL_ABI_VERSION of the header that these declarations follow.</summary>
+    public const int AbiVersion = 1;
+
+    /// <summary>Every struct that crosses, by its native name.</summary>
+    public static IReadOnlyList<(string Name, int Size)> StructSizes { get; } =
+    [
+        ("nl_elementwise_arguments", sizeof(ElementwiseArguments)),
+    ];
+
+    [LibraryImport(Library, EntryPoint = "nl_abi_version")]
+    public static partial int GetAbiVersion();
+
+    [LibraryImport(Library, EntryPoint = "nl_last_error")]
+    public static partial byte* LastError();
+
+    [LibraryImport(Library, EntryPoint = "nl_struct_size", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial uint StructSize(string name);
+
+    [LibraryImport(Library, EntryPoint = "nl_target_count")]
+    public static partial int TargetCount();
+
+    [LibraryImport(Library, EntryPoint = "nl_target_name")]
+    public static partial byte* TargetName(int target);
+
+    [LibraryImport(Library, EntryPoint = "nl_target_supported")]
+    public static partial int TargetSupported(int target);
+
+    [LibraryImport(Library, EntryPoint = "nl_target_current")]
+    public static partial int TargetCurrent(int* target);
+
+    [LibraryImport(Library, EntryPoint = "nl_target_choose")]
+    public static partial int TargetChoose(int target);
+}
