@@ -36,6 +36,9 @@ public static class Tolerances
     /// <summary>Element-wise sums and products: one rounding or two.</summary>
     public static readonly Tolerance Elementwise = new(5e-7, 5e-7);
 
+    /// <summary>Accumulated in double: up to 2¹⁸ roundings of 1e−16, most of which cancel.</summary>
+    public const double SumOfSquares = 1e-12;
+
     /// <summary>A copy forward; a sum of rows backward.</summary>
     public static readonly Tolerance Embedding = new(0, 5e-6);
 
