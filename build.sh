@@ -146,7 +146,7 @@ have_native() {
 build_native() {
   local preset=$1
   step "configure native $preset" cmake --preset "$preset" &&
-    step "build native $preset" cmake --build --preset "$preset"
+    step "build native $preset" cmake --build --preset "$preset" -j "$(jobs_at_once)"
 }
 
 build_managed() {
@@ -179,6 +179,7 @@ bench() {
   [ -d "$project" ] || die "there are no benchmarks yet."
   # BenchmarkDotNet asks which ones on the terminal unless it is told.
   [ $# -gt 0 ] || set -- --filter '*'
+  case " $* " in *" --artifacts "*) ;; *) set -- "$@" --artifacts "$artifacts/benchmarks" ;; esac
   cd "$root"
   exec dotnet run -c Release --project "$project" -- "$@"
 }
@@ -208,7 +209,7 @@ native_sources() {
 }
 
 clean() {
-  rm -rf "$artifacts" "$root/BenchmarkDotNet.Artifacts"
+  rm -rf "$artifacts"
   find "$root" -type d -name TestResults -prune -exec rm -rf {} +
   say "Deleted what was built."
 }
