@@ -24,6 +24,12 @@ struct StructSize {
 constexpr StructSize kStructSizes[] = {
     {"nl_elementwise_arguments", sizeof(nl_elementwise_arguments)},
     {"nl_gemm_arguments", sizeof(nl_gemm_arguments)},
+    {"nl_column_sum_arguments", sizeof(nl_column_sum_arguments)},
+    {"nl_norm_arguments", sizeof(nl_norm_arguments)},
+    {"nl_convolution_arguments", sizeof(nl_convolution_arguments)},
+    {"nl_embedding_arguments", sizeof(nl_embedding_arguments)},
+    {"nl_cross_entropy_arguments", sizeof(nl_cross_entropy_arguments)},
+    {"nl_adam_arguments", sizeof(nl_adam_arguments)},
 };
 
 }  // namespace
