@@ -32,9 +32,9 @@ TEST(Core, Errors_NameArgumentValueAndAllowed) {
   nl_elementwise_arguments arguments = {};
   arguments.size = 8;
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_scale(&arguments, 0, 1));
-  EXPECT_EQ("nl_elementwise_arguments.size is 8, expected at least " +
-                std::to_string(sizeof(arguments)),
-            std::string(nl_last_error()));
+  EXPECT_EQ(
+      "nl_elementwise_arguments.size is 8, expected at least " + std::to_string(sizeof(arguments)),
+      std::string(nl_last_error()));
   arguments.size = sizeof(arguments);
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_scale(&arguments, 2, 1));
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_scale(&arguments, 0, 1));

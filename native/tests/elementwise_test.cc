@@ -56,7 +56,8 @@ TEST_P(Elementwise, Activations_MatchTheReference) {
         EXPECT_OK(nl_activation_forward(&forward, 0, count));
         EXPECT_OK(nl_activation_backward(&backward, 0, count));
         for (int64_t i = 0; i < count; ++i) {
-          const std::string where = "activation " + std::to_string(activation) + " of " + std::to_string(x[i]);
+          const std::string where =
+              "activation " + std::to_string(activation) + " of " + std::to_string(x[i]);
           const double expected = Reference(activation, x[i]);
           nl_testing::ExpectNear(expected, y[i], 1e-6 * std::max(1.0, std::abs(expected)), where);
           nl_testing::ExpectNear(dy[i] * ReferenceSlope(activation, x[i]), dx[i], 1e-6, where);

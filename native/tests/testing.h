@@ -36,8 +36,9 @@ class KernelTest : public testing::TestWithParam<int32_t> {
 };
 
 // One instance of a test suite for each target, which its name carries: Elementwise.Scale_.../AVX2.
-#define NL_TEST_TARGETS(suite) \
-  INSTANTIATE_TEST_SUITE_P(Native, suite, testing::ValuesIn(nl_testing::Targets()), nl_testing::TargetName)
+#define NL_TEST_TARGETS(suite)                                                      \
+  INSTANTIATE_TEST_SUITE_P(Native, suite, testing::ValuesIn(nl_testing::Targets()), \
+                           nl_testing::TargetName)
 
 #define EXPECT_OK(call) EXPECT_EQ(NL_OK, (call)) << nl_last_error()
 
