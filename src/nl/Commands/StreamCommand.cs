@@ -132,7 +132,7 @@ internal static class StreamCommand
 
     private static void Finish(StreamRun run, ILearnerFactory factory, StreamSettings settings, IAnsiConsole console, TextWriter error)
     {
-        StreamReport report = StreamReport.Create(run, factory, settings.Seed, run.Seconds);
+        StreamReport report = StreamReport.Create(run, factory, run.Seconds);
         ReportTable.Write(console, report);
         string json = Path.Combine(settings.Out, "report.json");
         var files = new List<string> { json, settings.Checkpoint };

@@ -23,6 +23,7 @@ internal sealed record ChartLabel(string Text, float X, float Y, Anchor Anchor =
 /// </summary>
 internal sealed class ChartCanvas(int width, int height)
 {
+    private static readonly string[] s_families = ["DejaVu Sans", "Liberation Sans", "Noto Sans", "Segoe UI", "Helvetica Neue", "Arial"];
     private readonly List<(Plot Plot, PixelRect Area)> _plots = [];
     private readonly List<ChartLabel> _labels = [];
 
@@ -38,7 +39,7 @@ internal sealed class ChartCanvas(int width, int height)
         using SKSurface surface = SKSurface.Create(new SKImageInfo(width, height))
             ?? throw new InvalidOperationException($"There is no memory for a picture of {width} by {height}.");
         Draw(surface.Canvas);
-        using SKTypeface typeface = SKTypeface.FromFamilyName(Fonts.Sans) ?? SKTypeface.Default;
+        using SKTypeface typeface = FindTypeface();
         foreach (ChartLabel label in _labels)
         {
             using var font = new SKFont(typeface, label.Size);
@@ -77,10 +78,21 @@ internal sealed class ChartCanvas(int width, int height)
         File.WriteAllText(path, text.Append("</g>\n</svg>\n").ToString());
     }
 
+    // What the system calls its default may have serifs.
+    private static SKTypeface FindTypeface()
+    {
+        string[] families = SKFontManager.Default.GetFontFamilies();
+        string? family = s_families.FirstOrDefault(f => families.Contains(f)) ?? families.FirstOrDefault(f => f.EndsWith(" Sans", StringComparison.Ordinal));
+        return SKTypeface.FromFamilyName(family) ?? SKTypeface.Default;
+    }
+
     private void Draw(SKCanvas canvas)
     {
         canvas.Clear(SKColors.White);
         foreach ((Plot plot, PixelRect area) in _plots)
+        {
+            plot.RenderManager.ClearCanvasBeforeEachRender = false;
             plot.Render(canvas, area);
+        }
     }
 }

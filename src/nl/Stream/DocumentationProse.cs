@@ -101,7 +101,7 @@ internal static class DocumentationProse
     }
 
     /// <summary>The sentences of each documented member, one a line, every one only once.</summary>
-    private static List<string> Paragraphs(IReadOnlyList<string> files)
+    internal static List<string> Paragraphs(IReadOnlyList<string> files)
     {
         var paragraphs = new List<string>();
         var openings = new HashSet<string>();

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using NestedLearning.Models;
 
 namespace NestedLearning.CommandLine.Streaming;
@@ -60,6 +61,9 @@ internal interface ILearnerFactory : IDisposable
     /// <summary>What runs the kernels.</summary>
     string DeviceDescription { get; }
 
+    /// <summary>Of the initial weights.</summary>
+    ulong Seed { get; }
+
     /// <summary>Everything about the models that decides results, as text: a checkpoint of another configuration is refused.</summary>
     string Configuration { get; }
 
@@ -73,6 +77,7 @@ internal interface ILearnerFactory : IDisposable
 /// <summary>Makes the models of the library.</summary>
 internal sealed class LearnerFactory : ILearnerFactory
 {
+    private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.CamelCase, Converters = { new JsonStringEnumConverter() } };
     private readonly Device _device;
     private readonly HopeConfiguration _configuration;
 
@@ -82,8 +87,9 @@ internal sealed class LearnerFactory : ILearnerFactory
     public LearnerFactory(Device device, ulong seed, int learners)
     {
         _device = device;
+        Seed = seed;
         _configuration = new HopeConfiguration { Seed = seed };
-        Configuration = JsonSerializer.Serialize(_configuration);
+        Configuration = JsonSerializer.Serialize(_configuration, s_json);
         // Memory of the host is safe to use from several threads; other devices have one queue.
         AtOnce = device.Backend is HostBackend ? Math.Min(device.Threads, learners) : 1;
         device.Threads = Math.Max(1, device.Threads / AtOnce);
@@ -92,6 +98,8 @@ internal sealed class LearnerFactory : ILearnerFactory
     public string DeviceName => _device.Name;
 
     public string DeviceDescription => _device.Description;
+
+    public ulong Seed { get; }
 
     public string Configuration { get; }
 

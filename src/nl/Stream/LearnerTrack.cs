@@ -1,6 +1,5 @@
-using NestedLearning.Models;
-
 using System.Diagnostics;
+using NestedLearning.Models;
 
 namespace NestedLearning.CommandLine.Streaming;
 

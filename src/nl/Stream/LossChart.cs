@@ -82,6 +82,7 @@ internal static class LossChart
         var plot = new Plot();
         double low = double.PositiveInfinity, high = double.NegativeInfinity;
         var legend = new List<(string, string)>();
+        int most = 1;
         // The frozen learner's levels are Hope's until they stop.
         foreach (LearnerReport learner in report.Learners.Where(l => l.Id != LearnerKind.Frozen.Id() || report.Learners.Count == 1))
         {
@@ -94,8 +95,8 @@ internal static class LossChart
                         .Select(i => new Coordinates(level.Position[i], Math.Log10(level.Change[i] / level.Norm[i]))),
                 ];
                 string color = learner.Id == LearnerKind.OneLevel.Id() ? ColorOf(LearnerKind.OneLevel) : s_levelColors[legend.Count % s_levelColors.Length];
-                string each = level.CommitsPerPoint > 1 ? $", mean of {level.CommitsPerPoint}" : "";
-                legend.Add(($"{learner.Name}: {level.Name} ({level.Commits:N0} commits{each})", color));
+                legend.Add(($"{learner.Name}: {level.Name} ({level.Commits:N0} commits)", color));
+                most = Math.Max(most, level.CommitsPerPoint);
                 if (points.Length == 0)
                     continue;
                 Scatter dots = plot.Add.ScatterPoints(points, Color.FromHex(color));
@@ -112,7 +113,7 @@ internal static class LossChart
         Tick[] ticks = [.. Steps(low, high, 1).Select(y => new Tick(y, y == 0 ? "1" : $"1e{y:0}", isMajor: true))];
         Tick[] minor = [.. ticks.SkipLast(1).SelectMany(t => Enumerable.Range(2, 8).Select(d => new Tick(t.Position + Math.Log10(d), "", isMajor: false)))];
         Finish(canvas, plot, area, plan, low, high, [.. ticks, .. minor]);
-        canvas.Add(new ChartLabel("Level commits: relative change of a level's weights, |Δθ| / |θ|", s_padding.Left, area.Top + 24, Size: 17));
+        canvas.Add(new ChartLabel("Level commits: relative change of a level's weights, |Δθ| / |θ|" + (most > 1 ? $", each point the mean of up to {most} commits" : ""), s_padding.Left, area.Top + 24, Size: 17));
         canvas.Add(new ChartLabel("bytes of the stream", Width - s_padding.Right, area.Bottom - 8, Anchor.End));
         AddLegend(canvas, area.Top, legend);
     }

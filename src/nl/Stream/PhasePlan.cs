@@ -110,7 +110,7 @@ internal sealed class PhasePlan
         throw new ArgumentOutOfRangeException(nameof(position), position, $"The stream has {Length} bytes.");
     }
 
-    private static int HeldOutFor(int bytes) => Math.Clamp(bytes / 32, 512, 8192);
+    private static int HeldOutFor(int bytes) => Math.Clamp(bytes / 32, 512, 8192) / HeldOutPieces * HeldOutPieces;
 
     private static (byte[] Streamed, byte[] HeldOut) Divide(ReadOnlySpan<byte> text, int heldOutLength)
     {

@@ -14,6 +14,9 @@ internal sealed class RateMeter
 
     public void Add(long count)
     {
+        // Time in which nothing was begun yet is not slowness.
+        if (_samples.Count > 0 && _samples.Peek().Count == count)
+            _samples.Clear();
         _last = (Stopwatch.GetTimestamp(), count);
         _samples.Enqueue(_last);
         while (_samples.Count > 2 && Stopwatch.GetElapsedTime(_samples.Peek().Time, _last.Time) > s_window)

@@ -23,8 +23,8 @@ internal static class ReportTable
 
         console.WriteLine();
         console.WriteLine(
-            $"Adaptation: bytes until the mean over {StreamMetrics.WindowLength:N0} is within {StreamMetrics.AdaptationMargin:P0} of the phase's final level (its last {StreamMetrics.FinalPart:P0})");
-        Table adaptation = NewTable(console, ["learner", .. PhaseTitles(report).SelectMany(p => (string[])[p, "final level"])]);
+            $"Adaptation: bytes until the mean over {StreamMetrics.WindowLength:N0} bytes (a quarter of a short phase) is within {StreamMetrics.AdaptationMargin:P0} of the phase's final level (its last {StreamMetrics.FinalPart:P0})");
+        Table adaptation = NewTable(console, ["learner", .. PhaseTitles(report).SelectMany(p => (string[])[$"{p}: bytes", "to level"])]);
         foreach (LearnerReport learner in report.Learners)
         {
             AddRow(adaptation, [
@@ -65,8 +65,13 @@ internal static class ReportTable
         Table table = Terminal.Table(console, [.. columns]);
         foreach (TableColumn column in table.Columns.Skip(1))
             column.Alignment = Justify.Right;
-        foreach (TableColumn column in table.Columns)
-            column.NoWrap = false;
+        // Without lines between columns, titles of several words need more room between them.
+        if (!console.Profile.Capabilities.Ansi)
+        {
+            foreach (TableColumn column in table.Columns)
+                column.Padding = new Padding(0, 0, 2, 0);
+        }
+
         return table;
     }
 

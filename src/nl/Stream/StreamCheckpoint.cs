@@ -9,6 +9,7 @@ namespace NestedLearning.CommandLine.Streaming;
 internal static class StreamCheckpoint
 {
     private const string Prefix = "stream.";
+    private const int LongestShown = 100;
     private const string SecondsName = "run.seconds";
 
     /// <summary>Everything that must be the same for a run to go on where another stopped, by what the user calls it.</summary>
@@ -18,12 +19,13 @@ internal static class StreamCheckpoint
         {
             ("format", "1"),
             ("device", factory.DeviceName),
+            ("seed", factory.Seed.ToString(CultureInfo.InvariantCulture)),
             ("learners", string.Join(',', kinds.Select(k => k.Id()))),
             ("configuration", factory.Configuration),
-            ("phases", plan.Phases.Count.ToString(CultureInfo.InvariantCulture)),
+            ("number of phases", plan.Phases.Count.ToString(CultureInfo.InvariantCulture)),
         };
         foreach (Phase phase in plan.Phases)
-            identity.Add(($"phase {phase.Index + 1}", $"{phase.Text.Length} bytes and {phase.HeldOut.Length} held out, sha256 {phase.Sha256}"));
+            identity.Add(($"text of phase {phase.Index + 1}", $"{phase.Text.Length} bytes and {phase.HeldOut.Length} held out, sha256 {phase.Sha256[..16]}"));
         return identity;
     }
 
@@ -74,8 +76,10 @@ internal static class StreamCheckpoint
         {
             if (!file.Metadata.TryGetValue(Prefix + name, out string? saved))
                 throw new StreamException($"'{path}' is not a checkpoint of nl stream: it has no '{Prefix}{name}'.");
-            if (saved != value)
-                throw new StreamException($"The checkpoint '{path}' is of another run: its {name} is {saved}, this run's is {value}.");
+            if (saved == value)
+                continue;
+            string difference = Math.Max(saved.Length, value.Length) > LongestShown ? "not this run's" : $"{saved}, this run's is {value}";
+            throw new StreamException($"The checkpoint '{path}' is of another run: its {name} is {difference}.");
         }
 
         return file;

@@ -15,6 +15,9 @@ internal sealed class StreamProgress(IAnsiConsole console, StreamRun run)
     /// <summary>Shows the run until the work is done; does not throw what the work throws.</summary>
     public void Follow(Task work)
     {
+        _rateOfAll.Add(run.BytesRead);
+        for (int i = 0; i < _rates.Length; i++)
+            AddSample(i);
         if (console.Profile.Capabilities.Interactive && console.Profile.Capabilities.Ansi)
             FollowWithBars(work);
         else
@@ -41,7 +44,7 @@ internal sealed class StreamProgress(IAnsiConsole console, StreamRun run)
                 for (int i = 0; i < bars.Length; i++)
                 {
                     TrackSnapshot track = run.Tracks[i].Snapshot;
-                    _rates[i].Add(track.Position - track.Inherited);
+                    AddSample(i);
                     Show(bars[i], track.Position, track.RecentLoss, _rates[i], run.Plan.Length - track.Position);
                 }
 
@@ -50,6 +53,8 @@ internal sealed class StreamProgress(IAnsiConsole console, StreamRun run)
             }
             while (!done);
         });
+
+    private void AddSample(int track) => _rates[track].Add(run.Tracks[track].Snapshot.Position - run.Tracks[track].Snapshot.Inherited);
 
     private static void Show(ProgressTask bar, long position, double loss, RateMeter rate, long left)
     {
@@ -62,12 +67,15 @@ internal sealed class StreamProgress(IAnsiConsole console, StreamRun run)
 
     private void FollowWithLines(Task work)
     {
+        long shown = -1;
         bool done;
         do
         {
             done = Task.WaitAny([work], s_lineInterval) == 0;
             _rateOfAll.Add(run.BytesRead);
-            console.WriteLine(Line());
+            if (shown != run.BytesRead)
+                console.WriteLine(Line());
+            shown = run.BytesRead;
         }
         while (!done);
     }

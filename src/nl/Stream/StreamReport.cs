@@ -115,14 +115,13 @@ internal sealed record StreamReport
 
     /// <param name="run">A finished run.</param>
     /// <param name="factory">What made its learners.</param>
-    /// <param name="seed">The run's seed.</param>
     /// <param name="wallSeconds">From the first byte to the last, less the time between an interruption and going on.</param>
-    public static StreamReport Create(StreamRun run, ILearnerFactory factory, ulong seed, double wallSeconds) => new()
+    public static StreamReport Create(StreamRun run, ILearnerFactory factory, double wallSeconds) => new()
     {
         Machine = Machine.Current(),
         Device = factory.DeviceName,
         DeviceDescription = factory.DeviceDescription,
-        Seed = seed,
+        Seed = factory.Seed,
         Configuration = JsonSerializer.Deserialize<JsonElement>(factory.Configuration),
         WallSeconds = wallSeconds,
         Phases = [.. run.Plan.Phases.Select(p => new PhaseReport(p.Name, p.Source, p.Start, p.Text.Length, p.HeldOut.Length, p.Sha256))],
