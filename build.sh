@@ -52,9 +52,16 @@ step() {
     say "  $name: done in $((SECONDS - start)) s"
   else
     say "  $name: FAILED after $((SECONDS - start)) s; the end of $log:"
-    tail -n 200 "$log" >&2
+    without_skips "$log" | tail -n 200 >&2
     return 1
   fi
+}
+
+# A test log without its skipped tests, which would bury the failed ones.
+without_skips() {
+  awk '/ \[SKIP\]$/ { skip = 1; next }
+    skip && /^      / { next }
+    { skip = 0; print }' "$1"
 }
 
 # ---- tools ----
@@ -294,7 +301,8 @@ test_managed() {
     return
   fi
   count "$name" "$good" "$bad" $((total - good - bad))
-  awk '/ \[SKIP\]$/ { getline; sub(/^ */, ""); reasons[$0]++ }
+  # The reasons, alike but for a file's name counted together.
+  awk '/ \[SKIP\]$/ { getline; sub(/^ */, ""); gsub(/(golden|data)\/[^\047]*/, "..."); reasons[substr($0, 1, 150)]++ }
     END { for (reason in reasons) printf "    %d skipped: %s\n", reasons[reason], reason }' "$(log_of "test $name")" >&2
   # A fixture that throws while it is taken down fails no test.
   if [ $status != 0 ] && [ "$bad" = 0 ]; then

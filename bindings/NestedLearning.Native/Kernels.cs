@@ -17,6 +17,10 @@ internal static unsafe partial class Kernels
     public static IReadOnlyList<(string Name, int Size)> StructSizes { get; } =
     [
         ("nl_elementwise_arguments", sizeof(ElementwiseArguments)),
+        ("nl_scan_arguments", sizeof(ScanArguments)),
+        ("nl_scan_gradients", sizeof(ScanGradientArguments)),
+        ("nl_self_modifying_arguments", sizeof(SelfModifyingArguments)),
+        ("nl_self_modifying_gradients", sizeof(SelfModifyingGradientArguments)),
     ];
 
     [LibraryImport(Library, EntryPoint = "nl_abi_version")]

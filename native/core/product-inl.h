@@ -182,8 +182,8 @@ HWY_INLINE void PackTransposed(size_t n, size_t k, const float* from, size_t ld,
 // kRows rows of A by four rows of a transposed B: sixteen dot products or fewer.
 template <size_t kRows>
 HWY_NOINLINE void DotTile(Into into, size_t k, const float* HWY_RESTRICT a, size_t lda,
-                          const float* HWY_RESTRICT b, size_t ldb, float* HWY_RESTRICT c, size_t ldc,
-                          size_t columns) {
+                          const float* HWY_RESTRICT b, size_t ldb, float* HWY_RESTRICT c,
+                          size_t ldc, size_t columns) {
   const F32 d;
   VecF sum[kRows][4];
   HWY_UNROLL(4)
@@ -232,8 +232,9 @@ HWY_NOINLINE void DotTile(Into into, size_t k, const float* HWY_RESTRICT a, size
 // Few rows of A by a transposed B, neither packed: dot products.
 HWY_INLINE void ProductOfDots(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
                               const float* b, size_t ldb, float* c, size_t ldc) {
-  static constexpr TileFunction kTiles[] = {DotTile<1>, DotTile<2>, DotTile<kDotRows < 3 ? 2 : 3>,
-                                            DotTile<kDotRows < 4 ? 2 : 4>};
+  static constexpr TileFunction kTiles[] = {DotTile<1>, DotTile<2>,
+                                            DotTile<std::min<size_t>(kDotRows, 3)>,
+                                            DotTile<std::min<size_t>(kDotRows, 4)>};
   const size_t tiles = (m + kDotRows - 1) / kDotRows;
   for (size_t j = 0; j < n; j += 4) {
     for (size_t t = 0, i = 0; t < tiles; ++t) {

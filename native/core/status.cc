@@ -28,6 +28,12 @@ constexpr StructSize kStructSizes[] = {
     {"nl_scan_gradients", sizeof(nl_scan_gradients)},
     {"nl_self_modifying_arguments", sizeof(nl_self_modifying_arguments)},
     {"nl_self_modifying_gradients", sizeof(nl_self_modifying_gradients)},
+    {"nl_column_sum_arguments", sizeof(nl_column_sum_arguments)},
+    {"nl_norm_arguments", sizeof(nl_norm_arguments)},
+    {"nl_convolution_arguments", sizeof(nl_convolution_arguments)},
+    {"nl_embedding_arguments", sizeof(nl_embedding_arguments)},
+    {"nl_cross_entropy_arguments", sizeof(nl_cross_entropy_arguments)},
+    {"nl_adam_arguments", sizeof(nl_adam_arguments)},
 };
 
 }  // namespace

@@ -67,7 +67,7 @@ internal static class Program
     }
 
     private static bool IsBadInput(Exception e) =>
-        e is CaseException or StreamException or ArgumentException or CheckpointException or BackendUnavailableException or IOException or UnauthorizedAccessException;
+        e is CaseException or StreamException or ArgumentException or CheckpointException or BackendUnavailableException or NotFiniteNumberException or IOException or UnauthorizedAccessException;
 
     /// <summary>The message of an exception as one line, without what <see cref="ArgumentException"/> adds to it.</summary>
     internal static string Describe(Exception e)

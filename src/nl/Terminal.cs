@@ -18,11 +18,11 @@ internal static class Terminal
             Ansi = interactive ? AnsiSupport.Detect : AnsiSupport.No,
             ColorSystem = interactive ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
             Interactive = interactive ? InteractionSupport.Detect : InteractionSupport.No,
-            Out = new AnsiConsoleOutput(writer),
+            Out = new AnsiConsoleOutput(interactive ? writer : new LineEndTrimmer(writer)),
         });
         // Nothing wraps or is cut where a program reads it.
         if (!interactive)
-            console.Profile.Width = 400;
+            console.Profile.Width = 10_000;
         return console;
     }
 

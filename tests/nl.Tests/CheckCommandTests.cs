@@ -127,6 +127,7 @@ public sealed class CheckCommandTests : IDisposable
     {
         Cases.AdamW().Save(_folder.File("adamw.safetensors"));
         CommandLineRun run = CommandLineRun.Of("check", _folder.Path, "--device", "managed");
+        Assert.DoesNotContain(" \n", run.Output, StringComparison.Ordinal);
         Assert.All(run.Output, c => Assert.True(c is '\n' or '\r' || (c >= ' ' && c < '\u0080') || char.IsLetter(c), $"U+{(int)c:X4}"));
     }
 

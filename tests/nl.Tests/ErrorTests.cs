@@ -60,6 +60,14 @@ public sealed class ErrorTests : IDisposable
     public void WrongChunks_AreNamed(string chunks, string words) => AssertOneLine(RunCase(Cases.Edit(Cases.Commit(), null, ("chunks", chunks))), chunks, words);
 
     [Fact]
+    public void ErrorTermsThatAreNotFinite_AreNotCommitted()
+    {
+        SafetensorsFile file = Cases.Edit(Cases.Commit(), "in.err.1");
+        file.Add("in.err.1", [3, 2], [1, 10, 2, float.NaN, 3, 30]);
+        AssertOneLine(RunCase(file), "NaN", "The error terms of level 'level 1' have norm NaN");
+    }
+
+    [Fact]
     public void WrongShape_IsNamedWithWhatWasExpected()
     {
         SafetensorsFile file = Cases.Edit(Cases.LinearAttention(), "in.k");

@@ -1,6 +1,7 @@
 // C = epilogue(op(A) op(B) + bias) + residual, or that added to C; README.md has the blocking.
-// A [m, k], B [k, n], C [m, n] row-major, A and B also transposed; float32 accumulation, over k in order in blocks of
-// kDepth, with one accumulator each. Writes C (adds to it when accumulating) and, for GELU, the pre-activation.
+// A [m, k], B [k, n], C [m, n] row-major, A and B also transposed; float32 accumulation, over k in
+// order in blocks of kDepth, with one accumulator each. Writes C (adds to it when accumulating)
+// and, for GELU, the pre-activation.
 #include "core/dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -35,6 +36,7 @@ struct GemmPlan {
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
+namespace {
 
 // to [k, kTileColumns] = the n columns of from [k, ld]; columns from n on become zeros.
 HWY_INLINE void PackPanel(size_t n, size_t k, const float* from, size_t ld, float* to) {
@@ -50,36 +52,26 @@ HWY_INLINE void PackPanel(size_t n, size_t k, const float* from, size_t ld, floa
   for (size_t p = 0; p < k; ++p) {
     for (size_t j = 0; j < kTileVectors; ++j) {
       const size_t at = j * kLanes;
-      const VecF v = LoadPart(from + p * ld + std::min(at, n), std::min(kLanes, n - std::min(at, n)));
+      const VecF v =
+          LoadPart(from + p * ld + std::min(at, n), std::min(kLanes, n - std::min(at, n)));
       hn::StoreU(v, d, to + p * kTileColumns + at);
     }
   }
 }
 
 // One vector of columns of one row, sums + bias in z, through the epilogue.
-template <class TLoad, class TStore>
-HWY_INLINE void Finish(const nl_gemm_arguments& g, VecF z, size_t at, TLoad load, TStore store) {
+template <class TVector>
+HWY_INLINE void Finish(const nl_gemm_arguments& g, VecF z, size_t at, TVector vector) {
   if (g.epilogue == NL_EPILOGUE_GELU) {
-    if (g.pre_activation != nullptr) store(z, g.pre_activation + at);
+    if (g.pre_activation != nullptr) vector(z, g.pre_activation + at);
     z = Gelu(z);
   } else if (g.epilogue == NL_EPILOGUE_GELU_GRADIENT) {
-    z = hn::Mul(z, GeluGradient(load(g.pre_activation + at)));
+    z = hn::Mul(z, GeluGradient(vector(g.pre_activation + at)));
   }
-  if (g.residual != nullptr) z = hn::Add(z, load(g.residual + at));
-  if (g.accumulate) z = hn::Add(load(g.c + at), z);
-  store(z, g.c + at);
+  if (g.residual != nullptr) z = hn::Add(z, vector(g.residual + at));
+  if (g.accumulate) z = hn::Add(vector(g.c + at), z);
+  vector(z, g.c + at);
 }
-
-struct WholeVector {
-  HWY_INLINE VecF operator()(const float* from) const { return hn::LoadU(F32(), from); }
-  HWY_INLINE void operator()(VecF v, float* to) const { hn::StoreU(v, F32(), to); }
-};
-
-struct PartOfVector {
-  size_t lanes;
-  HWY_INLINE VecF operator()(const float* from) const { return LoadPart(from, lanes); }
-  HWY_INLINE void operator()(VecF v, float* to) const { StorePart(v, to, lanes); }
-};
 
 // The epilogue of rows x columns sums, the first of them at row i, column j of C.
 void Epilogue(const nl_gemm_arguments& g, const float* sums, size_t ld, size_t i, size_t j,
@@ -92,13 +84,13 @@ void Epilogue(const nl_gemm_arguments& g, const float* sums, size_t ld, size_t i
     for (; s + kLanes <= columns; s += kLanes) {
       VecF z = hn::LoadU(d, sums + r * ld + s);
       if (g.bias != nullptr) z = hn::Add(z, hn::LoadU(d, g.bias + j + s));
-      Finish(g, z, at + s, WholeVector(), WholeVector());
+      Finish(g, z, at + s, WholeVector());
     }
     if (s < columns) {
       const PartOfVector part{columns - s};
       VecF z = part(sums + r * ld + s);
       if (g.bias != nullptr) z = hn::Add(z, part(g.bias + j + s));
-      Finish(g, z, at + s, part, part);
+      Finish(g, z, at + s, part);
     }
   }
 }
@@ -138,8 +130,8 @@ void Block(const nl_gemm_arguments& g, const GemmPlan& plan, size_t i, size_t j,
   const float* b = g.b + (kTransposeB ? j * ldb : j);
 
   if (kTransposeB && !kTransposeA && m <= kFewRows) {
-    ProductOfDots(!plan.staged && g.accumulate ? Into::kAdd : Into::kSet, rows, columns, k,
-                         a, lda, b, ldb, c, ldc);
+    ProductOfDots(!plan.staged && g.accumulate ? Into::kAdd : Into::kSet, rows, columns, k, a, lda,
+                  b, ldb, c, ldc);
   } else {
     size_t p = 0;
     do {
@@ -170,6 +162,7 @@ void GemmBlock(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece, 
 
 size_t PanelSize() { return kDepth * kTileColumns; }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace nested_learning
 HWY_AFTER_NAMESPACE();
@@ -184,8 +177,8 @@ NL_TARGET_TABLE(PanelSize);
 namespace {
 
 GemmPlan MakePlan(const nl_gemm_arguments& g) {
-  // The largest blocks that still give every core of a usual machine something to do. Smaller ones read more of both
-  // operands for the same work.
+  // The largest blocks that still give every core of a usual machine something to do. Smaller ones
+  // read more of both operands for the same work.
   constexpr int64_t kBlocks[][2] = {{192, 256}, {96, 256}, {96, 128}, {48, 128}, {48, 64}};
   constexpr int64_t kWantedPieces = 16;
   GemmPlan plan = {};
@@ -196,7 +189,8 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
     plan.column_blocks = (g.n + plan.block_columns - 1) / plan.block_columns;
     if (plan.row_blocks * plan.column_blocks >= kWantedPieces) break;
   }
-  // The rows of a B larger than the second-level cache lie in too many pages to be read again and again where they are.
+  // The rows of a B larger than the second-level cache lie in too many pages to be read again and
+  // again where they are.
   plan.copy_b = plan.block_rows >= 24 && g.k * g.n > 1 << 18;
   plan.staged = g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
   return plan;

@@ -152,7 +152,6 @@ struct SelfModifyingChunk {
       inverse_norm[t] = 1.0f / std::sqrt(Dot(raw, raw, dim) + epsilon);
       eta_input[t] = gates[t * kRowPadding] + a.eta_bias;
       alpha_input[t] = gates[t * kRowPadding + 1] + a.alpha_bias;
-      // Rows of k are padded: what follows D comes from v here and is never used.
       const VecF factor = hn::Set(d, inverse_norm[t]);
       for (size_t i = 0; i < dim; i += kLanes) {
         const size_t lanes = std::min(kLanes, dim - i);

@@ -14,27 +14,41 @@ internal sealed class CommitOperation : Operation
         int[] chunks = run.Counts("chunks");
         float[] eta = run.Input("eta", $"T {chunks.Length}").ToArray();
         int time = run.Axis("T");
-        for (int level = 0; level < chunks.Length; level++)
+        var tracks = new Track[chunks.Length];
+        for (int level = 0; level < tracks.Length; level++)
         {
             Tensor theta = run.Input($"theta.{level}", $"n{level}");
-            float[] errors = run.Input($"err.{level}", $"T n{level}").ToArray();
-            int length = theta.Count;
-            Tensor error = run.Empty(theta.Shape), pending = run.Zeros(theta.Shape);
-            float[] after = new float[time * length];
-            for (int t = 0; t < time; t++)
-            {
-                error.CopyFrom(errors.AsSpan(t * length, length));
-                Dense.AddScaled(eta[t * chunks.Length + level], error, pending);
-                if ((t + 1) % chunks[level] == 0)
-                {
-                    Dense.AddScaled(-1, pending, theta);
-                    pending.Fill(0);
-                }
+            tracks[level] = new Track(
+                new Parameter($"theta.{level}", theta.Clone()),
+                run.Input($"err.{level}", $"T n{level}").ToArray(),
+                run.Empty(theta.Shape),
+                new float[time * theta.Count]);
+        }
 
-                theta.CopyTo(after.AsSpan(t * length, length));
+        // The error terms come with their own learning rates, so the levels' are 1.
+        using var levels = new LevelSystem(tracks.Select((track, level) =>
+            new Level($"level {level}", chunks[level], learningRate: 1, new GradientDescent(), [track.Theta])));
+        for (int t = 0; t < time; t++)
+        {
+            for (int level = 0; level < tracks.Length; level++)
+            {
+                Track track = tracks[level];
+                track.Error.CopyFrom(track.At(track.Errors, t));
+                track.Theta.AddError(track.Error, eta[t * tracks.Length + level]);
             }
 
-            run.Output($"theta.{level}", [time, length], after);
+            levels.Advance(1);
+            foreach (Track track in tracks)
+                track.Theta.Value.CopyTo(track.At(track.After, t));
         }
+
+        for (int level = 0; level < tracks.Length; level++)
+            run.Output($"theta.{level}", [time, tracks[level].Error.Count], tracks[level].After);
+    }
+
+    /// <summary>One level: its parameter, its error terms [T,n], one of them on the device, and θ after each step [T,n].</summary>
+    private sealed record Track(Parameter Theta, float[] Errors, Tensor Error, float[] After)
+    {
+        public Span<float> At(float[] rows, int t) => rows.AsSpan(t * Error.Count, Error.Count);
     }
 }

@@ -128,6 +128,22 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         }
     }
 
+    [Theory]
+    [InlineData(0, 2, 2)]
+    [InlineData(2, 0, 2)]
+    [InlineData(2, 2, 0)]
+    public void EmptySequence_LeavesTheMemory(int batch, int time, int heads)
+    {
+        ScanCase c = ScanCase.Create(23, [batch, time, heads, 3, 5], new ScanSettings(1, ScanRead.After, ScanWrite.Given, 8), "aem");
+        ScanRun run = Forward(c);
+        Compare.SameBits("s", run.S, ToFloat(c.S0!));
+        Compare.SameBits("p", run.P, ToFloat(c.P0!));
+        ScanUpstream upstream = Upstream(c);
+        ScanGradientRun g = Backward(c, upstream);
+        Compare.SameBits("ds0", g["ds0"], ToFloat(upstream.S!));
+        Compare.SameBits("dp0", g["dp0"], ToFloat(upstream.P!));
+    }
+
     [Fact]
     public void SavingStates_DoesNotChangeResults()
     {

@@ -95,6 +95,18 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         Compare.SameBits("states", inPlace.States, apart.States);
     }
 
+    [Theory]
+    [InlineData(0, 2, 2)]
+    [InlineData(2, 0, 2)]
+    [InlineData(2, 2, 0)]
+    public void EmptySequence_LeavesTheMemory(int batch, int time, int heads)
+    {
+        SelfModifyingCase c = SelfModifyingCase.Create(59, [batch, time, heads, 3], Settings(MemoryObjective.L2, ScanRead.Before, 8));
+        Compare.SameBits("s", Forward(c).S, ToFloat(c.S0));
+        (double[] dOutput, double[] dState) = Upstream(c);
+        Compare.SameBits("ds0", Backward(c, dOutput, dState)["ds0"], ToFloat(dState));
+    }
+
     [Fact]
     public void SavingStates_DoesNotChangeResults()
     {
