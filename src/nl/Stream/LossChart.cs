@@ -111,11 +111,18 @@ internal static class LossChart
 
         if (high < low)
             (low, high) = (-4, 0);
-        low = Math.Floor(low);
-        high = Math.Max(low + 1, Math.Ceiling(high));
-        Tick[] ticks = [.. Steps(low, high, 1).Select(y => new Tick(y, y == 0 ? "1" : $"1e{y:0}", isMajor: true))];
-        Tick[] minor = [.. ticks.SkipLast(1).SelectMany(t => Enumerable.Range(2, 8).Select(d => new Tick(t.Position + Math.Log10(d), "", isMajor: false)))];
-        Finish(canvas, plot, area, plan, low, high, [.. ticks, .. minor]);
+        // From one of 1, 2 and 5 times a power of ten to another.
+        Tick[] marks =
+        [
+            .. Enumerable.Range((int)Math.Floor(low), (int)Math.Ceiling(high) - (int)Math.Floor(low) + 1)
+                .SelectMany(power => (int[])[1, 2, 5], (power, digit) => new Tick(power + Math.Log10(digit), power == 0 ? $"{digit}" : $"{digit}e{power}", isMajor: true)),
+        ];
+        low = marks.Last(t => t.Position <= low).Position;
+        high = marks.First(t => t.Position >= high && t.Position > low).Position;
+        Tick[] ticks = [.. marks.Where(t => t.Position >= low && t.Position <= high)];
+        if (ticks.Length > 8)
+            ticks = [.. ticks.Where(t => t.Label.StartsWith('1'))];
+        Finish(canvas, plot, area, plan, low, high, ticks);
         canvas.Add(new ChartLabel("Level commits: relative change of a level's weights, |Δθ| / |θ|" + (most > 1 ? $", each point the mean of up to {most} commits" : ""), s_padding.Left, area.Top + 24, Size: 17));
         canvas.Add(new ChartLabel("bytes of the stream", Width - s_padding.Right, area.Bottom - 8, Anchor.End));
         AddLegend(canvas, area.Top, legend);
