@@ -24,6 +24,10 @@ internal static unsafe partial class Kernels
         ("nl_embedding_arguments", sizeof(EmbeddingArguments)),
         ("nl_cross_entropy_arguments", sizeof(CrossEntropyArguments)),
         ("nl_adam_arguments", sizeof(AdamArguments)),
+        ("nl_scan_arguments", sizeof(ScanArguments)),
+        ("nl_scan_gradients", sizeof(ScanGradientArguments)),
+        ("nl_self_modifying_arguments", sizeof(SelfModifyingArguments)),
+        ("nl_self_modifying_gradients", sizeof(SelfModifyingGradientArguments)),
     ];
 
     [LibraryImport(Library, EntryPoint = "nl_abi_version")]

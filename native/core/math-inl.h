@@ -124,14 +124,18 @@ HWY_INLINE VecF NormalCdf(VecF x) {
   return NormalCdf(x, density);
 }
 
-// x Φ(x).
-HWY_INLINE VecF Gelu(VecF x) { return hn::Mul(x, NormalCdf(x)); }
+// x Φ(x), 0 where Φ(x) is: at −∞ too.
+HWY_INLINE VecF Gelu(VecF x) {
+  const VecF cdf = NormalCdf(x);
+  return hn::IfThenZeroElse(hn::Eq(cdf, hn::Zero(F32())), hn::Mul(x, cdf));
+}
 
-// Φ(x) + x φ(x), φ(x) = e^(-x²/2) / √(2π).
+// Φ(x) + x φ(x), φ(x) = e^(-x²/2) / √(2π); Φ(x) where φ(x) is 0, at ±∞ too.
 HWY_INLINE VecF GeluGradient(VecF x) {
   VecF density;
   const VecF cdf = NormalCdf(x, density);
-  return hn::MulAdd(hn::Mul(x, Constant(0.3989422804f)), density, cdf);
+  const VecF slope = hn::MulAdd(hn::Mul(x, Constant(0.3989422804f)), density, cdf);
+  return hn::IfThenElse(hn::Eq(density, hn::Zero(F32())), cdf, slope);
 }
 
 }  // namespace HWY_NAMESPACE

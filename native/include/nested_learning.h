@@ -300,6 +300,120 @@ typedef struct nl_adam_arguments {
 
 NL_API int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin, int64_t end);
 
+/* ---- Scan: pieces are heads, or blocks of a head's value columns --------------------------------------------- */
+
+enum nl_scan_read {
+  NL_READ_AFTER = 0, /* o_t = scale q_t S_t */
+  NL_READ_BEFORE = 1 /* o_t = scale q_t S_{t-1} */
+};
+
+enum nl_scan_write {
+  NL_WRITE_GIVEN = 0,    /* u_t = U_t */
+  NL_WRITE_SCALED = 1,   /* u_t = theta_t U_t */
+  NL_WRITE_FROZEN_L2 = 2 /* u_t = theta_t (U_t - k_t S_c), S_c the state at the start of the token's chunk */
+};
+
+/* w_t = u_t - e_t (k_t S_{t-1});  P_t = m_t P_{t-1} + k_t^T w_t;  S_t = a_t S_{t-1} + P_t;  o_t as read.
+ * Gates that are null: a = 1, e = 0, m = 0 (and then there is no P). States that are null: zero. */
+typedef struct nl_scan_arguments {
+  uint32_t size;
+  int32_t batch, time, heads, key_dim, value_dim; /* B, T, H, Dk, Dv */
+  int32_t chunk;                                  /* 1 to 256 */
+  int32_t read;                                   /* enum nl_scan_read */
+  int32_t write;                                  /* enum nl_scan_write */
+  float scale;
+  const float* q;         /* [B, T, H, Dk] */
+  const float* k;         /* [B, T, H, Dk] */
+  const float* u;         /* [B, T, H, Dv]: U */
+  const float* log_alpha; /* [B, T, H] each: log a <= 0, -infinity is total decay */
+  const float* erase;     /* e */
+  const float* mu;        /* m */
+  const float* theta;     /* given exactly when write is not NL_WRITE_GIVEN */
+  const float* s0;        /* [B, H, Dk, Dv] */
+  const float* p0;
+  float* o;       /* [B, T, H, Dv] */
+  float* s;       /* [B, H, Dk, Dv]: the final memory; may be s0 */
+  float* p;       /* the same of P, given exactly when mu is; may be p0 */
+  float* states;  /* [B, H, chunks, Dk, Dv]: S at each chunk's start. Forward: an output, null when not wanted. Backward: */
+  float* momenta; /* an input. The same of P, where mu is given. */
+} nl_scan_arguments;
+
+/* What arrives at the results (null is zero) and where the inputs' gradients go (null is not wanted). Only the inputs and
+ * the chunk-start states of nl_scan_arguments are read. */
+typedef struct nl_scan_gradients {
+  uint32_t size;
+  uint32_t reserved;
+  const float* d_o;   /* [B, T, H, Dv] */
+  const float* d_s;   /* [B, H, Dk, Dv]: of the final memory */
+  const float* d_p;
+  float* dq;          /* written, each with its input's shape */
+  float* dk;
+  float* du;
+  float* d_log_alpha; /* 0 where a = 0 */
+  float* d_erase;
+  float* d_mu;
+  float* d_theta;
+  float* ds0;
+  float* dp0;
+} nl_scan_gradients;
+
+/* Pieces of the forward pass; the backward pass has B H. */
+NL_API int32_t nl_scan_forward_pieces(const nl_scan_arguments* arguments, int64_t* pieces);
+
+/* Floats of workspace that one call needs, whatever its pieces. */
+NL_API int32_t nl_scan_forward_workspace(const nl_scan_arguments* arguments, int64_t* floats);
+NL_API int32_t nl_scan_backward_workspace(const nl_scan_arguments* arguments, int64_t* floats);
+
+NL_API int32_t nl_scan_forward(const nl_scan_arguments* arguments, int64_t begin, int64_t end, float* workspace);
+NL_API int32_t nl_scan_backward(const nl_scan_arguments* arguments, const nl_scan_gradients* gradients, int64_t begin,
+                                int64_t end, float* workspace);
+
+/* ---- Self-modifying scan: pieces are heads ------------------------------------------------------------------- */
+
+enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
+
+/* The memories of a head lie side by side as the columns [k (D) | v (D) | mem (D) | eta (1) | alpha (1)] of S [D, 3D + 2].
+ * With S_c the state at the start of the token's chunk:
+ *   k = norm(x S_k,c)   v = x S_v,c   eta = softplus(x S_eta,c + eta_bias) eta_scale   a = sigmoid(x S_alpha,c + alpha_bias)
+ *   S_t = a S_{t-1} - eta k^T (k S_{t-1}) - eta k^T (k S_c - v S_c)     the last bracket is -v S_c for the dot product
+ *   o_t = q S_mem,t-1 or q S_mem,t, as read */
+typedef struct nl_self_modifying_arguments {
+  uint32_t size;
+  int32_t batch, time, heads, dim; /* B, T, H, D */
+  int32_t chunk;                   /* 1 to 256 */
+  int32_t objective;               /* enum nl_memory_objective */
+  int32_t read;                    /* enum nl_scan_read */
+  float eta_scale, eta_bias, alpha_bias;
+  float norm_epsilon;              /* norm(x) = x / sqrt(sum x^2 + epsilon^2) */
+  const float* x;                  /* [B, T, H, D] */
+  const float* q;                  /* [B, T, H, D] */
+  const float* s0;                 /* [B, H, D, 3D + 2] */
+  float* o;                        /* [B, T, H, D] */
+  float* s;                        /* the final memories; may be s0 */
+  float* states;                   /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not
+                                    * wanted. Backward: an input. */
+} nl_self_modifying_arguments;
+
+/* As nl_scan_gradients. Only the inputs and the chunk-start states of nl_self_modifying_arguments are read. */
+typedef struct nl_self_modifying_gradients {
+  uint32_t size;
+  uint32_t reserved;
+  const float* d_o; /* [B, T, H, D] */
+  const float* d_s; /* [B, H, D, 3D + 2], of the final memories */
+  float* dx;        /* written */
+  float* dq;
+  float* ds0;
+} nl_self_modifying_gradients;
+
+NL_API int32_t nl_self_modifying_forward_workspace(const nl_self_modifying_arguments* arguments, int64_t* floats);
+NL_API int32_t nl_self_modifying_backward_workspace(const nl_self_modifying_arguments* arguments, int64_t* floats);
+
+NL_API int32_t nl_self_modifying_forward(const nl_self_modifying_arguments* arguments, int64_t begin, int64_t end,
+                                         float* workspace);
+NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arguments,
+                                          const nl_self_modifying_gradients* gradients, int64_t begin, int64_t end,
+                                          float* workspace);
+
 #ifdef __cplusplus
 }
 #endif

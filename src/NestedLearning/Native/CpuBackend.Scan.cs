@@ -1,12 +1,91 @@
+using NestedLearning.Native;
+
 namespace NestedLearning;
 
-internal sealed partial class CpuBackend
+internal sealed unsafe partial class CpuBackend
 {
-    public override void ScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs) => throw new NotImplementedException();
+    // Scalar operations that a vectorised kernel does in about the time of one.
+    private const int OperationsAtOnce = 8;
 
-    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients) => throw new NotImplementedException();
+    public override void ScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
+    {
+        ScanArguments arguments = Arguments(inputs, settings, outputs.Saved);
+        arguments.O = outputs.O.Pointer;
+        arguments.S = outputs.S.Pointer;
+        arguments.P = PointerOrNull(outputs.P);
+        long pieces, workspace;
+        Status.ThrowIfFailed(Kernels.ScanForwardPieces(&arguments, &pieces));
+        Status.ThrowIfFailed(Kernels.ScanForwardWorkspace(&arguments, &workspace));
+        Work.For(checked((int)pieces), ScanCost.Operations(inputs, settings) / OperationsAtOnce, new ScanForwardAction(arguments, workspace));
+    }
 
-    public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs) => throw new NotImplementedException();
+    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
+    {
+        ScanArguments arguments = Arguments(inputs, settings, saved);
+        var gradientArguments = new ScanGradientArguments
+        {
+            Size = (uint)sizeof(ScanGradientArguments),
+            DO = PointerOrNull(upstream.O),
+            DS = PointerOrNull(upstream.S),
+            DP = PointerOrNull(upstream.P),
+            DQ = PointerOrNull(gradients.Q),
+            DK = PointerOrNull(gradients.K),
+            DU = PointerOrNull(gradients.U),
+            DLogAlpha = PointerOrNull(gradients.LogAlpha),
+            DErase = PointerOrNull(gradients.Erase),
+            DMu = PointerOrNull(gradients.Mu),
+            DTheta = PointerOrNull(gradients.Theta),
+            DS0 = PointerOrNull(gradients.S0),
+            DP0 = PointerOrNull(gradients.P0),
+        };
+        long workspace;
+        Status.ThrowIfFailed(Kernels.ScanBackwardWorkspace(&arguments, &workspace));
+        Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce, new ScanBackwardAction(arguments, gradientArguments, workspace));
+    }
 
-    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, Tensor dOutput, Tensor? dState, in SelfModifyingGradients gradients) => throw new NotImplementedException();
+    private static ScanArguments Arguments(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved) => new()
+    {
+        Size = (uint)sizeof(ScanArguments),
+        Batch = inputs.Batch,
+        Time = inputs.Time,
+        Heads = inputs.Heads,
+        KeyDim = inputs.KeyDim,
+        ValueDim = inputs.ValueDim,
+        Chunk = settings.Chunk,
+        Read = (int)settings.Read,
+        Write = (int)settings.Write,
+        Scale = settings.Scale,
+        Q = inputs.Q.Pointer,
+        K = inputs.K.Pointer,
+        U = inputs.U.Pointer,
+        LogAlpha = PointerOrNull(inputs.LogAlpha),
+        Erase = PointerOrNull(inputs.Erase),
+        Mu = PointerOrNull(inputs.Mu),
+        Theta = PointerOrNull(inputs.Theta),
+        S0 = PointerOrNull(inputs.S0),
+        P0 = PointerOrNull(inputs.P0),
+        States = PointerOrNull(saved.States),
+        Momenta = PointerOrNull(saved.Momenta),
+    };
+
+    private static float* PointerOrNull(Tensor? tensor) => tensor is null ? null : tensor.Pointer;
+
+    private readonly struct ScanForwardAction(ScanArguments arguments, long workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            ScanArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.ScanForward(&local, piece, piece + 1L, Scratch.Take((nint)workspace)));
+        }
+    }
+
+    private readonly struct ScanBackwardAction(ScanArguments arguments, ScanGradientArguments gradients, long workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            ScanArguments local = arguments;
+            ScanGradientArguments localGradients = gradients;
+            Status.ThrowIfFailed(Kernels.ScanBackward(&local, &localGradients, piece, piece + 1L, Scratch.Take((nint)workspace)));
+        }
+    }
 }

@@ -1,0 +1,122 @@
+// Rows of floats: copied, scaled, summed, transposed. Per target.
+#if defined(NESTED_LEARNING_KERNELS_SCAN_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef NESTED_LEARNING_KERNELS_SCAN_ROWS_INL_H_
+#undef NESTED_LEARNING_KERNELS_SCAN_ROWS_INL_H_
+#else
+#define NESTED_LEARNING_KERNELS_SCAN_ROWS_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+#include "hwy/highway.h"
+#include "core/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nested_learning {
+namespace HWY_NAMESPACE {
+
+// to = factor from. to may be from.
+HWY_INLINE void ScaleRow(float factor, const float* from, float* to, size_t count) {
+  const F32 d;
+  const VecF f = hn::Set(d, factor);
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Mul(f, hn::LoadU(d, from + i)), d, to + i);
+  if (i < count) StorePart(hn::Mul(f, LoadPart(from + i, count - i)), to + i, count - i);
+}
+
+// The same of every row of a matrix.
+HWY_INLINE void ScaleRows(float factor, size_t rows, size_t columns, const float* from, size_t ldf,
+                          float* to, size_t ldt) {
+  for (size_t i = 0; i < rows; ++i) ScaleRow(factor, from + i * ldf, to + i * ldt, columns);
+}
+
+HWY_INLINE void CopyRows(size_t rows, size_t columns, const float* from, size_t ldf, float* to,
+                         size_t ldt) {
+  for (size_t i = 0; i < rows; ++i) std::copy_n(from + i * ldf, columns, to + i * ldt);
+}
+
+HWY_INLINE void ClearRows(size_t rows, size_t columns, float* to, size_t ldt) {
+  for (size_t i = 0; i < rows; ++i) std::fill_n(to + i * ldt, columns, 0.0f);
+}
+
+// sum += factor x, and the result is <x, y>.
+HWY_INLINE float AddScaledAndDot(float factor, const float* x, float* sum, const float* y,
+                                 size_t count) {
+  const F32 d;
+  const VecF f = hn::Set(d, factor);
+  VecF dot = hn::Zero(d);
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const VecF v = hn::LoadU(d, x + i);
+    hn::StoreU(hn::MulAdd(f, v, hn::LoadU(d, sum + i)), d, sum + i);
+    dot = hn::MulAdd(v, hn::LoadU(d, y + i), dot);
+  }
+  if (i < count) {
+    const size_t rest = count - i;
+    const VecF v = LoadPart(x + i, rest);
+    StorePart(hn::MulAdd(f, v, LoadPart(sum + i, rest)), sum + i, rest);
+    dot = hn::MulAdd(v, LoadPart(y + i, rest), dot);
+  }
+  return SumLanes(dot);
+}
+
+// <X, Y> over all elements.
+HWY_INLINE float DotRows(size_t rows, size_t columns, const float* x, size_t ldx, const float* y,
+                         size_t ldy) {
+  const F32 d;
+  VecF s0 = hn::Zero(d), s1 = s0;
+  for (size_t r = 0; r < rows; ++r, x += ldx, y += ldy) {
+    size_t i = 0;
+    for (; i + 2 * kLanes <= columns; i += 2 * kLanes) {
+      s0 = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), s0);
+      s1 = hn::MulAdd(hn::LoadU(d, x + i + kLanes), hn::LoadU(d, y + i + kLanes), s1);
+    }
+    for (; i < columns; i += kLanes) {
+      const size_t lanes = std::min(kLanes, columns - i);
+      s0 = hn::MulAdd(LoadPart(x + i, lanes), LoadPart(y + i, lanes), s0);
+    }
+  }
+  return SumLanes(hn::Add(s0, s1));
+}
+
+// to [columns, rows] = transpose of from [rows, columns].
+HWY_INLINE void Transpose(size_t rows, size_t columns, const float* from, size_t ldf, float* to,
+                          size_t ldt) {
+  size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<float, 4> d4;
+  const hn::RepartitionToWide<decltype(d4)> d2;
+  for (; i + 4 <= rows; i += 4) {
+    const float* r = from + i * ldf;
+    size_t j = 0;
+    for (; j + 4 <= columns; j += 4) {
+      const auto r0 = hn::LoadU(d4, r + j);
+      const auto r1 = hn::LoadU(d4, r + ldf + j);
+      const auto r2 = hn::LoadU(d4, r + 2 * ldf + j);
+      const auto r3 = hn::LoadU(d4, r + 3 * ldf + j);
+      const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d4, r0, r1));
+      const auto low23 = hn::BitCast(d2, hn::InterleaveLower(d4, r2, r3));
+      const auto high01 = hn::BitCast(d2, hn::InterleaveUpper(d4, r0, r1));
+      const auto high23 = hn::BitCast(d2, hn::InterleaveUpper(d4, r2, r3));
+      float* t = to + j * ldt + i;
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, low01, low23)), d4, t);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, t + ldt);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4, t + 2 * ldt);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4, t + 3 * ldt);
+    }
+    for (; j < columns; ++j) {
+      for (size_t s = 0; s < 4; ++s) to[j * ldt + i + s] = r[s * ldf + j];
+    }
+  }
+#endif
+  for (; i < rows; ++i) {
+    for (size_t j = 0; j < columns; ++j) to[j * ldt + i] = from[i * ldf + j];
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nested_learning
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

@@ -1,0 +1,122 @@
+// The associative-memory scan, forward and backward; README.md has the equations.
+#include "core/dispatch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/scan/scan.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/scan/backward-inl.h"
+#include "kernels/scan/forward-inl.h"
+#include "kernels/scan/scan.h"
+
+#if HWY_ONCE
+
+namespace nested_learning {
+
+NL_TARGET_TABLE(ScanForward);
+NL_TARGET_TABLE(ScanForwardWorkspace);
+NL_TARGET_TABLE(ScanBackward);
+NL_TARGET_TABLE(ScanBackwardWorkspace);
+
+namespace {
+
+void RequireOneOf(int32_t value, int32_t last, const char* name, const char* allowed) {
+  if (value < 0 || value > last) ThrowValue(name, value, allowed);
+}
+
+const nl_scan_arguments& CheckShape(const nl_scan_arguments* arguments) {
+  const auto& a = RequireArguments(arguments, "nl_scan_arguments");
+  RequireNotNegative(a.batch, "batch");
+  RequireNotNegative(a.time, "time");
+  RequireNotNegative(a.heads, "heads");
+  RequireNotNegative(a.key_dim, "key_dim");
+  RequireNotNegative(a.value_dim, "value_dim");
+  if (a.chunk < 1 || a.chunk > static_cast<int32_t>(kMaxChunk)) {
+    ThrowValue("chunk", a.chunk, "1 to 256");
+  }
+  RequireOneOf(a.read, NL_READ_BEFORE, "read", "0 or 1");
+  RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write", "0 to 2");
+  return a;
+}
+
+void RequireInputs(const nl_scan_arguments& a) {
+  if (a.time > 0) {
+    RequireNotNull(a.q, "q");
+    RequireNotNull(a.k, "k");
+    RequireNotNull(a.u, "u");
+    if (a.write != NL_WRITE_GIVEN) RequireNotNull(a.theta, "theta");
+  }
+}
+
+}  // namespace
+}  // namespace nested_learning
+
+namespace nl = nested_learning;
+
+extern "C" {
+
+int32_t nl_scan_forward_pieces(const nl_scan_arguments* arguments, int64_t* pieces) try {
+  const auto& a = nl::CheckShape(arguments);
+  nl::RequireNotNull(pieces, "pieces");
+  *pieces = static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_scan_forward_workspace(const nl_scan_arguments* arguments, int64_t* floats) try {
+  const auto& a = nl::CheckShape(arguments);
+  nl::RequireNotNull(floats, "floats");
+  *floats = NL_CALL(ScanForwardWorkspace)(a);
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_scan_backward_workspace(const nl_scan_arguments* arguments, int64_t* floats) try {
+  const auto& a = nl::CheckShape(arguments);
+  nl::RequireNotNull(floats, "floats");
+  *floats = NL_CALL(ScanBackwardWorkspace)(a);
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_scan_forward(const nl_scan_arguments* arguments, int64_t begin, int64_t end,
+                        float* workspace) try {
+  const auto& a = nl::CheckShape(arguments);
+  const int64_t pieces = static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
+  nl::RequireRange(begin, end, pieces);
+  if (begin == end) return NL_OK;
+  nl::RequireInputs(a);
+  if (a.time > 0) nl::RequireNotNull(a.o, "o");
+  nl::RequireNotNull(a.s, "s");
+  if (a.mu != nullptr) nl::RequireNotNull(a.p, "p");
+  nl::RequireNotNull(workspace, "workspace");
+  for (int64_t piece = begin; piece < end; ++piece) NL_CALL(ScanForward)(a, piece, workspace);
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_scan_backward(const nl_scan_arguments* arguments, const nl_scan_gradients* gradients,
+                         int64_t begin, int64_t end, float* workspace) try {
+  const auto& a = nl::CheckShape(arguments);
+  const auto& g = nl::RequireArguments(gradients, "nl_scan_gradients");
+  nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
+  if (begin == end) return NL_OK;
+  nl::RequireInputs(a);
+  if (a.time > 0) {
+    nl::RequireNotNull(a.states, "states");
+    if (a.mu != nullptr) nl::RequireNotNull(a.momenta, "momenta");
+  }
+  nl::RequireNotNull(workspace, "workspace");
+  for (int64_t piece = begin; piece < end; ++piece) NL_CALL(ScanBackward)(a, g, piece, workspace);
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+}  // extern "C"
+
+#endif  // HWY_ONCE

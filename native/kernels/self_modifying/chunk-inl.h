@@ -1,0 +1,174 @@
+// One chunk of one head of the self-modifying scan: what the forward pass needs, and the backward pass computes again.
+// Names as in README.md. Per target.
+#if defined(NESTED_LEARNING_KERNELS_SELF_MODIFYING_CHUNK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef NESTED_LEARNING_KERNELS_SELF_MODIFYING_CHUNK_INL_H_
+#undef NESTED_LEARNING_KERNELS_SELF_MODIFYING_CHUNK_INL_H_
+#else
+#define NESTED_LEARNING_KERNELS_SELF_MODIFYING_CHUNK_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "hwy/highway.h"
+#include "core/math-inl.h"
+#include "core/product-inl.h"
+#include "core/vector-inl.h"
+#include "kernels/scan/arena.h"
+#include "kernels/scan/coefficients-inl.h"
+#include "kernels/scan/rows-inl.h"
+#include "kernels/scan/triangle-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nested_learning {
+namespace HWY_NAMESPACE {
+
+struct SelfModifyingShape {
+  explicit SelfModifyingShape(const nl_self_modifying_arguments& a)
+      : time(a.time),
+        dim(a.dim),
+        columns(3 * dim + 2),
+        chunk(std::min<size_t>(a.chunk, std::max<size_t>(1, time))),
+        token_stride(static_cast<size_t>(a.heads) * dim),
+        after(a.read == NL_READ_AFTER),
+        l2(a.objective == NL_OBJECTIVE_L2) {}
+
+  size_t chunks() const { return (time + chunk - 1) / chunk; }
+
+  size_t time, dim, columns, chunk;
+  size_t token_stride;  // from a head's token to the next
+  bool after, l2;
+};
+
+// States are [D, 3D + 2] in rows of lds, padded with columns that stay 0, so that products run over whole vectors. Rows of
+// D are ldd apart, triangles ldt.
+struct SelfModifyingChunk {
+  SelfModifyingChunk(Arena& arena, const SelfModifyingShape& shape)
+      : coefficients(arena, shape.chunk, false),
+        ldd(Padded(shape.dim)),
+        lds(Padded(shape.columns)),
+        ldt(Padded(shape.chunk)),
+        ldp(Padded(2 * shape.dim)) {
+    const size_t n = shape.chunk, dim = shape.dim;
+    x = arena.Rows(n, dim);
+    q = arena.Rows(n, dim);
+    projections = arena.Rows(n, 2 * dim);
+    k = arena.Rows(n, dim);
+    f = arena.Rows(n, dim);
+    eta_f = arena.Rows(n, dim);
+    qs = arena.Rows(n, dim);
+    kg = arena.Rows(n, dim);
+    w = arena.Rows(n, shape.columns);
+    kk = arena.Rows(n, n);
+    qk = arena.Rows(n, n);
+    erase = arena.Rows(n, n);
+    m = arena.Rows(n, n);
+    transposed = arena.Rows(dim, n);
+    gates = arena.Rows(n, 2);
+    inverse_norm = arena.Take(n);
+    eta = arena.Take(n);
+    eta_input = arena.Take(n);
+    alpha_input = arena.Take(n);
+    gamma = arena.Take(n);
+  }
+
+  // Keys, values, gates, coefficients and writes of `count` tokens from `first`, from the state at their start.
+  HWY_INLINE void Load(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a,
+                       const float* xs, const float* queries, const float* s, size_t count) {
+    const size_t dim = shape.dim;
+    length = count;
+    CopyRows(count, dim, xs, shape.token_stride, x, ldd);
+    CopyRows(count, dim, queries, shape.token_stride, q, ldd);
+    Project(shape, a, s);
+    ComputeCoefficients(coefficients, count);
+
+    const float* g = coefficients.g_row(count);
+    const F32 d;
+    for (size_t t = 0; t < count; ++t) {
+      gamma[t] = coefficients.a[t] + (shape.l2 ? 1.0f : 0.0f);
+      const VecF minus_gamma = hn::Set(d, -gamma[t]), rate = hn::Set(d, eta[t]);
+      const VecF of_g = hn::Set(d, g[t]);
+      const VecF read = hn::Set(d, coefficients.a[ReadRow(shape.after, t)]);
+      const float* v = projections + t * ldp + dim;
+      const size_t row = t * ldd;
+      for (size_t i = 0; i < dim; i += kLanes) {
+        const size_t lanes = std::min(kLanes, dim - i);
+        const VecF key = hn::LoadU(d, k + row + i);
+        const VecF value = lanes == kLanes ? hn::LoadU(d, v + i) : LoadPart(v + i, lanes);
+        const VecF fv = hn::MulAdd(minus_gamma, key, value);
+        hn::StoreU(fv, d, f + row + i);
+        hn::StoreU(hn::Mul(rate, fv), d, eta_f + row + i);
+        hn::StoreU(hn::Mul(of_g, key), d, kg + row + i);
+        hn::StoreU(hn::Mul(read, hn::LoadU(d, q + row + i)), d, qs + row + i);
+      }
+    }
+    Transpose(count, dim, k, ldd, transposed, ldt);
+    LowerOfProduct(count, dim, k, ldd, transposed, ldt, kk, ldt);
+    LowerOfProduct(count, dim, q, ldd, transposed, ldt, qk, ldt);
+    EraseTriangle(coefficients, eta, kk, count, erase);
+    ReadTriangle(coefficients, shape.after, 1.0f, qk, count, m);
+
+    Product<false, false>(Into::kSet, count, lds, dim, eta_f, ldd, s, lds, w, lds);
+    SolveLower(count, lds, erase, ldt, w, lds);
+  }
+
+  // O = Qs S_mem + M W_mem.
+  HWY_INLINE void Read(const SelfModifyingShape& shape, const float* s, float* o) const {
+    const size_t dim = shape.dim;
+    Product<false, false>(Into::kSet, length, dim, dim, qs, ldd, s + 2 * dim, lds, o,
+                          shape.token_stride);
+    AddLowerProduct(length, dim, !shape.after, m, ldt, w + 2 * dim, lds, o, shape.token_stride);
+  }
+
+  // S = a_n S + Kgᵀ W.
+  HWY_INLINE void Advance(const SelfModifyingShape& shape, float* s) const {
+    ScaleRows(coefficients.a[length], shape.dim, lds, s, lds, s, lds);
+    Product<true, false>(Into::kAdd, shape.dim, lds, length, kg, ldd, w, lds, s, lds);
+  }
+
+  size_t length = 0;
+  Coefficients coefficients;
+  size_t ldd, lds, ldt, ldp;
+  float *x, *q;                                  // [n, D] copied, so that rows are close together
+  float* projections;                            // [n, 2D]: x S_k before its norm, and v
+  float *k, *f, *eta_f, *qs, *kg;                // [n, D]
+  float* w;                                      // [n, 3D + 2]
+  float *kk, *qk, *erase, *m;                    // [n, n]; erase is N
+  float* transposed;                             // Kᵀ
+  float* gates;                                  // [n, 2]: x S_η and x S_α
+  float *inverse_norm, *eta, *eta_input, *alpha_input, *gamma;  // [n]; gamma is g of README.md
+
+ private:
+  HWY_INLINE void Project(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a,
+                          const float* s) {
+    const F32 d;
+    const size_t n = length, dim = shape.dim;
+    Product<false, false>(Into::kSet, n, 2 * dim, dim, x, ldd, s, lds, projections, ldp);
+    Product<false, false>(Into::kSet, n, 2, dim, x, ldd, s + 3 * dim, lds, gates, kRowPadding);
+    const float epsilon = a.norm_epsilon * a.norm_epsilon;
+    for (size_t t = 0; t < n; ++t) {
+      const float* raw = projections + t * ldp;
+      inverse_norm[t] = 1.0f / std::sqrt(Dot(raw, raw, dim) + epsilon);
+      eta_input[t] = gates[t * kRowPadding] + a.eta_bias;
+      alpha_input[t] = gates[t * kRowPadding + 1] + a.alpha_bias;
+      const VecF factor = hn::Set(d, inverse_norm[t]);
+      for (size_t i = 0; i < dim; i += kLanes) {
+        const size_t lanes = std::min(kLanes, dim - i);
+        hn::StoreU(hn::Mul(factor, LoadPart(raw + i, lanes)), d, k + t * ldd + i);
+      }
+    }
+    const VecF scale = hn::Set(d, a.eta_scale);
+    for (size_t t = 0; t < n; t += kLanes) {
+      const size_t lanes = std::min(kLanes, n - t);
+      StorePart(hn::Mul(scale, Softplus(LoadPart(eta_input + t, lanes))), eta + t, lanes);
+      StorePart(Sigmoid(LoadPart(alpha_input + t, lanes)), coefficients.alpha + t, lanes);
+    }
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nested_learning
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

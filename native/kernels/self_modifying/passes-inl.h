@@ -1,0 +1,256 @@
+// The self-modifying scan over one head, forward and backward; README.md derives them. Per target.
+#if defined(NESTED_LEARNING_KERNELS_SELF_MODIFYING_PASSES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef NESTED_LEARNING_KERNELS_SELF_MODIFYING_PASSES_INL_H_
+#undef NESTED_LEARNING_KERNELS_SELF_MODIFYING_PASSES_INL_H_
+#else
+#define NESTED_LEARNING_KERNELS_SELF_MODIFYING_PASSES_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+#include "hwy/highway.h"
+#include "kernels/self_modifying/chunk-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nested_learning {
+namespace HWY_NAMESPACE {
+
+// Copies a state into padded rows.
+HWY_INLINE void LoadPadded(const SelfModifyingShape& shape, const float* from, float* to,
+                           size_t lds) {
+  CopyRows(shape.dim, shape.columns, from, shape.columns, to, lds);
+  ClearRows(shape.dim, lds - shape.columns, to + shape.columns, lds);
+}
+
+// The offset of a head's first token in [B, T, H, D].
+HWY_INLINE size_t FirstToken(const nl_self_modifying_arguments& a, size_t head) {
+  return (head / a.heads * a.time * a.heads + head % a.heads) * a.dim;
+}
+
+void SelfModifyingForward(const nl_self_modifying_arguments& a, int64_t head, float* workspace) {
+  const SelfModifyingShape shape(a);
+  Arena arena(workspace);
+  SelfModifyingChunk chunk(arena, shape);
+  const size_t lds = chunk.lds, state_size = shape.dim * shape.columns;
+  float* s = arena.Take(shape.dim * lds);
+  LoadPadded(shape, a.s0 + head * state_size, s, lds);
+  const size_t token = FirstToken(a, head);
+  for (size_t start = 0, index = 0; start < shape.time; start += shape.chunk, ++index) {
+    if (a.states != nullptr) {
+      CopyRows(shape.dim, shape.columns, s, lds,
+               a.states + (head * shape.chunks() + index) * state_size, shape.columns);
+    }
+    const size_t offset = token + start * shape.token_stride;
+    chunk.Load(shape, a, a.x + offset, a.q + offset, s, std::min(shape.chunk, shape.time - start));
+    chunk.Read(shape, s, a.o + offset);
+    chunk.Advance(shape, s);
+  }
+  CopyRows(shape.dim, shape.columns, s, lds, a.s + head * state_size, shape.columns);
+}
+
+size_t SelfModifyingForwardWorkspace(const nl_self_modifying_arguments& a) {
+  const SelfModifyingShape shape(a);
+  Arena arena(nullptr);
+  SelfModifyingChunk chunk(arena, shape);
+  return arena.used() + shape.dim * chunk.lds;
+}
+
+class SelfModifyingBackwardPass {
+ public:
+  SelfModifyingBackwardPass(Arena& arena, const nl_self_modifying_arguments& a,
+                            const nl_self_modifying_gradients& gradients)
+      : a_(a),
+        gradients_(gradients),
+        shape_(a),
+        reads_(gradients.d_o != nullptr),
+        chunk_(arena, shape_),
+        d_(arena, shape_.chunk, false),
+        ldd_(chunk_.ldd),
+        lds_(chunk_.lds),
+        ldt_(chunk_.ldt),
+        ldp_(chunk_.ldp) {
+    const size_t n = shape_.chunk, dim = shape_.dim;
+    s_ = arena.Take(dim * lds_);
+    ds_ = arena.Take(dim * lds_);
+    y_ = arena.Take(n * lds_);
+    dO_ = arena.Rows(n, dim);
+    dq_ = arena.Rows(n, dim);
+    dk_ = arena.Rows(n, dim);
+    df_ = arena.Rows(n, dim);
+    rows_ = arena.Rows(n, dim);
+    d_projections_ = arena.Rows(n, 2 * dim);
+    d_gates_ = arena.Rows(n, 2);
+    state_transposed_ = arena.Rows(shape_.columns, dim);
+    writes_transposed_ = arena.Rows(shape_.columns, n);
+    products_ = arena.Rows(n, n);
+    d_products_ = arena.Rows(n, n);
+    d_eta_ = arena.Take(n);
+  }
+
+  HWY_INLINE void Run(size_t head) {
+    const size_t state_size = shape_.dim * shape_.columns, token = FirstToken(a_, head);
+    if (gradients_.d_s == nullptr) {
+      ClearRows(shape_.dim, lds_, ds_, lds_);
+    } else {
+      LoadPadded(shape_, gradients_.d_s + head * state_size, ds_, lds_);
+    }
+    for (size_t index = shape_.chunks(); index-- > 0;) {
+      const size_t start = index * shape_.chunk, offset = token + start * shape_.token_stride;
+      LoadPadded(shape_, a_.states + (head * shape_.chunks() + index) * state_size, s_, lds_);
+      chunk_.Load(shape_, a_, a_.x + offset, a_.q + offset, s_,
+                  std::min(shape_.chunk, shape_.time - start));
+      ChunkBackward(offset);
+    }
+    if (gradients_.ds0 != nullptr) {
+      CopyRows(shape_.dim, shape_.columns, ds_, lds_, gradients_.ds0 + head * state_size,
+               shape_.columns);
+    }
+  }
+
+ private:
+  HWY_INLINE void ChunkBackward(size_t offset) {
+    const SelfModifyingChunk& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
+    const float* g = x.coefficients.g_row(n);
+    ClearGradients(d_, n);
+    ClearRows(n, dim, dk_, ldd_);
+    if (reads_) CopyRows(n, dim, gradients_.d_o + offset, shape_.token_stride, dO_, ldd_);
+
+    // What the chunk leaves behind, Kgᵀ W: with V = W dSᵀ, dk_i = G_ni v_i and dG_ni = <k_i, v_i>.
+    d_.a[n] = DotRows(dim, columns, ds_, lds_, s_, lds_);
+    Transpose(dim, columns, ds_, lds_, state_transposed_, ldd_);
+    Product<false, false>(Into::kSet, n, dim, columns, x.w, lds_, state_transposed_, ldd_, rows_, ldd_);
+    for (size_t i = 0; i < n; ++i) {
+      const size_t row = i * ldd_;
+      d_.g_row(n)[i] = AddScaledAndDot(g[i], rows_ + row, dk_ + row, x.k + row, dim);
+    }
+
+    // dW = Kg dS, and Mᵀ dO in the columns of mem; Y = (I − N)⁻ᵀ dW.
+    Product<false, false>(Into::kSet, n, lds_, dim, x.kg, ldd_, ds_, lds_, y_, lds_);
+    if (reads_) {
+      AddUpperProduct(n, dim, !shape_.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
+    }
+    SolveLowerTransposed(n, lds_, x.erase, ldt_, y_, lds_);
+
+    Transpose(dim, columns, s_, lds_, state_transposed_, ldd_);
+    ClearRows(n, dim, dq_, ldd_);
+    if (reads_) {
+      // R = dO S_memᵀ.
+      Product<false, false>(Into::kSet, n, dim, dim, dO_, ldd_, state_transposed_ + 2 * dim * ldd_,
+                            ldd_, rows_, ldd_);
+      for (size_t t = 0; t < n; ++t) {
+        const size_t read = ReadRow(shape_.after, t), row = t * ldd_;
+        d_.a[read] += AddScaledAndDot(x.coefficients.a[read], rows_ + row, dq_ + row, x.q + row, dim);
+      }
+    }
+
+    // Z = Y Sᵀ: dη_t = <z_t, f_t>, df_t = η_t z_t; and f = v − g k.
+    Product<false, false>(Into::kSet, n, dim, columns, y_, lds_, state_transposed_, ldd_, df_, ldd_);
+    for (size_t t = 0; t < n; ++t) {
+      const size_t row = t * ldd_;
+      d_eta_[t] = Dot(df_ + row, x.f + row, dim);
+      ScaleRow(x.eta[t], df_ + row, df_ + row, dim);
+      d_.a[t] -= AddScaledAndDot(-x.gamma[t], df_ + row, dk_ + row, x.k + row, dim);
+    }
+
+    // What tokens did to each other: W = .. + N W and O = .. + M W.
+    Transpose(n, columns, x.w, lds_, writes_transposed_, ldt_);
+    LowerOfProduct(n, columns, y_, lds_, writes_transposed_, ldt_, products_, ldt_);
+    EraseTriangleBackward(x.coefficients, x.eta, x.kk, products_, n, d_products_, d_.g, d_eta_);
+    AddLowerProduct(n, dim, true, d_products_, ldt_, x.k, ldd_, dk_, ldd_);
+    AddUpperProduct(n, dim, true, d_products_, ldt_, x.k, ldd_, dk_, ldd_);
+    if (reads_) {
+      LowerOfProduct(n, dim, dO_, ldd_, writes_transposed_ + 2 * dim * ldt_, ldt_, products_, ldt_);
+      ReadTriangleBackward(x.coefficients, shape_.after, 1.0f, x.qk, products_, n, d_products_, d_.g);
+      AddLowerProduct(n, dim, !shape_.after, d_products_, ldt_, x.k, ldd_, dq_, ldd_);
+      AddUpperProduct(n, dim, !shape_.after, d_products_, ldt_, x.q, ldd_, dk_, ldd_);
+    }
+    PropagateGradients(x.coefficients, d_, n);
+    ProjectionGradients();
+
+    if (gradients_.dx != nullptr) {
+      // x took x S over [k | v] and [η | α].
+      float* dx = gradients_.dx + offset;
+      Product<false, false>(Into::kSet, n, dim, 2 * dim, d_projections_, ldp_, state_transposed_,
+                            ldd_, dx, shape_.token_stride);
+      Product<false, false>(Into::kAdd, n, dim, 2, d_gates_, kRowPadding,
+                            state_transposed_ + 3 * dim * ldd_, ldd_, dx, shape_.token_stride);
+    }
+    if (gradients_.dq != nullptr) {
+      CopyRows(n, dim, dq_, ldd_, gradients_.dq + offset, shape_.token_stride);
+    }
+
+    // dS ← a_n dS + (diag(η) F)ᵀ Y + Qsᵀ dO in mem + Xᵀ dz.
+    ScaleRows(x.coefficients.a[n], dim, lds_, ds_, lds_, ds_, lds_);
+    Product<true, false>(Into::kAdd, dim, lds_, n, x.eta_f, ldd_, y_, lds_, ds_, lds_);
+    if (reads_) {
+      Product<true, false>(Into::kAdd, dim, dim, n, x.qs, ldd_, dO_, ldd_, ds_ + 2 * dim, lds_);
+    }
+    Product<true, false>(Into::kAdd, dim, 2 * dim, n, x.x, ldd_, d_projections_, ldp_, ds_, lds_);
+    Product<true, false>(Into::kAdd, dim, 2, n, x.x, ldd_, d_gates_, kRowPadding, ds_ + 3 * dim, lds_);
+  }
+
+  // From dk, dv = df, dη and dα to dz = [dx̂ | dv] and [dz_η | dz_α].
+  HWY_INLINE void ProjectionGradients() {
+    const SelfModifyingChunk& x = chunk_;
+    const F32 d;
+    const size_t n = x.length, dim = shape_.dim;
+    for (size_t t = 0; t < n; ++t) {
+      // k = r x̂ with r = 1/√(Σx̂² + ε²):  dx̂ = r (dk − <dk, k> k).
+      float *dk = dk_ + t * ldd_, *to = d_projections_ + t * ldp_;
+      const float* k = x.k + t * ldd_;
+      AddScaledTo(-Dot(dk, k, dim), k, dk, dim);
+      ScaleRow(x.inverse_norm[t], dk, to, dim);
+      std::copy_n(df_ + t * ldd_, dim, to + dim);
+    }
+    const VecF scale = hn::Set(d, a_.eta_scale);
+    HWY_ALIGN float slopes[2 * kLanes];
+    for (size_t t = 0; t < n; t += kLanes) {
+      const size_t lanes = std::min(kLanes, n - t);
+      const VecF alpha = LoadPart(x.coefficients.alpha + t, lanes);
+      const VecF to_eta = hn::Mul(scale, Sigmoid(LoadPart(x.eta_input + t, lanes)));
+      const VecF to_alpha = hn::Mul(alpha, Sigmoid(hn::Neg(LoadPart(x.alpha_input + t, lanes))));
+      hn::Store(hn::Mul(LoadPart(d_eta_ + t, lanes), to_eta), d, slopes);
+      hn::Store(hn::Mul(LoadPart(d_.alpha + t, lanes), to_alpha), d, slopes + kLanes);
+      for (size_t i = 0; i < lanes; ++i) {
+        d_gates_[(t + i) * kRowPadding] = slopes[i];
+        d_gates_[(t + i) * kRowPadding + 1] = slopes[kLanes + i];
+      }
+    }
+  }
+
+  const nl_self_modifying_arguments& a_;
+  const nl_self_modifying_gradients& gradients_;
+  const SelfModifyingShape shape_;
+  const bool reads_;
+  SelfModifyingChunk chunk_;
+  const Coefficients d_;
+  const size_t ldd_, lds_, ldt_, ldp_;
+  float *s_, *ds_;             // the chunk's start; dS at its end, then at its start
+  float *y_, *dO_, *dq_, *dk_, *df_, *rows_;
+  float *d_projections_, *d_gates_;
+  float *state_transposed_, *writes_transposed_;
+  float *products_, *d_products_;
+  float* d_eta_;
+};
+
+void SelfModifyingBackward(const nl_self_modifying_arguments& a,
+                           const nl_self_modifying_gradients& gradients, int64_t head,
+                           float* workspace) {
+  Arena arena(workspace);
+  SelfModifyingBackwardPass(arena, a, gradients).Run(head);
+}
+
+size_t SelfModifyingBackwardWorkspace(const nl_self_modifying_arguments& a) {
+  const nl_self_modifying_gradients none = {};
+  Arena arena(nullptr);
+  SelfModifyingBackwardPass(arena, a, none);
+  return arena.used();
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nested_learning
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

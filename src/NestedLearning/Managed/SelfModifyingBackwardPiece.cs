@@ -1,0 +1,187 @@
+using System.Numerics.Tensors;
+using static NestedLearning.SmallProducts;
+
+namespace NestedLearning;
+
+/// <summary>
+/// The self-modifying scan's backward pass over one head, chunk by chunk from the last, each computed again from its saved
+/// start. The derivation stands in native/kernels/self_modifying/README.md; its names are used here.
+/// </summary>
+internal readonly unsafe struct SelfModifyingBackwardPiece(
+    SelfModifyingInputs inputs,
+    SelfModifyingSettings settings,
+    Tensor chunkStates,
+    Tensor dOutput,
+    Tensor? dState,
+    SelfModifyingGradients gradients) : IPieceAction
+{
+    public void Invoke(int piece)
+    {
+        var measure = new ScratchArena(null);
+        _ = new Workspace(ref measure, inputs, settings, piece);
+        var arena = new ScratchArena(Scratch.Take(measure.Length));
+        var work = new Workspace(ref arena, inputs, settings, piece);
+
+        int dim = inputs.Dim, time = inputs.Time;
+        if (dState is null)
+            Clear(work.DS, dim, work.Chunk.PaddedColumns);
+        else
+            SelfModifyingChunk.LoadState(HeadRows.State(dState, piece), dim, work.DS);
+
+        for (int index = settings.Chunks(time) - 1; index >= 0; index--)
+        {
+            int start = index * settings.Chunk;
+            SelfModifyingChunk.LoadState(HeadRows.State(chunkStates, piece, index), dim, work.S);
+            work.Chunk.Load(start, Math.Min(settings.Chunk, time - start), work.S);
+            ChunkBackward(ref work, piece);
+        }
+
+        if (gradients.S0 is not null)
+            CopyRows(work.DS, dim, work.Chunk.Columns, HeadRows.State(gradients.S0, piece));
+    }
+
+    private void ChunkBackward(ref Workspace work, int piece)
+    {
+        ref SelfModifyingChunk chunk = ref work.Chunk;
+        ref ChunkCoefficientGradients d = ref work.Coefficients;
+        int n = chunk.Length, dim = chunk.Dim, columns = chunk.Columns, padded = chunk.PaddedColumns;
+        int batch = piece / inputs.Heads, head = piece % inputs.Heads, start = chunk.Start;
+        bool strict = settings.Read == ScanRead.Before;
+        MatrixView s = work.S, dS = work.DS, y = work.Y, dQ = work.DQ, dK = work.DK;
+        MatrixView dO = HeadRows.Tokens(dOutput, batch, head).FromRow(start);
+
+        d.Clear(n);
+        d.A[n] = Dot(dS, s, dim, columns);
+
+        // What the chunk leaves behind, Kgᵀ W: dk_i = G_ni w_i dSᵀ, dG_ni = ⟨k_i, w_i dSᵀ⟩.
+        MatrixView transposed = Transpose(dS, dim, columns, work.StateTransposed.Start);
+        Clear(work.Rows, n, dim);
+        Add(work.Rows, chunk.W, transposed, n, dim, columns);
+        ScaleRows(work.Rows, chunk.Coefficients.G.Row(n), n, dim, dK);
+        for (int i = 0; i < n; i++)
+            d.G.Row(n)[i] = Dot(work.Rows.Row(i), chunk.K.Row(i), dim);
+
+        // dW = Kg dS, and Mᵀ dO in the columns of mem; then Y = (I − N)⁻ᵀ dW.
+        Clear(y, n, padded);
+        Add(y, chunk.Kg, dS, n, padded, dim);
+        AddUpper(y.FromColumn(2 * dim), chunk.ReadMatrix.Transposed, dO, n, dim, strict);
+        AddUpper(y, chunk.EraseMatrix.Transposed, y, n, padded, strict: true);
+
+        transposed = Transpose(s, dim, columns, work.StateTransposed.Start);
+
+        // Reads of the chunk's start: z_t = do_t S_memᵀ.
+        Clear(work.Rows, n, dim);
+        Add(work.Rows, dO, transposed.FromRow(2 * dim), n, dim, dim);
+        for (int t = 0; t < n; t++)
+        {
+            int row = ChunkTriangles.ReadRow(settings.Read, t);
+            TensorPrimitives.Multiply(Span(work.Rows.Row(t), dim), chunk.Coefficients.A[row], Span(dQ.Row(t), dim));
+            d.A[row] += Dot(work.Rows.Row(t), chunk.Q.Row(t), dim);
+        }
+
+        // Writes' reads of it, w_t = η_t f_t S + ..: z_t = y_t Sᵀ, dη_t = ⟨z_t, f_t⟩, df_t = η_t z_t, then f = v − g k.
+        Clear(work.DF, n, dim);
+        Add(work.DF, y, transposed, n, dim, columns);
+        for (int t = 0; t < n; t++)
+        {
+            float* df = work.DF.Row(t);
+            work.DEta[t] = Dot(df, chunk.F.Row(t), dim);
+            TensorPrimitives.Multiply(Span(df, dim), chunk.Eta[t], Span(df, dim));
+            AddScaled(df, -chunk.Gamma[t], dim, dK.Row(t));
+            d.A[t] -= Dot(df, chunk.K.Row(t), dim);
+        }
+
+        // What tokens of the chunk do to each other: W = .. + N W and O = .. + M W.
+        MatrixView writesTransposed = Transpose(chunk.W, n, columns, work.WritesTransposed.Start);
+        LowerTriangle(work.Products, y, writesTransposed, n, columns);
+        ChunkTriangles.EraseBackward(chunk.Coefficients, chunk.Eta, chunk.KeyProducts, work.Products, n, work.DProducts, d.G, work.DEta);
+        AddLower(dK, work.DProducts, chunk.K, n, dim, strict: true);
+        AddUpper(dK, work.DProducts.Transposed, chunk.K, n, dim, strict: true);
+        LowerTriangle(work.Products, dO, writesTransposed.FromRow(2 * dim), n, dim);
+        ChunkTriangles.ReadBackward(chunk.Coefficients, settings.Read, 1, chunk.QueryProducts, work.Products, n, work.DProducts, d.G);
+        AddLower(dQ, work.DProducts, chunk.K, n, dim, strict);
+        AddUpper(dK, work.DProducts.Transposed, chunk.Q, n, dim, strict);
+        d.Propagate(chunk.Coefficients, n);
+
+        ProjectionGradients(ref work);
+
+        // x took x S over [k | v] and [η | α].
+        MatrixView dX = work.Rows;
+        Clear(dX, n, dim);
+        Add(dX, work.DProjections, transposed, n, dim, 2 * dim);
+        Add(dX, work.DGates, transposed.FromRow(3 * dim), n, dim, 2);
+
+        // dS ← a_n dS + (η f)ᵀ Y + Qsᵀ dO in mem + Xᵀ times the projections' gradients.
+        for (int i = 0; i < dim; i++)
+            TensorPrimitives.Multiply(Span(dS.Row(i), columns), chunk.Coefficients.A[n], Span(dS.Row(i), columns));
+        Add(dS, chunk.EtaF.Transposed, y, dim, padded, n);
+        Add(dS.FromColumn(2 * dim), chunk.Qs.Transposed, dO, dim, dim, n);
+        Add(dS, chunk.X.Transposed, work.DProjections, dim, 2 * dim, n);
+        Add(dS.FromColumn(3 * dim), chunk.X.Transposed, work.DGates, dim, 2, n);
+
+        if (gradients.X is not null)
+            CopyRows(dX, n, dim, HeadRows.Tokens(gradients.X, batch, head).FromRow(start));
+        if (gradients.Q is not null)
+            CopyRows(dQ, n, dim, HeadRows.Tokens(gradients.Q, batch, head).FromRow(start));
+    }
+
+    // From dk, dv = df, dη and dα to the gradients of the projections [k before its norm | v] and [η | α].
+    private void ProjectionGradients(ref Workspace work)
+    {
+        ref SelfModifyingChunk chunk = ref work.Chunk;
+        int dim = chunk.Dim;
+        for (int t = 0; t < chunk.Length; t++)
+        {
+            float* row = work.DProjections.Row(t), dk = work.DK.Row(t), k = chunk.K.Row(t);
+
+            // k = r x with r = 1/√(Σx² + ε²):  dx = r (dk − ⟨dk, k⟩ k).
+            AddScaled(k, -Dot(dk, k, dim), dim, dk);
+            TensorPrimitives.Multiply(Span(dk, dim), chunk.InverseNorm[t], Span(row, dim));
+            Span(work.DF.Row(t), dim).CopyTo(Span(row + dim, dim));
+
+            float* gates = work.DGates.Row(t);
+            gates[0] = work.DEta[t] * settings.EtaScale * SelfModifyingChunk.Sigmoid(chunk.EtaInput[t]);
+            gates[1] = work.Coefficients.Alpha[t] * chunk.Coefficients.Alpha[t] * SelfModifyingChunk.Sigmoid(-chunk.AlphaInput[t]);
+        }
+    }
+
+    private struct Workspace
+    {
+        public SelfModifyingChunk Chunk;
+        public ChunkCoefficientGradients Coefficients;
+
+        /// <summary>The chunk's start, and dL/dS at its end, then at its start; rows padded.</summary>
+        public readonly MatrixView S, DS;
+
+        /// <summary>Y [n, padded columns]: dW taken back through the solve.</summary>
+        public readonly MatrixView Y;
+        public readonly MatrixView DQ, DK, DF, Rows;
+
+        /// <summary>[n, 2D] and [n, 2].</summary>
+        public readonly MatrixView DProjections, DGates;
+        public readonly MatrixView StateTransposed, WritesTransposed;
+        public readonly MatrixView Products, DProducts;
+        public readonly float* DEta;
+
+        public Workspace(ref ScratchArena arena, in SelfModifyingInputs inputs, SelfModifyingSettings settings, int piece)
+        {
+            int n = Math.Min(settings.Chunk, inputs.Time), dim = inputs.Dim;
+            Chunk = new SelfModifyingChunk(ref arena, inputs, settings, piece);
+            Coefficients = new ChunkCoefficientGradients(ref arena, n, momentum: false);
+            S = arena.Matrix(dim, Chunk.PaddedColumns);
+            DS = arena.Matrix(dim, Chunk.PaddedColumns);
+            Y = arena.Matrix(n, Chunk.PaddedColumns);
+            DQ = arena.Matrix(n, dim);
+            DK = arena.Matrix(n, dim);
+            DF = arena.Matrix(n, dim);
+            Rows = arena.Matrix(n, dim);
+            DProjections = arena.Matrix(n, 2 * dim);
+            DGates = arena.Matrix(n, 2);
+            StateTransposed = arena.Matrix(Chunk.Columns, dim);
+            WritesTransposed = arena.Matrix(Chunk.Columns, n);
+            Products = arena.Matrix(n, n);
+            DProducts = arena.Matrix(n, n);
+            DEta = arena.Vector(n);
+        }
+    }
+}

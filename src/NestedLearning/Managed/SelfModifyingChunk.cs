@@ -1,0 +1,173 @@
+using System.Numerics.Tensors;
+using static NestedLearning.SmallProducts;
+
+namespace NestedLearning;
+
+/// <summary>
+/// One chunk of one head of the self-modifying scan: what the forward pass computes and the backward pass computes again.
+/// Both of the writes' terms of every memory read the chunk-start state S_c with the token's own row, so one product makes
+/// them all, over the columns [k | v | mem | η | α]:
+/// <code>
+/// w_t = η_t (v_t − g_t k_t) S_c + (N W)_t,   g_t = a_{t−1} + 1 (L2) or a_{t−1} (dot product),   ε_t = η_t
+/// </code>
+/// See native/kernels/self_modifying/README.md.
+/// </summary>
+internal unsafe struct SelfModifyingChunk
+{
+    private readonly SelfModifyingSettings _settings;
+    private readonly MatrixView _x, _q;
+
+    /// <summary>D and 3D + 2. Rows of states and writes are padded to whole vectors with columns that stay 0.</summary>
+    public readonly int Dim, Columns, PaddedColumns;
+
+    public readonly ChunkCoefficients Coefficients;
+
+    /// <summary>[n, 2D]: x S_k before its norm, and v = x S_v.</summary>
+    public readonly MatrixView Projections;
+
+    /// <summary>k [n, D] and its 1 / √(Σx² + ε²).</summary>
+    public readonly MatrixView K;
+    public readonly float* InverseNorm;
+
+    /// <summary>η, its pre-activation, α's pre-activation, and g.</summary>
+    public readonly float* Eta, EtaInput, AlphaInput, Gamma;
+
+    /// <summary>f = v − g k and η f [n, D].</summary>
+    public readonly MatrixView F, EtaF;
+
+    /// <summary>a of the read times Q; diag(G_n) K [n, D].</summary>
+    public readonly MatrixView Qs, Kg;
+
+    /// <summary>W [n, padded columns].</summary>
+    public readonly MatrixView W;
+    public readonly MatrixView KeyProducts, QueryProducts, EraseMatrix, ReadMatrix;
+    private readonly MatrixView _keysTransposed, _gateMemories;
+
+    public int Start, Length;
+    public MatrixView X, Q;
+
+    public SelfModifyingChunk(ref ScratchArena arena, in SelfModifyingInputs inputs, SelfModifyingSettings settings, int batchHead)
+    {
+        int batch = batchHead / inputs.Heads, head = batchHead % inputs.Heads;
+        _settings = settings;
+        _x = HeadRows.Tokens(inputs.X, batch, head);
+        _q = HeadRows.Tokens(inputs.Q, batch, head);
+        Dim = inputs.Dim;
+        Columns = SelfModifyingSettings.StateColumns(Dim);
+        PaddedColumns = Padded(Columns);
+
+        int n = Math.Min(settings.Chunk, inputs.Time);
+        Coefficients = new ChunkCoefficients(ref arena, n, momentum: false);
+        Projections = arena.Matrix(n, 2 * Dim);
+        K = arena.Matrix(n, Dim);
+        InverseNorm = arena.Vector(n);
+        Eta = arena.Vector(n);
+        EtaInput = arena.Vector(n);
+        AlphaInput = arena.Vector(n);
+        Gamma = arena.Vector(n);
+        F = arena.Matrix(n, Dim);
+        EtaF = arena.Matrix(n, Dim);
+        Qs = arena.Matrix(n, Dim);
+        Kg = arena.Matrix(n, Dim);
+        W = arena.Matrix(n, PaddedColumns);
+        KeyProducts = arena.Matrix(n, n);
+        QueryProducts = arena.Matrix(n, n);
+        EraseMatrix = arena.Matrix(n, n);
+        ReadMatrix = arena.Matrix(n, n);
+        _keysTransposed = arena.Matrix(Dim, n);
+        _gateMemories = arena.Matrix(2, Dim);
+    }
+
+    /// <summary>Whole vectors of 16, the widest in use.</summary>
+    public static int Padded(int columns) => (columns + 15) / 16 * 16;
+
+    /// <summary>Copies an unpadded state into padded rows whose further columns are 0.</summary>
+    public static void LoadState(MatrixView source, int dim, MatrixView state)
+    {
+        int columns = SelfModifyingSettings.StateColumns(dim);
+        CopyRows(source, dim, columns, state);
+        Clear(state.FromColumn(columns), dim, Padded(columns) - columns);
+    }
+
+    /// <summary>Goes to a chunk and computes its keys, values, gates, coefficients and writes from the state at its start.</summary>
+    public void Load(int start, int length, MatrixView s)
+    {
+        Start = start;
+        Length = length;
+        X = _x.FromRow(start);
+        Q = _q.FromRow(start);
+        Project(s);
+        Coefficients.Compute(length);
+
+        for (int t = 0; t < length; t++)
+        {
+            Gamma[t] = Coefficients.A[t] + (_settings.Objective == MemoryObjective.L2 ? 1 : 0);
+            Span<float> f = Span(F.Row(t), Dim);
+            Span(Projections.Row(t) + Dim, Dim).CopyTo(f);
+            AddScaled(K.Row(t), -Gamma[t], Dim, F.Row(t));
+            TensorPrimitives.Multiply(f, Eta[t], Span(EtaF.Row(t), Dim));
+            TensorPrimitives.Multiply(Span(Q.Row(t), Dim), Coefficients.A[ChunkTriangles.ReadRow(_settings.Read, t)], Span(Qs.Row(t), Dim));
+        }
+
+        ScaleRows(K, Coefficients.G.Row(length), length, Dim, Kg);
+        MatrixView keysTransposed = Transpose(K, length, Dim, _keysTransposed.Start);
+        LowerTriangle(KeyProducts, K, keysTransposed, length, Dim);
+        LowerTriangle(QueryProducts, Q, keysTransposed, length, Dim);
+        ChunkTriangles.Erase(Coefficients, Eta, KeyProducts, length, EraseMatrix);
+        ChunkTriangles.Read(Coefficients, _settings.Read, 1, QueryProducts, length, ReadMatrix);
+
+        Clear(W, length, PaddedColumns);
+        Add(W, EtaF, s, length, PaddedColumns, Dim);
+        AddLower(W, EraseMatrix, W, length, PaddedColumns, strict: true);
+    }
+
+    /// <summary>O = Qs S_mem + M W_mem.</summary>
+    public readonly void Read(MatrixView s, MatrixView o)
+    {
+        Clear(o, Length, Dim);
+        Add(o, Qs, s.FromColumn(2 * Dim), Length, Dim, Dim);
+        AddLower(o, ReadMatrix, W.FromColumn(2 * Dim), Length, Dim, strict: _settings.Read == ScanRead.Before);
+    }
+
+    /// <summary>S ← a_n S + Kgᵀ W.</summary>
+    public readonly void Advance(MatrixView s)
+    {
+        for (int i = 0; i < Dim; i++)
+            TensorPrimitives.Multiply(Span(s.Row(i), Columns), Coefficients.A[Length], Span(s.Row(i), Columns));
+        Add(s, Kg.Transposed, W, Dim, PaddedColumns, Length);
+    }
+
+    /// <summary>softplus'.</summary>
+    public static float Sigmoid(float z) => 1 / (1 + MathF.Exp(-z));
+
+    private readonly void Project(MatrixView s)
+    {
+        Clear(Projections, Length, 2 * Dim);
+        Add(Projections, X, s, Length, 2 * Dim, Dim);
+        float* etaMemory = _gateMemories.Row(0), alphaMemory = _gateMemories.Row(1);
+        for (int i = 0; i < Dim; i++)
+        {
+            etaMemory[i] = s.Row(i)[3 * Dim];
+            alphaMemory[i] = s.Row(i)[3 * Dim + 1];
+        }
+
+        for (int t = 0; t < Length; t++)
+        {
+            float* raw = Projections.Row(t);
+            InverseNorm[t] = 1 / MathF.Sqrt(Dot(raw, raw, Dim) + SelfModifyingSettings.NormEpsilon * SelfModifyingSettings.NormEpsilon);
+            TensorPrimitives.Multiply(Span(raw, Dim), InverseNorm[t], Span(K.Row(t), Dim));
+            EtaInput[t] = Dot(X.Row(t), etaMemory, Dim) + _settings.EtaBias;
+            AlphaInput[t] = Dot(X.Row(t), alphaMemory, Dim) + _settings.AlphaBias;
+            Eta[t] = Softplus(EtaInput[t]) * _settings.EtaScale;
+            Coefficients.Alpha[t] = Sigmoid(AlphaInput[t]);
+        }
+    }
+
+    // max(z, 0) + log(1 + e^−|z|), with log(1 + y) kept exact for y below the spacing of doubles around 1.
+    private static float Softplus(float z)
+    {
+        double y = Math.Exp(-Math.Abs((double)z)), onePlus = 1 + y;
+        double log = onePlus == 1 ? y : Math.Log(onePlus) * (y / (onePlus - 1));
+        return (float)(Math.Max((double)z, 0) + log);
+    }
+}

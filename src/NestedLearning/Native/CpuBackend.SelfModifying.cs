@@ -1,0 +1,73 @@
+using NestedLearning.Native;
+
+namespace NestedLearning;
+
+internal sealed unsafe partial class CpuBackend
+{
+    public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
+    {
+        SelfModifyingArguments arguments = Arguments(inputs, settings);
+        arguments.O = outputs.O.Pointer;
+        arguments.S = outputs.S.Pointer;
+        arguments.States = PointerOrNull(outputs.ChunkStates);
+        long workspace;
+        Status.ThrowIfFailed(Kernels.SelfModifyingForwardWorkspace(&arguments, &workspace));
+        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new SelfModifyingForwardAction(arguments, workspace));
+    }
+
+    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, Tensor dOutput, Tensor? dState, in SelfModifyingGradients gradients)
+    {
+        SelfModifyingArguments arguments = Arguments(inputs, settings);
+        arguments.States = chunkStates.Pointer;
+        var gradientArguments = new SelfModifyingGradientArguments
+        {
+            Size = (uint)sizeof(SelfModifyingGradientArguments),
+            DO = dOutput.Pointer,
+            DS = PointerOrNull(dState),
+            DX = PointerOrNull(gradients.X),
+            DQ = PointerOrNull(gradients.Q),
+            DS0 = PointerOrNull(gradients.S0),
+        };
+        long workspace;
+        Status.ThrowIfFailed(Kernels.SelfModifyingBackwardWorkspace(&arguments, &workspace));
+        Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce, new SelfModifyingBackwardAction(arguments, gradientArguments, workspace));
+    }
+
+    private static SelfModifyingArguments Arguments(in SelfModifyingInputs inputs, SelfModifyingSettings settings) => new()
+    {
+        Size = (uint)sizeof(SelfModifyingArguments),
+        Batch = inputs.Batch,
+        Time = inputs.Time,
+        Heads = inputs.Heads,
+        Dim = inputs.Dim,
+        Chunk = settings.Chunk,
+        Objective = (int)settings.Objective,
+        Read = (int)settings.Read,
+        EtaScale = settings.EtaScale,
+        EtaBias = settings.EtaBias,
+        AlphaBias = settings.AlphaBias,
+        NormEpsilon = SelfModifyingSettings.NormEpsilon,
+        X = inputs.X.Pointer,
+        Q = inputs.Q.Pointer,
+        S0 = inputs.S0.Pointer,
+    };
+
+    private readonly struct SelfModifyingForwardAction(SelfModifyingArguments arguments, long workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            SelfModifyingArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.SelfModifyingForward(&local, piece, piece + 1L, Scratch.Take((nint)workspace)));
+        }
+    }
+
+    private readonly struct SelfModifyingBackwardAction(SelfModifyingArguments arguments, SelfModifyingGradientArguments gradients, long workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            SelfModifyingArguments local = arguments;
+            SelfModifyingGradientArguments localGradients = gradients;
+            Status.ThrowIfFailed(Kernels.SelfModifyingBackward(&local, &localGradients, piece, piece + 1L, Scratch.Take((nint)workspace)));
+        }
+    }
+}
