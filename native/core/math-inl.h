@@ -5,7 +5,7 @@
 //   Log1p           x > -1          3 ulp; Log1p(-1) = -inf, below it NaN
 //   Sigmoid         all             4 ulp
 //   Softplus        all             4 ulp
-//   NormalCdf       all             3e-7 relative, and that of rounding x² in e^(-x²/2)
+//   NormalCdf       all             4e-7 relative, and that of rounding x² in e^(-x²/2)
 //   Gelu            all             2e-7 (|x| + |result|)
 //   GeluGradient    all             4e-7 absolute
 #if defined(NESTED_LEARNING_CORE_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)

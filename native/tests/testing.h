@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -70,7 +71,12 @@ class Buffer {
     if (count_ > 0) std::memcpy(data(), other.data(), static_cast<size_t>(count_) * sizeof(float));
   }
 
-  Buffer& operator=(const Buffer&) = delete;
+  // The elements alone; both have as many.
+  Buffer& operator=(const Buffer& other) {
+    if (count_ != other.count_) std::abort();
+    if (count_ > 0) std::memmove(data(), other.data(), static_cast<size_t>(count_) * sizeof(float));
+    return *this;
+  }
   ~Buffer() { Protect(false); }
 
   static Buffer Uniform(int64_t count, uint32_t seed, float low = -1, float high = 1,
