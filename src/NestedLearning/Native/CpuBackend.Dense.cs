@@ -152,8 +152,6 @@ internal sealed unsafe partial class CpuBackend
         Work.For(Pieces(w.Count, ElementwisePiece), 4L * w.Count, new AdamAction(native, w.Count));
     }
 
-    private static float* PointerOrNull(Tensor? tensor) => tensor is null ? null : tensor.Pointer;
-
     private static int Pieces(int count, int block) => (count + block - 1) / block;
 
     private static int RowsOfPiece(int columns) => Math.Max(1, RowsPiece / Math.Max(1, columns));
