@@ -59,7 +59,8 @@ struct Tensors {
         ds0(c.state()),
         dp0(c.state()) {
     if (c.resets) {
-      for (int64_t i = 0; i < c.tokens(); i += 3) log_alpha[i] = -std::numeric_limits<float>::infinity();
+      for (int64_t i = 0; i < c.tokens(); i += 3)
+        log_alpha[i] = -std::numeric_limits<float>::infinity();
       for (int64_t i = 1; i < c.tokens(); i += 4) mu[i] = 0;
     }
   }
@@ -129,7 +130,8 @@ struct Tensors {
     int64_t floats;
     ASSERT_EQ(NL_OK, nl_scan_backward_workspace(&a, &floats)) << nl_last_error();
     Buffer workspace(floats, 1);
-    ASSERT_EQ(NL_OK, nl_scan_backward(&a, &g, 0, int64_t{shape.batch} * shape.heads, workspace.data()))
+    ASSERT_EQ(NL_OK,
+              nl_scan_backward(&a, &g, 0, int64_t{shape.batch} * shape.heads, workspace.data()))
         << nl_last_error();
     workspace.ExpectGuardsUntouched();
   }
@@ -179,7 +181,9 @@ struct Reference {
     const auto alpha = [&](int64_t r) { return c.decay ? std::exp(double{x.log_alpha[r]}) : 1.0; };
     const auto erase = [&](int64_t r) { return c.erase ? double{x.erase[r]} : 0.0; };
     const auto mu = [&](int64_t r) { return c.momentum ? double{x.mu[r]} : 0.0; };
-    const auto theta = [&](int64_t r) { return c.write == NL_WRITE_GIVEN ? 1.0 : double{x.theta[r]}; };
+    const auto theta = [&](int64_t r) {
+      return c.write == NL_WRITE_GIVEN ? 1.0 : double{x.theta[r]};
+    };
     const bool frozen = c.write == NL_WRITE_FROZEN_L2;
 
     for (int32_t t = 0; t < c.time; ++t) {
@@ -196,7 +200,8 @@ struct Reference {
       for (double& value : next_p) value *= mu(r);
       nl_testing::AddOuter(1, k.data(), w.data(), dk_, dv, next_p.data());
       for (int64_t i = 0; i < size; ++i) next_s[i] = alpha(r) * next_s[i] + next_p[i];
-      const Doubles read = nl_testing::Times(q.data(), after ? next_s.data() : states[t].data(), dk_, dv);
+      const Doubles read =
+          nl_testing::Times(q.data(), after ? next_s.data() : states[t].data(), dk_, dv);
       for (int64_t j = 0; j < dv; ++j) o[r * dv + j] = scale * read[j];
       states.push_back(next_s);
       momenta.push_back(next_p);
@@ -213,7 +218,8 @@ struct Reference {
       const Doubles d_o = rows_of(x.d_o, r, dv);
       const Doubles& before = states[t];
       const Doubles& start = states[t / c.chunk * c.chunk];
-      const Doubles query = nl_testing::TimesTransposed(d_o.data(), (after ? states[t + 1] : before).data(), dk_, dv);
+      const Doubles query =
+          nl_testing::TimesTransposed(d_o.data(), (after ? states[t + 1] : before).data(), dk_, dv);
       for (int64_t i = 0; i < dk_; ++i) dq[r * dk_ + i] = scale * query[i];
       if (after) nl_testing::AddOuter(scale, q.data(), d_o.data(), dk_, dv, ds.data());
       for (int64_t i = 0; i < size; ++i) dp[i] += ds[i];
@@ -233,7 +239,8 @@ struct Reference {
         d_frozen[j] = frozen ? -theta(r) * dw[j] : 0;
       }
       nl_testing::AddTo(nl_testing::TimesTransposed(dr.data(), before.data(), dk_, dv), dk_row);
-      nl_testing::AddTo(nl_testing::TimesTransposed(d_frozen.data(), start.data(), dk_, dv), dk_row);
+      nl_testing::AddTo(nl_testing::TimesTransposed(d_frozen.data(), start.data(), dk_, dv),
+                        dk_row);
       nl_testing::AddOuter(1, k.data(), d_frozen.data(), dk_, dv, d_start.data());
       for (double& value : ds) value *= alpha(r);
       nl_testing::AddOuter(1, k.data(), dr.data(), dk_, dv, ds.data());
@@ -256,7 +263,8 @@ void ExpectForward(const Reference& expected, const Tensors& x) {
   const std::string name = x.shape.Name();
   nl_testing::ExpectClose(expected.o, x.o, nl_testing::kScanTolerance, name + " o");
   nl_testing::ExpectClose(expected.s, x.s, nl_testing::kScanTolerance, name + " s");
-  if (x.shape.momentum) nl_testing::ExpectClose(expected.p, x.p, nl_testing::kScanTolerance, name + " p");
+  if (x.shape.momentum)
+    nl_testing::ExpectClose(expected.p, x.p, nl_testing::kScanTolerance, name + " p");
   x.states.ExpectGuardsUntouched();
   x.momenta.ExpectGuardsUntouched();
 }
@@ -268,10 +276,12 @@ void ExpectBackward(const Reference& expected, const Tensors& x) {
   nl_testing::ExpectClose(expected.dq, x.dq, tolerance, name + " dq");
   nl_testing::ExpectClose(expected.dk, x.dk, tolerance, name + " dk");
   nl_testing::ExpectClose(expected.du, x.du, tolerance, name + " du");
-  if (c.decay) nl_testing::ExpectClose(expected.d_log_alpha, x.d_log_alpha, tolerance, name + " d_log_alpha");
+  if (c.decay)
+    nl_testing::ExpectClose(expected.d_log_alpha, x.d_log_alpha, tolerance, name + " d_log_alpha");
   if (c.erase) nl_testing::ExpectClose(expected.d_erase, x.d_erase, tolerance, name + " d_erase");
   if (c.momentum) nl_testing::ExpectClose(expected.d_mu, x.d_mu, tolerance, name + " d_mu");
-  if (c.write != NL_WRITE_GIVEN) nl_testing::ExpectClose(expected.d_theta, x.d_theta, tolerance, name + " d_theta");
+  if (c.write != NL_WRITE_GIVEN)
+    nl_testing::ExpectClose(expected.d_theta, x.d_theta, tolerance, name + " d_theta");
   nl_testing::ExpectClose(expected.ds0, x.ds0, tolerance, name + " ds0");
   if (c.momentum) nl_testing::ExpectClose(expected.dp0, x.dp0, tolerance, name + " dp0");
 }
@@ -335,7 +345,8 @@ TEST_P(Scan, TotalDecay_ForgetsAndHasNoGradient) {
   x.Backward();
   for (int64_t t : {10, 40, 64}) EXPECT_EQ(0.0f, x.d_log_alpha[t]);
   // Only the last reset's tokens are left in the final state.
-  for (float& value : std::vector<std::reference_wrapper<float>>{x.u[0], x.k[5], x.s0[3]}) value += 1;
+  for (float& value : std::vector<std::reference_wrapper<float>>{x.u[0], x.k[5], x.s0[3]})
+    value += 1;
   const Buffer s = x.s;
   x.Forward();
   nl_testing::ExpectClose(nl_testing::ToDoubles(s), x.s, nl_testing::kScanTolerance, "s");
@@ -351,15 +362,18 @@ TEST_P(Scan, ChunkLength_DoesNotChangeResults) {
     Tensors other(c);
     other.Forward();
     other.Backward();
-    nl_testing::ExpectClose(nl_testing::ToDoubles(first.o), other.o, nl_testing::kScanTolerance, "o");
-    nl_testing::ExpectClose(nl_testing::ToDoubles(first.dk), other.dk, nl_testing::kScanGradientTolerance, "dk");
+    nl_testing::ExpectClose(nl_testing::ToDoubles(first.o), other.o, nl_testing::kScanTolerance,
+                            "o");
+    nl_testing::ExpectClose(nl_testing::ToDoubles(first.dk), other.dk,
+                            nl_testing::kScanGradientTolerance, "dk");
     nl_testing::ExpectClose(nl_testing::ToDoubles(first.d_log_alpha), other.d_log_alpha,
                             nl_testing::kScanGradientTolerance, "d_log_alpha");
   }
 }
 
 TEST_P(Scan, Pieces_DoNotChangeBits) {
-  for (const Case& c : {Case{2, 37, 3, 12, 20, 16}, Case{1, 37, 1, 12, 150, 16}, Case{2, 37, 5, 12, 70, 16}}) {
+  for (const Case& c :
+       {Case{2, 37, 3, 12, 20, 16}, Case{1, 37, 1, 12, 150, 16}, Case{2, 37, 5, 12, 70, 16}}) {
     Tensors whole(c), cut(c);
     whole.Forward();
     whole.Backward();
@@ -441,7 +455,8 @@ TEST_P(Scan, MissingUpstreamGradients_AreZero) {
   Tensors missing(c), zero(c);
   missing.Forward();
   zero.Forward();
-  for (auto* buffer : {&zero.d_o, &zero.d_s, &zero.d_p}) std::fill_n(buffer->data(), buffer->count(), 0.0f);
+  for (auto* buffer : {&zero.d_o, &zero.d_s, &zero.d_p})
+    std::fill_n(buffer->data(), buffer->count(), 0.0f);
   // Each of the three given alone.
   for (int given = 0; given < 3; ++given) {
     auto g = missing.Gradients();
@@ -498,7 +513,8 @@ TEST_P(Scan, Nan_ReachesLaterTokensOnly) {
   x.Forward();
   for (int64_t t = 0; t < c.time; ++t) {
     for (int64_t j = 0; j < c.dv; ++j) {
-      EXPECT_EQ(t >= at && j == 2, std::isnan(x.o[t * c.dv + j])) << "token " << t << " column " << j;
+      EXPECT_EQ(t >= at && j == 2, std::isnan(x.o[t * c.dv + j]))
+          << "token " << t << " column " << j;
     }
   }
   EXPECT_TRUE(std::isnan(x.s[2]));

@@ -1,4 +1,5 @@
-// What the tests of the two scans share: closeness to a float64 reference, and small dense helpers in float64.
+// What the tests of the two scans share: closeness to a float64 reference, and small dense helpers
+// in float64.
 #ifndef NESTED_LEARNING_TESTS_SCAN_TESTING_H_
 #define NESTED_LEARNING_TESTS_SCAN_TESTING_H_
 
@@ -24,7 +25,8 @@ inline void ExpectClose(const Doubles& expected, const Buffer& actual, double to
   const double rms = std::sqrt(squares / std::max<size_t>(1, expected.size()));
   for (int64_t i = 0; i < actual.count(); ++i) {
     // Float32 has nothing between 0 and its smallest numbers.
-    const double allowed = tolerance * (std::abs(expected[i]) + rms) + std::numeric_limits<float>::min();
+    const double allowed =
+        tolerance * (std::abs(expected[i]) + rms) + std::numeric_limits<float>::min();
     // Written so that a NaN fails.
     ASSERT_TRUE(std::abs(actual[i] - expected[i]) <= allowed)
         << where << "[" << i << "] is " << actual[i] << ", expected " << expected[i] << " within "
@@ -39,7 +41,8 @@ inline Doubles ToDoubles(const Buffer& buffer) {
 
 inline void ExpectSameBits(const Buffer& expected, const Buffer& actual, const std::string& where) {
   ASSERT_EQ(expected.count(), actual.count());
-  ASSERT_EQ(0, std::memcmp(expected.data(), actual.data(), expected.count() * sizeof(float))) << where;
+  ASSERT_EQ(0, std::memcmp(expected.data(), actual.data(), expected.count() * sizeof(float)))
+      << where;
 }
 
 // x [rows] times M [rows, columns].

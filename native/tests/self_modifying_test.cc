@@ -21,7 +21,8 @@ struct Case {
   std::string Name() const {
     return std::to_string(batch) + "x" + std::to_string(time) + "x" + std::to_string(heads) + "x" +
            std::to_string(dim) + " chunk " + std::to_string(chunk) +
-           (objective == NL_OBJECTIVE_L2 ? " L2" : " dot") + (read == NL_READ_AFTER ? " after" : " before");
+           (objective == NL_OBJECTIVE_L2 ? " L2" : " dot") +
+           (read == NL_READ_AFTER ? " after" : " before");
   }
 };
 
@@ -30,7 +31,8 @@ struct Tensors {
       : shape(c),
         x(Buffer::Uniform(c.tokens() * c.dim, 1, -1, 1, 1)),
         q(Buffer::Uniform(c.tokens() * c.dim, 2)),
-        s0(Buffer::Uniform(c.state(), 3, -1 / std::sqrt(float(c.dim)), 1 / std::sqrt(float(c.dim)), 2)),
+        s0(Buffer::Uniform(c.state(), 3, -1 / std::sqrt(float(c.dim)), 1 / std::sqrt(float(c.dim)),
+                           2)),
         d_o(Buffer::Uniform(c.tokens() * c.dim, 4)),
         d_s(Buffer::Uniform(c.state(), 5)),
         o(c.tokens() * c.dim, 1),
@@ -79,7 +81,8 @@ struct Tensors {
     int64_t floats;
     ASSERT_EQ(NL_OK, nl_self_modifying_forward_workspace(&a, &floats)) << nl_last_error();
     Buffer workspace(floats, 1);
-    ASSERT_EQ(NL_OK, nl_self_modifying_forward(&a, 0, int64_t{shape.batch} * shape.heads, workspace.data()))
+    ASSERT_EQ(NL_OK, nl_self_modifying_forward(&a, 0, int64_t{shape.batch} * shape.heads,
+                                               workspace.data()))
         << nl_last_error();
     workspace.ExpectGuardsUntouched();
   }
@@ -90,8 +93,8 @@ struct Tensors {
     int64_t floats;
     ASSERT_EQ(NL_OK, nl_self_modifying_backward_workspace(&a, &floats)) << nl_last_error();
     Buffer workspace(floats, 1);
-    ASSERT_EQ(NL_OK,
-              nl_self_modifying_backward(&a, &g, 0, int64_t{shape.batch} * shape.heads, workspace.data()))
+    ASSERT_EQ(NL_OK, nl_self_modifying_backward(&a, &g, 0, int64_t{shape.batch} * shape.heads,
+                                                workspace.data()))
         << nl_last_error();
     workspace.ExpectGuardsUntouched();
   }
@@ -121,7 +124,9 @@ struct Reference {
   };
 
   static double Sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
-  static double Softplus(double z) { return z > 0 ? z + std::log1p(std::exp(-z)) : std::log1p(std::exp(z)); }
+  static double Softplus(double z) {
+    return z > 0 ? z + std::log1p(std::exp(-z)) : std::log1p(std::exp(z));
+  }
 
   void Head(const Tensors& in, int32_t b, int32_t h) {
     const int64_t d = c.dim, n = c.columns(), size = d * n, head = int64_t{b} * c.heads + h;
@@ -141,7 +146,8 @@ struct Reference {
       const Doubles projected = nl_testing::Times(y.x.data(), start.data(), d, n);
       y.k.assign(projected.begin(), projected.begin() + d);
       y.v.assign(projected.begin() + d, projected.begin() + 2 * d);
-      y.inverse_norm = 1 / std::sqrt(nl_testing::Inner(y.k.data(), y.k.data(), d) + kNormEpsilon * kNormEpsilon);
+      y.inverse_norm =
+          1 / std::sqrt(nl_testing::Inner(y.k.data(), y.k.data(), d) + kNormEpsilon * kNormEpsilon);
       for (double& value : y.k) value *= y.inverse_norm;
       y.z_eta = projected[3 * d] + c.eta_bias;
       y.z_alpha = projected[3 * d + 1] + c.alpha_bias;
@@ -159,7 +165,8 @@ struct Reference {
       Doubles next = states[t];
       for (double& value : next) value *= y.alpha;
       nl_testing::AddOuter(1, y.k.data(), y.w.data(), d, n, next.data());
-      const Doubles read = nl_testing::Times(y.q.data(), after ? next.data() : states[t].data(), d, n);
+      const Doubles read =
+          nl_testing::Times(y.q.data(), after ? next.data() : states[t].data(), d, n);
       std::copy_n(read.begin() + 2 * d, d, o.begin() + r * d);
       states.push_back(next);
       tokens.push_back(y);
@@ -173,7 +180,8 @@ struct Reference {
       const Doubles &before = states[t], &start = states[t / c.chunk * c.chunk];
       Doubles d_read(n);
       for (int64_t j = 0; j < d; ++j) d_read[2 * d + j] = in.d_o[r * d + j];
-      const Doubles query = nl_testing::TimesTransposed(d_read.data(), (after ? states[t + 1] : before).data(), d, n);
+      const Doubles query =
+          nl_testing::TimesTransposed(d_read.data(), (after ? states[t + 1] : before).data(), d, n);
       std::copy(query.begin(), query.end(), dq.begin() + r * d);
       if (after) nl_testing::AddOuter(1, y.q.data(), d_read.data(), d, n, ds.data());
       const double d_alpha = nl_testing::Inner(ds.data(), before.data(), size);
@@ -182,11 +190,13 @@ struct Reference {
       const double d_eta = -nl_testing::Inner(dw.data(), y.error.data(), n);
       Doubles d_error(n);
       for (int64_t j = 0; j < n; ++j) d_error[j] = -y.eta * dw[j];
-      nl_testing::AddTo(nl_testing::TimesTransposed(d_error.data(), before.data(), d, n), dk.data());
+      nl_testing::AddTo(nl_testing::TimesTransposed(d_error.data(), before.data(), d, n),
+                        dk.data());
       for (double& value : ds) value *= y.alpha;
       nl_testing::AddOuter(1, y.k.data(), d_error.data(), d, n, ds.data());
       if (l2) {
-        nl_testing::AddTo(nl_testing::TimesTransposed(d_error.data(), start.data(), d, n), dk.data());
+        nl_testing::AddTo(nl_testing::TimesTransposed(d_error.data(), start.data(), d, n),
+                          dk.data());
         nl_testing::AddOuter(1, y.k.data(), d_error.data(), d, n, d_start.data());
       }
       const Doubles minus_dv = nl_testing::TimesTransposed(d_error.data(), start.data(), d, n);
@@ -232,8 +242,9 @@ void ExpectBoth(const Case& c) {
 
 TEST_P(SelfModifying, Results_MatchTheReference) {
   const Case shapes[] = {
-      {1, 1, 1, 1, 4},   {2, 9, 3, 3, 8},    {1, 7, 1, 17, 8},   {1, 8, 2, 24, 8},   {1, 40, 2, 12, 16},
-      {1, 33, 1, 16, 32}, {1, 31, 1, 40, 16}, {1, 70, 1, 6, 64},  {1, 12, 1, 8, 1},   {1, 65, 1, 5, 256},
+      {1, 1, 1, 1, 4},    {2, 9, 3, 3, 8},    {1, 7, 1, 17, 8},   {1, 8, 2, 24, 8},
+      {1, 40, 2, 12, 16}, {1, 33, 1, 16, 32}, {1, 31, 1, 40, 16}, {1, 70, 1, 6, 64},
+      {1, 12, 1, 8, 1},   {1, 65, 1, 5, 256},
   };
   for (Case c : shapes) {
     for (int32_t objective : {NL_OBJECTIVE_L2, NL_OBJECTIVE_DOT}) {

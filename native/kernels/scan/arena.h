@@ -1,5 +1,5 @@
-// Hands out consecutive parts of a caller's workspace. Over a null workspace it only measures, so that a layout is written
-// once.
+// Hands out consecutive parts of a caller's workspace. Over a null workspace it only measures, so
+// that a layout is written once.
 #ifndef NESTED_LEARNING_KERNELS_SCAN_ARENA_H_
 #define NESTED_LEARNING_KERNELS_SCAN_ARENA_H_
 
@@ -7,7 +7,8 @@
 
 namespace nested_learning {
 
-// Rows of scratch matrices are padded to whole vectors of the widest target, which keeps the layout the same on all.
+// Rows of scratch matrices are padded to whole vectors of the widest target, which keeps the layout
+// the same on all.
 constexpr size_t kRowPadding = 16;
 
 constexpr size_t Padded(size_t count) {

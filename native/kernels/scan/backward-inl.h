@@ -51,7 +51,7 @@ class ScanBackwardPass {
     d_theta_ = arena.Take(longest_);
   }
 
-  HWY_INLINE void Run(size_t head_index) {
+  void Run(size_t head_index) {
     const size_t dk = shape_.dk, dv = shape_.dv, state_size = dk * dv;
     const ScanHead head(a_, head_index, 0);
     StartGradient(gradients_.d_s, head_index, ds_);
@@ -81,7 +81,7 @@ class ScanBackwardPass {
   }
 
  private:
-  HWY_INLINE void StartGradient(const float* given, size_t head_index, float* gradient) const {
+  void StartGradient(const float* given, size_t head_index, float* gradient) const {
     if (given == nullptr) {
       ClearRows(shape_.dk, shape_.dv, gradient, ldv_);
     } else {
@@ -90,7 +90,7 @@ class ScanBackwardPass {
     }
   }
 
-  HWY_INLINE void SegmentBackward(const ScanSegment& x, const ScanHead& head, State s, State p) {
+  void SegmentBackward(const ScanSegment& x, const ScanHead& head, State s, State p) {
     const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
     // [dO; Y] lie together, so that they go through the state in one product.
     float* dO = dy_;
@@ -118,9 +118,9 @@ class ScanBackwardPass {
     }
 
     // dW = Kg dS + Kx dP + Mᵀ dO, and Y = (I − N)⁻ᵀ dW.
-    Product<false, false>(Into::kSet, n, dv, dk, x.kg, ldk_, ds_, ldv_, y, ldv_);
+    Multiply<false>(Into::kSet, n, dv, dk, x.kg, ldk_, ds_, ldv_, y, ldv_);
     if (shape_.momentum) {
-      Product<false, false>(Into::kAdd, n, dv, dk, x.kx, ldk_, dp_, ldv_, y, ldv_);
+      Multiply<false>(Into::kAdd, n, dv, dk, x.kx, ldk_, dp_, ldv_, y, ldv_);
     }
     if (reads_) AddUpperProduct(n, dv, !shape_.after, x.m, ldt_, dO, ldv_, y, ldv_);
     if (shape_.erases) SolveLowerTransposed(n, dv, x.n, ldt_, y, ldv_);
@@ -143,12 +143,12 @@ class ScanBackwardPass {
     BackToState(n, x.qs, through_state_, ds_);
   }
 
-  // S_n took Σ g_i k_iᵀ w_i. With V = W dSᵀ: dk_i += g_i v_i, dg_i += <k_i, v_i>. dg null: not wanted.
-  HWY_INLINE void LeftBehind(const ScanSegment& x, const float* d_state, const float* g,
-                             float* dg) {
+  // S_n took Σ g_i k_iᵀ w_i. With V = W dSᵀ: dk_i += g_i v_i, dg_i += <k_i, v_i>. dg null: not
+  // wanted.
+  void LeftBehind(const ScanSegment& x, const float* d_state, const float* g, float* dg) {
     Transpose(shape_.dk, shape_.dv, d_state, ldv_, state_transposed_, ldk_);
-    Product<false, false>(Into::kSet, x.length, shape_.dk, shape_.dv, x.w, ldv_, state_transposed_,
-                          ldk_, rows_, ldk_);
+    Multiply<false>(Into::kSet, x.length, shape_.dk, shape_.dv, x.w, ldv_, state_transposed_, ldk_,
+                    rows_, ldk_);
     for (size_t i = 0; i < x.length; ++i) {
       float *v = rows_ + i * ldk_, *dk = dk_ + i * ldk_;
       if (dg == nullptr) {
@@ -159,22 +159,23 @@ class ScanBackwardPass {
     }
   }
 
-  // O took scale a_ρ q_t S and W took −(ε_t a_{t−1} + [L2] θ_t) k_t S; the same with b and P, which is not frozen.
-  HWY_INLINE void ThroughState(const ScanSegment& x, State s, const float* factors,
-                               float* d_factors, bool of_writes, bool is_s) {
+  // O took scale a_ρ q_t S and W took −(ε_t a_{t−1} + [L2] θ_t) k_t S; the same with b and P, which
+  // is not frozen.
+  void ThroughState(const ScanSegment& x, State s, const float* factors, float* d_factors,
+                    bool of_writes, bool is_s) {
     const size_t n = x.length, dk = shape_.dk;
     const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
     if (begin >= end) return;
     Transpose(dk, shape_.dv, s.at, s.ld, state_transposed_, ldk_);
-    Product<false, false>(Into::kSet, end - begin, dk, shape_.dv, dy_ + begin * ldv_, ldv_,
-                          state_transposed_, ldk_, rows_ + begin * ldk_, ldk_);
+    Multiply<false>(Into::kSet, end - begin, dk, shape_.dv, dy_ + begin * ldv_, ldv_,
+                    state_transposed_, ldk_, rows_ + begin * ldk_, ldk_);
     if (reads_) {
       for (size_t t = 0; t < n; ++t) {
         const size_t read = ReadRow(shape_.after, t), row = t * ldk_;
         const float factor = shape_.scale * factors[read];
         if (through_decays_) {
-          d_factors[read] += shape_.scale * AddScaledAndDot(factor, rows_ + row, dq_ + row,
-                                                            x.q + row, dk);
+          d_factors[read] +=
+              shape_.scale * AddScaledAndDot(factor, rows_ + row, dq_ + row, x.q + row, dk);
         } else {
           AddScaledTo(factor, rows_ + row, dq_ + row, dk);
         }
@@ -184,7 +185,8 @@ class ScanBackwardPass {
       for (size_t t = 0; t < n; ++t) {
         const size_t row = t * ldk_;
         const float factor = is_s ? x.StateFactor(shape_, t) : x.erase[t] * factors[t];
-        const float kappa = AddScaledAndDot(-factor, rows_ + n * ldk_ + row, dk_ + row, x.k + row, dk);
+        const float kappa =
+            AddScaledAndDot(-factor, rows_ + n * ldk_ + row, dk_ + row, x.k + row, dk);
         d_erase_[t] -= factors[t] * kappa;
         if (through_decays_) d_factors[t] -= x.erase[t] * kappa;
         if (is_s && shape_.frozen) d_theta_[t] -= kappa;
@@ -193,7 +195,7 @@ class ScanBackwardPass {
   }
 
   // What tokens did to each other: W = .. + N W and O = .. + M W.
-  HWY_INLINE void InsideSegment(const ScanSegment& x, const float* dO, const float* y) {
+  void InsideSegment(const ScanSegment& x, const float* dO, const float* y) {
     const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
     float* dg = through_decays_ ? d_.g : nullptr;
     Transpose(n, dv, x.w, ldv_, writes_transposed_, ldt_);
@@ -212,7 +214,7 @@ class ScanBackwardPass {
     }
   }
 
-  HWY_INLINE void Store(const ScanSegment& x, const ScanHead& head, const float* y) {
+  void Store(const ScanSegment& x, const ScanHead& head, const float* y) {
     const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
     const size_t first = head.row + x.start * head.gate_stride;
     if (gradients_.dq != nullptr) {
@@ -235,25 +237,25 @@ class ScanBackwardPass {
       if (gradients_.d_mu != nullptr && shape_.momentum) gradients_.d_mu[gate] = d_.mu[t];
       if (gradients_.d_theta != nullptr) {
         gradients_.d_theta[gate] =
-            d_theta_[t] +
-            Dot(y + t * ldv_, head.u + (x.start + t) * head.value_stride, dv);
+            d_theta_[t] + Dot(y + t * ldv_, head.u + (x.start + t) * head.value_stride, dv);
       }
     }
   }
 
   // dS += [Qs; Ks]ᵀ [dO; Y].
-  HWY_INLINE void BackToState(size_t n, const float* factors, bool of_writes, float* d_state) {
+  void BackToState(size_t n, const float* factors, bool of_writes, float* d_state) {
     const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
     if (begin >= end) return;
-    Product<true, false>(Into::kAdd, shape_.dk, shape_.dv, end - begin, factors + begin * ldk_,
-                         ldk_, dy_ + begin * ldv_, ldv_, d_state, ldv_);
+    Multiply<true>(Into::kAdd, shape_.dk, shape_.dv, end - begin, factors + begin * ldk_, ldk_,
+                   dy_ + begin * ldv_, ldv_, d_state, ldv_);
   }
 
   const nl_scan_arguments& a_;
   const nl_scan_gradients& gradients_;
   const ScanShape shape_;
   const size_t longest_, segments_;
-  // Whether dO is given; whether writes read the state; whether anyone asks for the gradients of α or μ.
+  // Whether dO is given; whether writes read the state; whether anyone asks for the gradients of α
+  // or μ.
   const bool reads_, through_state_, through_decays_;
   const size_t ldk_, ldv_, ldt_;
   const Coefficients d_;

@@ -1,5 +1,5 @@
-// The scalar coefficients of a chunk, the two triangles made from them, and their gradients; README.md derives them.
-// Tokens count from 0: row t of G is the state before token t. Per target.
+// The scalar coefficients of a chunk, the two triangles made from them, and their gradients;
+// README.md derives them. Tokens count from 0: row t of G is the state before token t. Per target.
 #if defined(NESTED_LEARNING_KERNELS_SCAN_COEFFICIENTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_KERNELS_SCAN_COEFFICIENTS_INL_H_
 #undef NESTED_LEARNING_KERNELS_SCAN_COEFFICIENTS_INL_H_
@@ -22,8 +22,7 @@ namespace HWY_NAMESPACE {
 // Without momentum mu, b, c and x are null. Also holds their gradients, in the same places.
 struct Coefficients {
   Coefficients() = default;
-  Coefficients(Arena& arena, size_t chunk, bool with_momentum)
-      : ld(Padded(chunk)) {
+  Coefficients(Arena& arena, size_t chunk, bool with_momentum) : ld(Padded(chunk)) {
     alpha = arena.Take(chunk);
     a = arena.Take(chunk + 1);
     g = arena.Take((chunk + 1) * ld);
@@ -40,13 +39,14 @@ struct Coefficients {
   float* x_row(size_t t) const { return x + t * ld; }
 
   size_t ld = 0;
-  float *alpha = nullptr, *mu = nullptr;              // [n], given
-  float *a = nullptr, *b = nullptr, *c = nullptr;     // [n + 1]
-  float *g = nullptr, *x = nullptr;                   // [n + 1, n], row t holds i < t
+  float *alpha = nullptr, *mu = nullptr;           // [n], given
+  float *a = nullptr, *b = nullptr, *c = nullptr;  // [n + 1]
+  float *g = nullptr, *x = nullptr;                // [n + 1, n], row t holds i < t
 };
 
-// a_t = α a_{t−1}, c_t = μ c_{t−1}, b_t = α b_{t−1} + c_t, X_t = μ X_{t−1} + e_t, G_t = α G_{t−1} + X_t.
-HWY_INLINE void ComputeCoefficients(const Coefficients& k, size_t n) {
+// a_t = α a_{t−1}, c_t = μ c_{t−1}, b_t = α b_{t−1} + c_t, X_t = μ X_{t−1} + e_t, G_t = α G_{t−1} +
+// X_t.
+inline void ComputeCoefficients(const Coefficients& k, size_t n) {
   const F32 d;
   const size_t width = std::min(k.ld, Padded(n));
   k.a[0] = 1;
@@ -79,7 +79,7 @@ HWY_INLINE void ComputeCoefficients(const Coefficients& k, size_t n) {
   }
 }
 
-HWY_INLINE void ClearGradients(const Coefficients& dk, size_t n) {
+inline void ClearGradients(const Coefficients& dk, size_t n) {
   const size_t width = std::min(dk.ld, Padded(n));
   std::fill_n(dk.a, n + 1, 0.0f);
   ClearRows(n + 1, width, dk.g, dk.ld);
@@ -90,7 +90,7 @@ HWY_INLINE void ClearGradients(const Coefficients& dk, size_t n) {
 }
 
 // The recurrences backwards, into dk.alpha and dk.mu; uses up the other gradients.
-HWY_INLINE void PropagateGradients(const Coefficients& k, const Coefficients& dk, size_t n) {
+inline void PropagateGradients(const Coefficients& k, const Coefficients& dk, size_t n) {
   for (size_t t = n; t >= 1; --t) {
     const size_t older = t - 1;
     const float alpha = k.alpha[older];
@@ -115,8 +115,8 @@ HWY_INLINE void PropagateGradients(const Coefficients& k, const Coefficients& dk
 HWY_INLINE size_t ReadRow(bool after, size_t t) { return after ? t + 1 : t; }
 
 // N_ti = −ε_t G_ti products_ti for i < t; above that undefined. All [n, n] with rows of k.ld.
-HWY_INLINE void EraseTriangle(const Coefficients& k, const float* erase, const float* products,
-                              size_t n, float* result) {
+inline void EraseTriangle(const Coefficients& k, const float* erase, const float* products,
+                          size_t n, float* result) {
   const F32 d;
   for (size_t t = 0; t < n; ++t) {
     const VecF factor = hn::Set(d, -erase[t]);
@@ -129,8 +129,8 @@ HWY_INLINE void EraseTriangle(const Coefficients& k, const float* erase, const f
 }
 
 // M_ti = scale G_ρi products_ti over the writes that a read sees; beyond that undefined.
-HWY_INLINE void ReadTriangle(const Coefficients& k, bool after, float scale, const float* products,
-                             size_t n, float* result) {
+inline void ReadTriangle(const Coefficients& k, bool after, float scale, const float* products,
+                         size_t n, float* result) {
   const F32 d;
   const VecF factor = hn::Set(d, scale);
   for (size_t t = 0; t < n; ++t) {
@@ -143,10 +143,11 @@ HWY_INLINE void ReadTriangle(const Coefficients& k, bool after, float scale, con
   }
 }
 
-// From writes_ti = <y_t, w_i>: products' gradient into result, dG and dε −= their parts. dg null: not wanted.
-HWY_INLINE void EraseTriangleBackward(const Coefficients& k, const float* erase,
-                                      const float* products, const float* writes, size_t n,
-                                      float* result, float* dg, float* d_erase) {
+// From writes_ti = <y_t, w_i>: products' gradient into result, dG and dε −= their parts. dg null:
+// not wanted.
+inline void EraseTriangleBackward(const Coefficients& k, const float* erase, const float* products,
+                                  const float* writes, size_t n, float* result, float* dg,
+                                  float* d_erase) {
   const F32 d;
   for (size_t t = 0; t < n; ++t) {
     const VecF factor = hn::Set(d, -erase[t]);
@@ -168,17 +169,19 @@ HWY_INLINE void EraseTriangleBackward(const Coefficients& k, const float* erase,
   }
 }
 
-// From writes_ti = <do_t, w_i>: products' gradient into result, dG += its part. dg null: not wanted.
-HWY_INLINE void ReadTriangleBackward(const Coefficients& k, bool after, float scale,
-                                     const float* products, const float* writes, size_t n,
-                                     float* result, float* dg) {
+// From writes_ti = <do_t, w_i>: products' gradient into result, dG += its part. dg null: not
+// wanted.
+inline void ReadTriangleBackward(const Coefficients& k, bool after, float scale,
+                                 const float* products, const float* writes, size_t n,
+                                 float* result, float* dg) {
   const F32 d;
   const VecF factor = hn::Set(d, scale);
   for (size_t t = 0; t < n; ++t) {
     const size_t seen = ReadRow(after, t), row = t * k.ld, used = seen * k.ld;
     for (size_t i = 0; i < seen; i += kLanes) {
       const auto inside = hn::FirstN(d, std::min(kLanes, seen - i));
-      const VecF write = hn::Mul(factor, hn::IfThenElseZero(inside, hn::LoadU(d, writes + row + i)));
+      const VecF write =
+          hn::Mul(factor, hn::IfThenElseZero(inside, hn::LoadU(d, writes + row + i)));
       hn::StoreU(hn::Mul(write, hn::LoadU(d, k.g + used + i)), d, result + row + i);
       if (dg != nullptr) {
         const VecF product = hn::IfThenElseZero(inside, hn::LoadU(d, products + row + i));

@@ -16,8 +16,9 @@ HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
 
-// The state before the first token, where the final one will be; in place when they are the same tensor.
-HWY_INLINE void StartState(const float* initial, size_t rows, size_t columns, State state) {
+// The state before the first token, where the final one will be; in place when they are the same
+// tensor.
+inline void StartState(const float* initial, size_t rows, size_t columns, State state) {
   if (initial == nullptr) {
     ClearRows(rows, columns, state.at, state.ld);
   } else if (initial != state.at) {

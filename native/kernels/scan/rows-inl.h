@@ -21,22 +21,23 @@ HWY_INLINE void ScaleRow(float factor, const float* from, float* to, size_t coun
   const F32 d;
   const VecF f = hn::Set(d, factor);
   size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Mul(f, hn::LoadU(d, from + i)), d, to + i);
+  for (; i + kLanes <= count; i += kLanes)
+    hn::StoreU(hn::Mul(f, hn::LoadU(d, from + i)), d, to + i);
   if (i < count) StorePart(hn::Mul(f, LoadPart(from + i, count - i)), to + i, count - i);
 }
 
 // The same of every row of a matrix.
-HWY_INLINE void ScaleRows(float factor, size_t rows, size_t columns, const float* from, size_t ldf,
-                          float* to, size_t ldt) {
+inline void ScaleRows(float factor, size_t rows, size_t columns, const float* from, size_t ldf,
+                      float* to, size_t ldt) {
   for (size_t i = 0; i < rows; ++i) ScaleRow(factor, from + i * ldf, to + i * ldt, columns);
 }
 
-HWY_INLINE void CopyRows(size_t rows, size_t columns, const float* from, size_t ldf, float* to,
-                         size_t ldt) {
+inline void CopyRows(size_t rows, size_t columns, const float* from, size_t ldf, float* to,
+                     size_t ldt) {
   for (size_t i = 0; i < rows; ++i) std::copy_n(from + i * ldf, columns, to + i * ldt);
 }
 
-HWY_INLINE void ClearRows(size_t rows, size_t columns, float* to, size_t ldt) {
+inline void ClearRows(size_t rows, size_t columns, float* to, size_t ldt) {
   for (size_t i = 0; i < rows; ++i) std::fill_n(to + i * ldt, columns, 0.0f);
 }
 
@@ -62,8 +63,8 @@ HWY_INLINE float AddScaledAndDot(float factor, const float* x, float* sum, const
 }
 
 // <X, Y> over all elements.
-HWY_INLINE float DotRows(size_t rows, size_t columns, const float* x, size_t ldx, const float* y,
-                         size_t ldy) {
+inline float DotRows(size_t rows, size_t columns, const float* x, size_t ldx, const float* y,
+                     size_t ldy) {
   const F32 d;
   VecF s0 = hn::Zero(d), s1 = s0;
   for (size_t r = 0; r < rows; ++r, x += ldx, y += ldy) {
@@ -81,8 +82,8 @@ HWY_INLINE float DotRows(size_t rows, size_t columns, const float* x, size_t ldx
 }
 
 // to [columns, rows] = transpose of from [rows, columns].
-HWY_INLINE void Transpose(size_t rows, size_t columns, const float* from, size_t ldf, float* to,
-                          size_t ldt) {
+inline void Transpose(size_t rows, size_t columns, const float* from, size_t ldf, float* to,
+                      size_t ldt) {
   size_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
   const hn::FixedTag<float, 4> d4;

@@ -85,7 +85,8 @@ int32_t nl_scan_backward_workspace(const nl_scan_arguments* arguments, int64_t* 
 int32_t nl_scan_forward(const nl_scan_arguments* arguments, int64_t begin, int64_t end,
                         float* workspace) try {
   const auto& a = nl::CheckShape(arguments);
-  const int64_t pieces = static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
+  const int64_t pieces =
+      static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
   nl::RequireRange(begin, end, pieces);
   if (begin == end) return NL_OK;
   nl::RequireInputs(a);

@@ -12,12 +12,14 @@
 namespace nested_learning {
 
 constexpr size_t kMaxChunk = 256;
-// Where the chunk is not part of the meaning, it is computed in segments of this many tokens: the square work inside
-// one stays small beside the work on the state, and the state is still used by enough rows at once.
+// Where the chunk is not part of the meaning, it is computed in segments of this many tokens: the
+// square work inside one stays small beside the work on the state, and the state is still used by
+// enough rows at once.
 constexpr size_t kSegment = 32;
 constexpr size_t kMaxSegments = kMaxChunk / kSegment;
 
-// Columns of S do not depend on each other given the keys and gates: few heads with wide values are cut by columns.
+// Columns of S do not depend on each other given the keys and gates: few heads with wide values are
+// cut by columns.
 constexpr size_t kEnoughHeads = 8;
 constexpr size_t kBlockColumns = 64;
 
@@ -54,7 +56,8 @@ inline size_t Blocks(const nl_scan_arguments& a) {
   return std::max<size_t>(1, (a.value_dim + block - 1) / block);
 }
 
-// One head's tokens: rows of q and k are key_stride apart, of u and o value_stride, gates gate_stride.
+// One head's tokens: rows of q and k are key_stride apart, of u and o value_stride, gates
+// gate_stride.
 struct ScanHead {
   ScanHead(const nl_scan_arguments& a, size_t batch_head, size_t first_column)
       : key_stride(static_cast<size_t>(a.heads) * a.key_dim),

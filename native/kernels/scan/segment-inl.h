@@ -1,5 +1,5 @@
-// A run of tokens of one head that is computed at once: what the forward pass needs, and the backward pass computes again.
-// Names as in README.md. Per target.
+// A run of tokens of one head that is computed at once: what the forward pass needs, and the
+// backward pass computes again. Names as in README.md. Per target.
 #if defined(NESTED_LEARNING_KERNELS_SCAN_SEGMENT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_KERNELS_SCAN_SEGMENT_INL_H_
 #undef NESTED_LEARNING_KERNELS_SCAN_SEGMENT_INL_H_
@@ -64,7 +64,7 @@ struct ScanSegment {
   }
 
   // Gates, coefficients and all that does not depend on the state, for `count` tokens from `first`.
-  HWY_INLINE void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count) {
+  void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count) {
     const F32 d;
     start = first;
     length = count;
@@ -119,7 +119,7 @@ struct ScanSegment {
   }
 
   // W = diag(θ) U + Ks S + Kp P + N W.
-  HWY_INLINE void Write(const ScanShape& shape, const ScanHead& head, State s, State p) const {
+  void Write(const ScanShape& shape, const ScanHead& head, State s, State p) const {
     const float* u = head.u + start * head.value_stride;
     if (shape.scales) {
       for (size_t t = 0; t < length; ++t) {
@@ -129,30 +129,29 @@ struct ScanSegment {
       CopyRows(length, shape.dv, u, head.value_stride, w, ldv);
     }
     if (shape.erases || shape.frozen) {
-      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, ks, ldk, s.at, s.ld, w, ldv);
+      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, ks, ldk, s.at, s.ld, w, ldv);
     }
     if (!shape.erases) return;
     if (shape.momentum) {
-      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, kp, ldk, p.at, p.ld, w, ldv);
+      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, kp, ldk, p.at, p.ld, w, ldv);
     }
     SolveLower(length, shape.dv, n, ldt, w, ldv);
   }
 
   // O = Qs S + Qp P + M W.
-  HWY_INLINE void Read(const ScanShape& shape, const ScanHead& head, State s, State p) const {
+  void Read(const ScanShape& shape, const ScanHead& head, State s, State p) const {
     float* o = head.o + start * head.value_stride;
-    Product<false, false>(Into::kSet, length, shape.dv, shape.dk, qs, ldk, s.at, s.ld, o,
-                          head.value_stride);
+    Multiply<false>(Into::kSet, length, shape.dv, shape.dk, qs, ldk, s.at, s.ld, o,
+                    head.value_stride);
     if (shape.momentum) {
-      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, qp, ldk, p.at, p.ld, o,
-                            head.value_stride);
+      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, qp, ldk, p.at, p.ld, o,
+                      head.value_stride);
     }
     AddLowerProduct(length, shape.dv, !shape.after, m, ldt, w, ldv, o, head.value_stride);
   }
 
   // S' = a_n S + b_n P + Kgᵀ W and P' = c_n P + Kxᵀ W. S' may be S, and P' P.
-  HWY_INLINE void Advance(const ScanShape& shape, State s, State p, State next_s,
-                          State next_p) const {
+  void Advance(const ScanShape& shape, State s, State p, State next_s, State next_p) const {
     const float a = coefficients.a[length];
     if (shape.decays || s.at != next_s.at) {
       ScaleRows(a, shape.dk, shape.dv, s.at, s.ld, next_s.at, next_s.ld);
@@ -163,11 +162,9 @@ struct ScanSegment {
         AddScaledTo(b, p.at + i * p.ld, next_s.at + i * next_s.ld, shape.dv);
       }
       ScaleRows(c, shape.dk, shape.dv, p.at, p.ld, next_p.at, next_p.ld);
-      Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kx, ldk, w, ldv, next_p.at,
-                           next_p.ld);
+      Multiply<true>(Into::kAdd, shape.dk, shape.dv, length, kx, ldk, w, ldv, next_p.at, next_p.ld);
     }
-    Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kg, ldk, w, ldv, next_s.at,
-                         next_s.ld);
+    Multiply<true>(Into::kAdd, shape.dk, shape.dv, length, kg, ldk, w, ldv, next_s.at, next_s.ld);
   }
 
   size_t start = 0, length = 0;
@@ -178,9 +175,9 @@ struct ScanSegment {
   float *qs = nullptr, *ks = nullptr;        // Qs, and Ks right behind it
   float *qp = nullptr, *kp = nullptr;        // the same of Qp and Kp
   float *kg = nullptr, *kx = nullptr;
-  float* w = nullptr;                        // [n, Dv]
-  float* transposed = nullptr;               // Kᵀ [Dk, n]
-  float *qk = nullptr, *m = nullptr;         // [n, n]
+  float* w = nullptr;                 // [n, Dv]
+  float* transposed = nullptr;        // Kᵀ [Dk, n]
+  float *qk = nullptr, *m = nullptr;  // [n, n]
   float *kk = nullptr, *n = nullptr;
 };
 

@@ -1,12 +1,16 @@
-// Products with a triangular factor, and the two substitutions. Per target.
+// The scans' products: plain ones, those with a triangular factor, and the two substitutions. Per
+// target.
 //
-//   AddLowerProduct        C += tril(A) B           A [n, n], B and C [n, m]
+//   Multiply<kTransposeA>  Product with B as it stands, as a function of its own: the scans call it
+//   from many places AddLowerProduct        C += tril(A) B           A [n, n], B and C [n, m]
 //   AddUpperProduct        C += tril(A)ᵀ B
 //   SolveLower             C = (I − tril(A, −1))⁻¹ C        forward substitution
 //   SolveLowerTransposed   C = (I − tril(A, −1))⁻ᵀ C        backward substitution
-//   LowerOfProduct         C = the lower triangle of A Bᵀ, from B already transposed; above it C is undefined
+//   LowerOfProduct         C = the lower triangle of A Bᵀ, from B already transposed; above it C is
+//   undefined
 //
-// strict leaves A's diagonal out. Nothing above A's diagonal is read, so that a NaN of a later token stays there.
+// strict leaves A's diagonal out. Nothing above A's diagonal is read, so that a NaN of a later
+// token stays there.
 #if defined(NESTED_LEARNING_KERNELS_SCAN_TRIANGLE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_KERNELS_SCAN_TRIANGLE_INL_H_
 #undef NESTED_LEARNING_KERNELS_SCAN_TRIANGLE_INL_H_
@@ -25,6 +29,12 @@ HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
 
+template <bool kTransposeA>
+HWY_NOINLINE void Multiply(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
+                           const float* b, size_t ldb, float* c, size_t ldc) {
+  Product<kTransposeA, false>(into, m, n, k, a, lda, b, ldb, c, ldc);
+}
+
 // Rows of a tile, by two vectors of columns; with the operands in flight they fit the registers.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
 constexpr size_t kTriangleRows = 8;
@@ -32,9 +42,9 @@ constexpr size_t kTriangleRows = 8;
 constexpr size_t kTriangleRows = 4;
 #endif
 
-// kRows rows of C from row `first`, by kVectors vectors of columns, the last with `lanes` of them when kMasked. First the
-// rows of B that all of the tile's rows take, then the tile's own corner of A, row after row. When kSolve, B is C, and the
-// corner uses the rows just finished.
+// kRows rows of C from row `first`, by kVectors vectors of columns, the last with `lanes` of them
+// when kMasked. First the rows of B that all of the tile's rows take, then the tile's own corner of
+// A, row after row. When kSolve, B is C, and the corner uses the rows just finished.
 template <bool kUpper, bool kSolve, size_t kRows, size_t kVectors, bool kMasked>
 HWY_NOINLINE void TriangleTile(size_t first, size_t n, bool strict, const float* a, size_t lda,
                                const float* b, size_t ldb, float* c, size_t ldc, size_t lanes) {
@@ -100,7 +110,8 @@ HWY_NOINLINE void TriangleTile(size_t first, size_t n, bool strict, const float*
   }
 }
 
-// One panel of columns. Tiles of 8 (or 4) rows, then 4, 2, 1; the upper triangle from the last tile to the first.
+// One panel of columns. Tiles of 8 (or 4) rows, then 4, 2, 1; the upper triangle from the last tile
+// to the first.
 template <bool kUpper, bool kSolve, size_t kVectors, bool kMasked>
 HWY_INLINE void TrianglePanel(size_t n, bool strict, const float* a, size_t lda, const float* b,
                               size_t ldb, float* c, size_t ldc, size_t lanes) {
@@ -143,8 +154,8 @@ HWY_INLINE void TrianglePanel(size_t n, bool strict, const float* a, size_t lda,
 }
 
 template <bool kUpper, bool kSolve>
-HWY_INLINE void TriangleProduct(size_t n, size_t m, bool strict, const float* a, size_t lda,
-                                const float* b, size_t ldb, float* c, size_t ldc) {
+HWY_NOINLINE void TriangleProduct(size_t n, size_t m, bool strict, const float* a, size_t lda,
+                                  const float* b, size_t ldb, float* c, size_t ldc) {
   for (size_t j = 0; j < m; j += 2 * kLanes) {
     const size_t columns = m - j;
     if (columns >= 2 * kLanes) {
@@ -158,32 +169,32 @@ HWY_INLINE void TriangleProduct(size_t n, size_t m, bool strict, const float* a,
   }
 }
 
-HWY_INLINE void AddLowerProduct(size_t n, size_t m, bool strict, const float* a, size_t lda,
-                                const float* b, size_t ldb, float* c, size_t ldc) {
+inline void AddLowerProduct(size_t n, size_t m, bool strict, const float* a, size_t lda,
+                            const float* b, size_t ldb, float* c, size_t ldc) {
   TriangleProduct<false, false>(n, m, strict, a, lda, b, ldb, c, ldc);
 }
 
-HWY_INLINE void AddUpperProduct(size_t n, size_t m, bool strict, const float* a, size_t lda,
-                                const float* b, size_t ldb, float* c, size_t ldc) {
+inline void AddUpperProduct(size_t n, size_t m, bool strict, const float* a, size_t lda,
+                            const float* b, size_t ldb, float* c, size_t ldc) {
   TriangleProduct<true, false>(n, m, strict, a, lda, b, ldb, c, ldc);
 }
 
-HWY_INLINE void SolveLower(size_t n, size_t m, const float* a, size_t lda, float* c, size_t ldc) {
+inline void SolveLower(size_t n, size_t m, const float* a, size_t lda, float* c, size_t ldc) {
   TriangleProduct<false, true>(n, m, true, a, lda, c, ldc, c, ldc);
 }
 
-HWY_INLINE void SolveLowerTransposed(size_t n, size_t m, const float* a, size_t lda, float* c,
-                                     size_t ldc) {
+inline void SolveLowerTransposed(size_t n, size_t m, const float* a, size_t lda, float* c,
+                                 size_t ldc) {
   TriangleProduct<true, true>(n, m, true, a, lda, c, ldc, c, ldc);
 }
 
 // a [n, k], b [k, n]: 16 rows at a time, each with the columns that any of them needs.
-HWY_INLINE void LowerOfProduct(size_t n, size_t k, const float* a, size_t lda, const float* b,
-                               size_t ldb, float* c, size_t ldc) {
+inline void LowerOfProduct(size_t n, size_t k, const float* a, size_t lda, const float* b,
+                           size_t ldb, float* c, size_t ldc) {
   constexpr size_t kBlock = 16;
   for (size_t i = 0; i < n; i += kBlock) {
     const size_t end = std::min(n, i + kBlock);
-    Product<false, false>(Into::kSet, end - i, end, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    Multiply<false>(Into::kSet, end - i, end, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
   }
 }
 

@@ -1,5 +1,5 @@
-// One chunk of one head of the self-modifying scan: what the forward pass needs, and the backward pass computes again.
-// Names as in README.md. Per target.
+// One chunk of one head of the self-modifying scan: what the forward pass needs, and the backward
+// pass computes again. Names as in README.md. Per target.
 #if defined(NESTED_LEARNING_KERNELS_SELF_MODIFYING_CHUNK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_KERNELS_SELF_MODIFYING_CHUNK_INL_H_
 #undef NESTED_LEARNING_KERNELS_SELF_MODIFYING_CHUNK_INL_H_
@@ -41,8 +41,8 @@ struct SelfModifyingShape {
   bool after, l2;
 };
 
-// States are [D, 3D + 2] in rows of lds, padded with columns that stay 0, so that products run over whole vectors. Rows of
-// D are ldd apart, triangles ldt.
+// States are [D, 3D + 2] in rows of lds, padded with columns that stay 0, so that products run over
+// whole vectors. Rows of D are ldd apart, triangles ldt.
 struct SelfModifyingChunk {
   SelfModifyingChunk(Arena& arena, const SelfModifyingShape& shape)
       : coefficients(arena, shape.chunk, false),
@@ -73,9 +73,10 @@ struct SelfModifyingChunk {
     gamma = arena.Take(n);
   }
 
-  // Keys, values, gates, coefficients and writes of `count` tokens from `first`, from the state at their start.
-  HWY_INLINE void Load(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a,
-                       const float* xs, const float* queries, const float* s, size_t count) {
+  // Keys, values, gates, coefficients and writes of `count` tokens from `first`, from the state at
+  // their start.
+  void Load(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a, const float* xs,
+            const float* queries, const float* s, size_t count) {
     const size_t dim = shape.dim;
     length = count;
     CopyRows(count, dim, xs, shape.token_stride, x, ldd);
@@ -109,43 +110,42 @@ struct SelfModifyingChunk {
     EraseTriangle(coefficients, eta, kk, count, erase);
     ReadTriangle(coefficients, shape.after, 1.0f, qk, count, m);
 
-    Product<false, false>(Into::kSet, count, lds, dim, eta_f, ldd, s, lds, w, lds);
+    Multiply<false>(Into::kSet, count, lds, dim, eta_f, ldd, s, lds, w, lds);
     SolveLower(count, lds, erase, ldt, w, lds);
   }
 
   // O = Qs S_mem + M W_mem.
-  HWY_INLINE void Read(const SelfModifyingShape& shape, const float* s, float* o) const {
+  void Read(const SelfModifyingShape& shape, const float* s, float* o) const {
     const size_t dim = shape.dim;
-    Product<false, false>(Into::kSet, length, dim, dim, qs, ldd, s + 2 * dim, lds, o,
-                          shape.token_stride);
+    Multiply<false>(Into::kSet, length, dim, dim, qs, ldd, s + 2 * dim, lds, o, shape.token_stride);
     AddLowerProduct(length, dim, !shape.after, m, ldt, w + 2 * dim, lds, o, shape.token_stride);
   }
 
   // S = a_n S + Kgᵀ W.
-  HWY_INLINE void Advance(const SelfModifyingShape& shape, float* s) const {
+  void Advance(const SelfModifyingShape& shape, float* s) const {
     ScaleRows(coefficients.a[length], shape.dim, lds, s, lds, s, lds);
-    Product<true, false>(Into::kAdd, shape.dim, lds, length, kg, ldd, w, lds, s, lds);
+    Multiply<true>(Into::kAdd, shape.dim, lds, length, kg, ldd, w, lds, s, lds);
   }
 
   size_t length = 0;
   Coefficients coefficients;
   size_t ldd, lds, ldt, ldp;
-  float *x, *q;                                  // [n, D] copied, so that rows are close together
-  float* projections;                            // [n, 2D]: x S_k before its norm, and v
-  float *k, *f, *eta_f, *qs, *kg;                // [n, D]
-  float* w;                                      // [n, 3D + 2]
-  float *kk, *qk, *erase, *m;                    // [n, n]; erase is N
-  float* transposed;                             // Kᵀ
-  float* gates;                                  // [n, 2]: x S_η and x S_α
+  float *x, *q;                    // [n, D] copied, so that rows are close together
+  float* projections;              // [n, 2D]: x S_k before its norm, and v
+  float *k, *f, *eta_f, *qs, *kg;  // [n, D]
+  float* w;                        // [n, 3D + 2]
+  float *kk, *qk, *erase, *m;      // [n, n]; erase is N
+  float* transposed;               // Kᵀ
+  float* gates;                    // [n, 2]: x S_η and x S_α
   float *inverse_norm, *eta, *eta_input, *alpha_input, *gamma;  // [n]; gamma is g of README.md
 
  private:
-  HWY_INLINE void Project(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a,
-                          const float* s) {
+  void Project(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a,
+               const float* s) {
     const F32 d;
     const size_t n = length, dim = shape.dim;
-    Product<false, false>(Into::kSet, n, 2 * dim, dim, x, ldd, s, lds, projections, ldp);
-    Product<false, false>(Into::kSet, n, 2, dim, x, ldd, s + 3 * dim, lds, gates, kRowPadding);
+    Multiply<false>(Into::kSet, n, 2 * dim, dim, x, ldd, s, lds, projections, ldp);
+    Multiply<false>(Into::kSet, n, 2, dim, x, ldd, s + 3 * dim, lds, gates, kRowPadding);
     const float epsilon = a.norm_epsilon * a.norm_epsilon;
     for (size_t t = 0; t < n; ++t) {
       const float* raw = projections + t * ldp;

@@ -17,14 +17,13 @@ namespace nested_learning {
 namespace HWY_NAMESPACE {
 
 // Copies a state into padded rows.
-HWY_INLINE void LoadPadded(const SelfModifyingShape& shape, const float* from, float* to,
-                           size_t lds) {
+inline void LoadPadded(const SelfModifyingShape& shape, const float* from, float* to, size_t lds) {
   CopyRows(shape.dim, shape.columns, from, shape.columns, to, lds);
   ClearRows(shape.dim, lds - shape.columns, to + shape.columns, lds);
 }
 
 // The offset of a head's first token in [B, T, H, D].
-HWY_INLINE size_t FirstToken(const nl_self_modifying_arguments& a, size_t head) {
+inline size_t FirstToken(const nl_self_modifying_arguments& a, size_t head) {
   return (head / a.heads * a.time * a.heads + head % a.heads) * a.dim;
 }
 
@@ -88,7 +87,7 @@ class SelfModifyingBackwardPass {
     d_eta_ = arena.Take(n);
   }
 
-  HWY_INLINE void Run(size_t head) {
+  void Run(size_t head) {
     const size_t state_size = shape_.dim * shape_.columns, token = FirstToken(a_, head);
     if (gradients_.d_s == nullptr) {
       ClearRows(shape_.dim, lds_, ds_, lds_);
@@ -109,7 +108,7 @@ class SelfModifyingBackwardPass {
   }
 
  private:
-  HWY_INLINE void ChunkBackward(size_t offset) {
+  void ChunkBackward(size_t offset) {
     const SelfModifyingChunk& x = chunk_;
     const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
     const float* g = x.coefficients.g_row(n);
@@ -120,14 +119,14 @@ class SelfModifyingBackwardPass {
     // What the chunk leaves behind, Kgᵀ W: with V = W dSᵀ, dk_i = G_ni v_i and dG_ni = <k_i, v_i>.
     d_.a[n] = DotRows(dim, columns, ds_, lds_, s_, lds_);
     Transpose(dim, columns, ds_, lds_, state_transposed_, ldd_);
-    Product<false, false>(Into::kSet, n, dim, columns, x.w, lds_, state_transposed_, ldd_, rows_, ldd_);
+    Multiply<false>(Into::kSet, n, dim, columns, x.w, lds_, state_transposed_, ldd_, rows_, ldd_);
     for (size_t i = 0; i < n; ++i) {
       const size_t row = i * ldd_;
       d_.g_row(n)[i] = AddScaledAndDot(g[i], rows_ + row, dk_ + row, x.k + row, dim);
     }
 
     // dW = Kg dS, and Mᵀ dO in the columns of mem; Y = (I − N)⁻ᵀ dW.
-    Product<false, false>(Into::kSet, n, lds_, dim, x.kg, ldd_, ds_, lds_, y_, lds_);
+    Multiply<false>(Into::kSet, n, lds_, dim, x.kg, ldd_, ds_, lds_, y_, lds_);
     if (reads_) {
       AddUpperProduct(n, dim, !shape_.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
     }
@@ -137,16 +136,17 @@ class SelfModifyingBackwardPass {
     ClearRows(n, dim, dq_, ldd_);
     if (reads_) {
       // R = dO S_memᵀ.
-      Product<false, false>(Into::kSet, n, dim, dim, dO_, ldd_, state_transposed_ + 2 * dim * ldd_,
-                            ldd_, rows_, ldd_);
+      Multiply<false>(Into::kSet, n, dim, dim, dO_, ldd_, state_transposed_ + 2 * dim * ldd_, ldd_,
+                      rows_, ldd_);
       for (size_t t = 0; t < n; ++t) {
         const size_t read = ReadRow(shape_.after, t), row = t * ldd_;
-        d_.a[read] += AddScaledAndDot(x.coefficients.a[read], rows_ + row, dq_ + row, x.q + row, dim);
+        d_.a[read] +=
+            AddScaledAndDot(x.coefficients.a[read], rows_ + row, dq_ + row, x.q + row, dim);
       }
     }
 
     // Z = Y Sᵀ: dη_t = <z_t, f_t>, df_t = η_t z_t; and f = v − g k.
-    Product<false, false>(Into::kSet, n, dim, columns, y_, lds_, state_transposed_, ldd_, df_, ldd_);
+    Multiply<false>(Into::kSet, n, dim, columns, y_, lds_, state_transposed_, ldd_, df_, ldd_);
     for (size_t t = 0; t < n; ++t) {
       const size_t row = t * ldd_;
       d_eta_[t] = Dot(df_ + row, x.f + row, dim);
@@ -162,7 +162,8 @@ class SelfModifyingBackwardPass {
     AddUpperProduct(n, dim, true, d_products_, ldt_, x.k, ldd_, dk_, ldd_);
     if (reads_) {
       LowerOfProduct(n, dim, dO_, ldd_, writes_transposed_ + 2 * dim * ldt_, ldt_, products_, ldt_);
-      ReadTriangleBackward(x.coefficients, shape_.after, 1.0f, x.qk, products_, n, d_products_, d_.g);
+      ReadTriangleBackward(x.coefficients, shape_.after, 1.0f, x.qk, products_, n, d_products_,
+                           d_.g);
       AddLowerProduct(n, dim, !shape_.after, d_products_, ldt_, x.k, ldd_, dq_, ldd_);
       AddUpperProduct(n, dim, !shape_.after, d_products_, ldt_, x.q, ldd_, dk_, ldd_);
     }
@@ -172,10 +173,10 @@ class SelfModifyingBackwardPass {
     if (gradients_.dx != nullptr) {
       // x took x S over [k | v] and [η | α].
       float* dx = gradients_.dx + offset;
-      Product<false, false>(Into::kSet, n, dim, 2 * dim, d_projections_, ldp_, state_transposed_,
-                            ldd_, dx, shape_.token_stride);
-      Product<false, false>(Into::kAdd, n, dim, 2, d_gates_, kRowPadding,
-                            state_transposed_ + 3 * dim * ldd_, ldd_, dx, shape_.token_stride);
+      Multiply<false>(Into::kSet, n, dim, 2 * dim, d_projections_, ldp_, state_transposed_, ldd_,
+                      dx, shape_.token_stride);
+      Multiply<false>(Into::kAdd, n, dim, 2, d_gates_, kRowPadding,
+                      state_transposed_ + 3 * dim * ldd_, ldd_, dx, shape_.token_stride);
     }
     if (gradients_.dq != nullptr) {
       CopyRows(n, dim, dq_, ldd_, gradients_.dq + offset, shape_.token_stride);
@@ -183,16 +184,16 @@ class SelfModifyingBackwardPass {
 
     // dS ← a_n dS + (diag(η) F)ᵀ Y + Qsᵀ dO in mem + Xᵀ dz.
     ScaleRows(x.coefficients.a[n], dim, lds_, ds_, lds_, ds_, lds_);
-    Product<true, false>(Into::kAdd, dim, lds_, n, x.eta_f, ldd_, y_, lds_, ds_, lds_);
+    Multiply<true>(Into::kAdd, dim, lds_, n, x.eta_f, ldd_, y_, lds_, ds_, lds_);
     if (reads_) {
-      Product<true, false>(Into::kAdd, dim, dim, n, x.qs, ldd_, dO_, ldd_, ds_ + 2 * dim, lds_);
+      Multiply<true>(Into::kAdd, dim, dim, n, x.qs, ldd_, dO_, ldd_, ds_ + 2 * dim, lds_);
     }
-    Product<true, false>(Into::kAdd, dim, 2 * dim, n, x.x, ldd_, d_projections_, ldp_, ds_, lds_);
-    Product<true, false>(Into::kAdd, dim, 2, n, x.x, ldd_, d_gates_, kRowPadding, ds_ + 3 * dim, lds_);
+    Multiply<true>(Into::kAdd, dim, 2 * dim, n, x.x, ldd_, d_projections_, ldp_, ds_, lds_);
+    Multiply<true>(Into::kAdd, dim, 2, n, x.x, ldd_, d_gates_, kRowPadding, ds_ + 3 * dim, lds_);
   }
 
   // From dk, dv = df, dη and dα to dz = [dx̂ | dv] and [dz_η | dz_α].
-  HWY_INLINE void ProjectionGradients() {
+  void ProjectionGradients() {
     const SelfModifyingChunk& x = chunk_;
     const F32 d;
     const size_t n = x.length, dim = shape_.dim;
@@ -227,7 +228,7 @@ class SelfModifyingBackwardPass {
   SelfModifyingChunk chunk_;
   const Coefficients d_;
   const size_t ldd_, lds_, ldt_, ldp_;
-  float *s_, *ds_;             // the chunk's start; dS at its end, then at its start
+  float *s_, *ds_;  // the chunk's start; dS at its end, then at its start
   float *y_, *dO_, *dq_, *dk_, *df_, *rows_;
   float *d_projections_, *d_gates_;
   float *state_transposed_, *writes_transposed_;

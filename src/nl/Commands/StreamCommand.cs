@@ -84,13 +84,8 @@ internal static class StreamCommand
         }
 
         CreateFolder(settings.Out);
-        foreach (Phase phase in plan.Phases)
-        {
-            string less = phase.Text.Length < settings.Bytes ? $" (there is no more than that, asked for were {settings.Bytes:N0})" : "";
-            console.WriteLine($"phase {phase.Index + 1}, {phase.Name}: {phase.Text.Length:N0} bytes{less}, {phase.HeldOut.Length:N0} held out, from {phase.Source}");
-        }
-
-        console.WriteLine($"device {factory.DeviceName}: {factory.DeviceDescription}");
+        if (!settings.Quiet)
+            Describe(plan, settings, factory, console);
         using var run = new StreamRun(plan, factory, learners, settings.Checkpoint, settings.CheckpointEvery);
         if (settings.Resume)
         {
@@ -120,6 +115,17 @@ internal static class StreamCommand
 
         Finish(run, factory, settings, console, error);
         return ExitStatus.Success;
+    }
+
+    private static void Describe(PhasePlan plan, StreamSettings settings, ILearnerFactory factory, IAnsiConsole console)
+    {
+        foreach (Phase phase in plan.Phases)
+        {
+            string less = phase.Text.Length < settings.Bytes ? $" (there is no more than that, asked for were {settings.Bytes:N0})" : "";
+            console.WriteLine($"phase {phase.Index + 1}, {phase.Name}: {phase.Text.Length:N0} bytes{less}, {phase.HeldOut.Length:N0} held out, from {phase.Source}");
+        }
+
+        console.WriteLine($"device {factory.DeviceName}: {factory.DeviceDescription}");
     }
 
     private static bool Follow(StreamRun run, StreamSettings settings, IAnsiConsole console, CancellationToken stop)

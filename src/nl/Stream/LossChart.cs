@@ -84,8 +84,9 @@ internal static class LossChart
         var legend = new List<(string, string)>();
         int most = 1;
         // The frozen learner's levels are Hope's until they stop.
-        foreach (LearnerReport learner in report.Learners.Where(l => l.Id != LearnerKind.Frozen.Id() || report.Learners.Count == 1))
+        foreach (LearnerReport learner in report.Learners.Where(l => l.Id != LearnerKind.Frozen.Id() || report.Learners.Count == 1).Reverse())
         {
+            var entries = new List<(string, string)>();
             foreach (LevelReport level in learner.Levels)
             {
                 Coordinates[] points =
@@ -94,8 +95,8 @@ internal static class LossChart
                         .Where(i => level.Change[i] > 0 && level.Norm[i] > 0)
                         .Select(i => new Coordinates(level.Position[i], Math.Log10(level.Change[i] / level.Norm[i]))),
                 ];
-                string color = learner.Id == LearnerKind.OneLevel.Id() ? ColorOf(LearnerKind.OneLevel) : s_levelColors[legend.Count % s_levelColors.Length];
-                legend.Add(($"{learner.Name}: {level.Name} ({level.Commits:N0} commits)", color));
+                string color = learner.Id == LearnerKind.OneLevel.Id() ? ColorOf(LearnerKind.OneLevel) : s_levelColors[entries.Count % s_levelColors.Length];
+                entries.Add(($"{learner.Name}: {level.Name} ({level.Commits:N0} commits)", color));
                 most = Math.Max(most, level.CommitsPerPoint);
                 if (points.Length == 0)
                     continue;
@@ -104,6 +105,8 @@ internal static class LossChart
                 low = Math.Min(low, points.Min(p => p.Y));
                 high = Math.Max(high, points.Max(p => p.Y));
             }
+
+            legend.InsertRange(0, entries);
         }
 
         if (high < low)

@@ -86,6 +86,7 @@ internal sealed class StreamRun : IDisposable
     public bool Run(CancellationToken stop)
     {
         _begun = Stopwatch.GetTimestamp();
+        long readBefore = BytesRead;
         _nextCheckpoint = _checkpointEvery > 0 ? Leader() / _checkpointEvery * _checkpointEvery + _checkpointEvery : long.MaxValue;
         using (stop.Register(WakeAll))
         {
@@ -97,7 +98,9 @@ internal sealed class StreamRun : IDisposable
 
         if (_failure is not null)
             ExceptionDispatchInfo.Throw(_failure);
-        Save();
+        // A run that was stopped before it began does not replace what an earlier one left.
+        if (Finished || BytesRead > readBefore)
+            Save();
         return Finished;
     }
 

@@ -64,7 +64,7 @@ public sealed class StreamRunTests : IDisposable
         Assert.Equal(Text(Complete(new ByteCountFactory())), Text(Complete(new ByteCountFactory { AtOnce = atOnce })));
 
     [Theory]
-    [InlineData(1, 0)]
+    [InlineData(1, 1)]
     [InlineData(1, 96)]
     [InlineData(1, 5000)]
     [InlineData(1, 5905)]
@@ -231,6 +231,15 @@ public sealed class StreamRunTests : IDisposable
         using var run = new StreamRun(_plan, new ByteCountFactory(), LearnerKinds.All, blocked, 2000);
         run.Begin();
         Assert.Contains(blocked, Assert.Throws<StreamException>(() => run.Run(CancellationToken.None)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void RunStoppedBeforeItBegins_LeavesTheCheckpoint()
+    {
+        byte[] before = InterruptAt(3000);
+        using StreamRun run = Start(new ByteCountFactory());
+        Assert.False(run.Run(new CancellationToken(canceled: true)));
+        Assert.Equal(before, File.ReadAllBytes(Checkpoint));
     }
 
     [Fact]
