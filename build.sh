@@ -52,14 +52,15 @@ step() {
     say "  $name: done in $((SECONDS - start)) s"
   else
     say "  $name: FAILED after $((SECONDS - start)) s; the end of $log:"
-    without_skips "$log" | tail -n 200 >&2
+    failures_of "$log" | tail -n 200 >&2
     return 1
   fi
 }
 
-# A test log without its skipped tests, which would bury the failed ones.
-without_skips() {
-  awk '/ \[SKIP\]$/ { skip = 1; next }
+# A test log without its passed and skipped tests, which would bury the failed ones.
+failures_of() {
+  awk '/ Passed +[0-9.]+ sec$/ || /^ +Start +[0-9]+: / { next }
+    / \[SKIP\]$/ { skip = 1; next }
     skip && /^      / { next }
     { skip = 0; print }' "$1"
 }
