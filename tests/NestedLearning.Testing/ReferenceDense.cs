@@ -15,8 +15,10 @@ public static class ReferenceDense
             for (int j = 0; j < n; j++)
             {
                 double sum = bias is null ? 0 : bias[j];
+                int atA = transposeA ? i : i * k, stepA = transposeA ? m : 1;
+                int atB = transposeB ? j * k : j, stepB = transposeB ? 1 : n;
                 for (int p = 0; p < k; p++)
-                    sum += (transposeA ? a[p * m + i] : a[i * k + p]) * (transposeB ? b[j * k + p] : b[p * n + j]);
+                    sum += a[atA + p * stepA] * b[atB + p * stepB];
                 c[i * n + j] = sum;
             }
         }
