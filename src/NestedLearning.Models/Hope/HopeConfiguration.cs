@@ -31,27 +31,30 @@ public sealed record HopeConfiguration
     /// <summary>The objective the fast memories descend.</summary>
     public MemoryObjective Objective { get; init; } = MemoryObjective.L2;
 
-    /// <summary>s_η in η = softplus(M_η(x) + b_η) s_η.</summary>
-    public float EtaScale { get; init; } = 0.1f;
+    /// <summary>
+    /// s_η in η = softplus(M_η(x) + b_η) s_η. A chunk's tokens all descend from the memory at its start, so the rates of
+    /// a chunk together must stay well below 1: at 0.2 and chunks of 16 streams diverged.
+    /// </summary>
+    public float EtaScale { get; init; } = 0.05f;
 
     /// <summary>b_η.</summary>
     public float EtaBias { get; init; }
 
     /// <summary>b_α in α = sigmoid(M_α(x) + b_α).</summary>
-    public float AlphaBias { get; init; } = 5;
+    public float AlphaBias { get; init; } = 7;
 
     /// <summary>
     /// Tokens after which the fast memories return to their learned start (spec section 5); 0 is never. In a context's
     /// first segment the gradient reaches the start through every write; in later ones it is first order.
     /// </summary>
-    public int ContextLength { get; init; } = 1024;
+    public int ContextLength { get; init; } = 256;
 
     /// <summary>The levels, the fastest first. Their chunks divide one another from fast to slow.</summary>
     public IReadOnlyList<LevelConfiguration> Levels { get; init; } =
     [
-        new("fast", 128, 3e-3f, 192),
-        new("middle", 512, 3e-3f, 192),
-        new("slow", 2048, 3e-3f, 192),
+        new("fast", 64, 3e-3f, 192),
+        new("middle", 256, 3e-3f, 192),
+        new("slow", 1024, 3e-3f, 192),
     ];
 
     /// <summary>The index of the level that embeddings, projections, norms and the fast memories' starts belong to.</summary>
