@@ -18,8 +18,13 @@ namespace {
 
 struct SigmoidFunction {
   static HWY_INLINE VecF Value(VecF x) { return Sigmoid(x); }
-  // s (1 - s), with 1 - s = sigmoid(-x) so that the far right does not round to 0.
-  static HWY_INLINE VecF Slope(VecF x) { return hn::Mul(Sigmoid(x), Sigmoid(hn::Neg(x))); }
+  // s (1 - s) = u / (1 + u)² with u = e^-|x|, which does not round to 0 on the far right as 1 - s would.
+  static HWY_INLINE VecF Slope(VecF x) {
+    const VecF one = Constant(1.0f);
+    const VecF u = Exp(hn::Neg(hn::Abs(x)));
+    const VecF r = hn::Div(one, hn::Add(one, u));
+    return hn::Mul(u, hn::Mul(r, r));
+  }
 };
 
 struct SoftplusFunction {

@@ -11,7 +11,7 @@ internal static class ElfExports
     public static SortedSet<string> Read(string path)
     {
         byte[] file = File.ReadAllBytes(path);
-        if (!file.AsSpan(0, 4).SequenceEqual("\u007fELF"u8) || file[4] != 2 || file[5] != 1)
+        if (!file.AsSpan(0, 4).SequenceEqual("\u007FELF"u8) || file[4] != 2 || file[5] != 1)
             throw new InvalidDataException($"{path} is not a 64-bit little-endian ELF file.");
         long headers = Long(file, 0x28);
         int headerSize = Short(file, 0x3A);
