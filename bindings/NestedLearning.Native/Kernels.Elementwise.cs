@@ -29,6 +29,12 @@ internal static unsafe partial class Kernels
     [LibraryImport(Library, EntryPoint = "nl_multiply")]
     public static partial int Multiply(ElementwiseArguments* arguments, long begin, long end);
 
+    /// <summary>NL_SUM_BLOCK: elements of one piece of a sum of squares.</summary>
+    public const int SumBlock = 16384;
+
+    [LibraryImport(Library, EntryPoint = "nl_sum_of_squares")]
+    public static partial int SumOfSquares(float* x, long count, double* sums, long begin, long end);
+
     [LibraryImport(Library, EntryPoint = "nl_scale")]
     public static partial int Scale(ElementwiseArguments* arguments, long begin, long end);
 }

@@ -17,6 +17,13 @@ internal static unsafe partial class Kernels
     public static IReadOnlyList<(string Name, int Size)> StructSizes { get; } =
     [
         ("nl_elementwise_arguments", sizeof(ElementwiseArguments)),
+        ("nl_gemm_arguments", sizeof(GemmArguments)),
+        ("nl_column_sum_arguments", sizeof(ColumnSumArguments)),
+        ("nl_norm_arguments", sizeof(NormArguments)),
+        ("nl_convolution_arguments", sizeof(ConvolutionArguments)),
+        ("nl_embedding_arguments", sizeof(EmbeddingArguments)),
+        ("nl_cross_entropy_arguments", sizeof(CrossEntropyArguments)),
+        ("nl_adam_arguments", sizeof(AdamArguments)),
         ("nl_scan_arguments", sizeof(ScanArguments)),
         ("nl_scan_gradients", sizeof(ScanGradientArguments)),
         ("nl_self_modifying_arguments", sizeof(SelfModifyingArguments)),

@@ -66,8 +66,8 @@ uint64_t SavedRegisters() {
 #endif
 }
 
-// The slots this processor and operating system can run, as bits. The features are those that Highway lets the
-// compiler use for each target.
+// The slots this processor and operating system can run, as bits. The features are those that
+// Highway lets the compiler use for each target.
 uint32_t DetectSlots() {
   uint32_t slots = 1u << kBaseline;
   uint32_t r[4];

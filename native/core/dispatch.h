@@ -1,4 +1,5 @@
-// Choice of the instruction set at run time. Include it first in a kernel's source, before any of Highway:
+// Choice of the instruction set at run time. Include it first in a kernel's source, before any of
+// Highway:
 //
 //   #include "core/dispatch.h"
 //   #undef HWY_TARGET_INCLUDE
@@ -10,7 +11,9 @@
 //   HWY_BEFORE_NAMESPACE();
 //   namespace nested_learning {
 //   namespace HWY_NAMESPACE {  // keeps one target's inline helpers out of another's code
+//   namespace {                // and one kernel's out of another's
 //   void Scale(...) { ... }
+//   }  // namespace
 //   }  // namespace HWY_NAMESPACE
 //   }  // namespace nested_learning
 //   HWY_AFTER_NAMESPACE();
@@ -29,11 +32,11 @@
 #ifndef NESTED_LEARNING_CORE_DISPATCH_H_
 #define NESTED_LEARNING_CORE_DISPATCH_H_
 
-// Targets that bring nothing over the ones kept, each of which would lengthen every build. SCALAR is Highway's static
-// target on plain x86-64, and so always there.
+// Targets that bring nothing over the ones kept, each of which would lengthen every build. SCALAR
+// is Highway's static target on plain x86-64, and so always there.
 #ifndef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS \
-  (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #endif
 
 #include <atomic>
@@ -49,7 +52,8 @@ enum Target : int32_t { kBaseline = 0, kSse4 = 1, kAvx2 = 2, kAvx3 = 3, kTargetS
 
 extern std::atomic<int32_t> g_target;  // -1 until first asked for
 
-// Settles g_target: NESTED_LEARNING_TARGET, or else the best. Throws where the named one cannot be had.
+// Settles g_target: NESTED_LEARNING_TARGET, or else the best. Throws where the named one cannot be
+// had.
 int32_t ResolveTarget();
 
 inline int32_t CurrentTarget() {
@@ -61,8 +65,8 @@ inline int32_t CurrentTarget() {
 
 // One function of all targets: a constant table, null where a target was not compiled.
 #define NL_TARGET_TABLE(function)                                                              \
-  static decltype(&HWY_STATIC_DISPATCH(function)) const                                        \
-      function##Table[::nested_learning::kTargetSlots] = {                                     \
+  static decltype(&HWY_STATIC_DISPATCH(function))                                              \
+      const function##Table[::nested_learning::kTargetSlots] = {                               \
           HWY_CHOOSE_FALLBACK(function), HWY_CHOOSE_SSE4(function), HWY_CHOOSE_AVX2(function), \
           HWY_CHOOSE_AVX3(function)}
 

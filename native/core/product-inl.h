@@ -6,8 +6,8 @@
 //     lda, ldb, ldc: distance in floats from a row to the next. C overlaps neither operand.
 //
 // Nothing is packed but a transposed B, block by block, in 32 KiB of stack: meant for operands that fit the second-level
-// cache. Each element's sum runs over k in order, with one accumulator for each block of kDepth, so it does not depend on
-// m; float32 throughout. k = 0 gives zeros.
+// cache. Each element's sum runs over k in order, with one accumulator for each block of kDepth, but for a
+// transposed B and m <= kFewRows, where lanes are summed apart; float32 throughout. k = 0 gives zeros.
 #if defined(NESTED_LEARNING_CORE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_CORE_PRODUCT_INL_H_
 #undef NESTED_LEARNING_CORE_PRODUCT_INL_H_
@@ -41,223 +41,29 @@ constexpr size_t kTileColumns = kTileVectors * kLanes;
 // Up to this many rows leave most of a tile's registers free, and tiles are made wider instead.
 constexpr size_t kFlatRows = 2;
 constexpr size_t kFlatVectors = kTileRows * kTileVectors / kFlatRows / 2;
+// Up to this many rows a transposed B is not worth transposing: dot products, kDotRows rows by 4.
+constexpr size_t kFewRows = 8;
+constexpr size_t kDotRows = kTileRows == 12 ? 4 : 2;
 // The depth of a packed block of a transposed B.
 constexpr size_t kDepth = 256;
 
-HWY_INLINE void StoreTileVector(VecF sum, float* c, Into into) {
-  const F32 d;
-  if (into == Into::kAdd) sum = hn::Add(hn::LoadU(d, c), sum);
-  if (into == Into::kSubtract) sum = hn::Sub(hn::LoadU(d, c), sum);
-  hn::StoreU(sum, d, c);
-}
-
-HWY_INLINE void StoreTilePart(VecF sum, float* c, Into into, size_t lanes) {
-  if (into == Into::kAdd) sum = hn::Add(LoadPart(c, lanes), sum);
-  if (into == Into::kSubtract) sum = hn::Sub(LoadPart(c, lanes), sum);
-  StorePart(sum, c, lanes);
-}
-
-// One tile: kRows x (kVectors vectors), the last of them with `lanes` columns when kMasked. B is readable over whole
-// vectors when kPadded.
-template <bool kTransposeA, size_t kRows, size_t kVectors, bool kMasked, bool kPadded>
-HWY_NOINLINE void Tile(Into into, size_t k, const float* HWY_RESTRICT a, size_t lda,
-                       const float* HWY_RESTRICT b, size_t ldb, float* HWY_RESTRICT c, size_t ldc,
-                       size_t lanes) {
-  const F32 d;
-  VecF sum[kRows][kVectors];
-  HWY_UNROLL(16)
-  for (size_t i = 0; i < kRows; ++i) {
-    HWY_UNROLL(16)
-    for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::Zero(d);
-  }
-  for (size_t p = 0; p < k; ++p) {
-    VecF row[kVectors];
-    HWY_UNROLL(16)
-    for (size_t j = 0; j < kVectors; ++j) {
-      row[j] = kMasked && !kPadded && j + 1 == kVectors ? LoadPart(b + j * kLanes, lanes)
-                                                        : hn::LoadU(d, b + j * kLanes);
-    }
-    HWY_UNROLL(16)
-    for (size_t i = 0; i < kRows; ++i) {
-      const VecF factor = hn::Set(d, kTransposeA ? a[i] : a[i * lda]);
-      HWY_UNROLL(16)
-      for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::MulAdd(factor, row[j], sum[i][j]);
-    }
-    a += kTransposeA ? lda : 1;
-    b += ldb;
-  }
-  HWY_UNROLL(16)
-  for (size_t i = 0; i < kRows; ++i) {
-    HWY_UNROLL(16)
-    for (size_t j = 0; j < kVectors; ++j) {
-      float* to = c + i * ldc + j * kLanes;
-      if (kMasked && j + 1 == kVectors) {
-        StoreTilePart(sum[i][j], to, into, lanes);
-      } else {
-        StoreTileVector(sum[i][j], to, into);
-      }
-    }
-  }
-}
-
-using TileFunction = void (*)(Into, size_t, const float*, size_t, const float*, size_t, float*,
-                              size_t, size_t);
-
-// The tile of so many rows.
-template <bool kTransposeA, size_t kVectors, bool kMasked, bool kPadded>
-HWY_INLINE TileFunction TileOf(size_t rows) {
-#define NL_TILE(r) Tile<kTransposeA, (r) < kTileRows ? (r) : kTileRows, kVectors, kMasked, kPadded>
-  static constexpr TileFunction kTiles[] = {NL_TILE(1), NL_TILE(2),  NL_TILE(3),  NL_TILE(4),
-                                            NL_TILE(5), NL_TILE(6),  NL_TILE(7),  NL_TILE(8),
-                                            NL_TILE(9), NL_TILE(10), NL_TILE(11), NL_TILE(12)};
-#undef NL_TILE
-  return kTiles[rows - 1];
-}
-
-// All m rows by the n <= kTileColumns columns of one panel of B. Rows are shared out evenly among the tiles, so that none
-// is left with a single row.
-template <bool kTransposeA, bool kPadded>
-HWY_INLINE void Panel(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
-                      const float* b, size_t ldb, float* c, size_t ldc) {
-  const size_t tiles = (m + kTileRows - 1) / kTileRows;
-  for (size_t t = 0, i = 0; t < tiles; ++t) {
-    const size_t rows = (m - i) / (tiles - t);
-    const float* from = a + (kTransposeA ? i : i * lda);
-    float* to = c + i * ldc;
-    if (n == kTileColumns) {
-      TileOf<kTransposeA, 2, false, kPadded>(rows)(into, k, from, lda, b, ldb, to, ldc, kLanes);
-    } else if (n > kLanes) {
-      TileOf<kTransposeA, 2, true, kPadded>(rows)(into, k, from, lda, b, ldb, to, ldc, n - kLanes);
-    } else {
-      TileOf<kTransposeA, 1, true, kPadded>(rows)(into, k, from, lda, b, ldb, to, ldc, n);
-    }
-    i += rows;
-  }
-}
-
-// to [k, kTileColumns] = transpose of the n rows of from [n, k]; columns from n on become zeros.
-HWY_INLINE void PackTransposed(size_t n, size_t k, const float* from, size_t ld, float* to) {
-  size_t j = 0;
-#if HWY_TARGET != HWY_SCALAR
-  const hn::FixedTag<float, 4> d4;
-  const hn::RepartitionToWide<decltype(d4)> d2;
-  for (; j + 4 <= n; j += 4) {
-    const float* r = from + j * ld;
-    size_t p = 0;
-    for (; p + 4 <= k; p += 4) {
-      const auto r0 = hn::LoadU(d4, r + p);
-      const auto r1 = hn::LoadU(d4, r + ld + p);
-      const auto r2 = hn::LoadU(d4, r + 2 * ld + p);
-      const auto r3 = hn::LoadU(d4, r + 3 * ld + p);
-      const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d4, r0, r1));
-      const auto low23 = hn::BitCast(d2, hn::InterleaveLower(d4, r2, r3));
-      const auto high01 = hn::BitCast(d2, hn::InterleaveUpper(d4, r0, r1));
-      const auto high23 = hn::BitCast(d2, hn::InterleaveUpper(d4, r2, r3));
-      float* t = to + p * kTileColumns + j;
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, low01, low23)), d4, t);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, t + kTileColumns);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4,
-                 t + 2 * kTileColumns);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4,
-                 t + 3 * kTileColumns);
-    }
-    for (; p < k; ++p) {
-      for (size_t s = 0; s < 4; ++s) to[p * kTileColumns + j + s] = r[s * ld + p];
-    }
-  }
-#endif
-  for (; j < n; ++j) {
-    for (size_t p = 0; p < k; ++p) to[p * kTileColumns + j] = from[j * ld + p];
-  }
-  if (n < kTileColumns) {
-    for (size_t p = 0; p < k; ++p) {
-      std::fill(to + p * kTileColumns + n, to + (p + 1) * kTileColumns, 0.0f);
-    }
-  }
-}
-
-// One or two rows of A by a transposed B: dot products, four rows of B at a time.
-template <bool kTransposeA>
-HWY_INLINE void ProductOfDots(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
-                              const float* b, size_t ldb, float* c, size_t ldc) {
-  const F32 d;
-  for (size_t i = 0; i < m; ++i) {
-    const float* x = a + i * lda;
-    float* to = c + i * ldc;
-    const auto put = [&](size_t j, float sum) {
-      to[j] = into == Into::kSet ? sum : into == Into::kAdd ? to[j] + sum : to[j] - sum;
-    };
-    size_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-      const float* y = b + j * ldb;
-      VecF s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-      size_t p = 0;
-      for (; p + kLanes <= k; p += kLanes) {
-        const VecF v = hn::LoadU(d, x + p);
-        s0 = hn::MulAdd(v, hn::LoadU(d, y + p), s0);
-        s1 = hn::MulAdd(v, hn::LoadU(d, y + ldb + p), s1);
-        s2 = hn::MulAdd(v, hn::LoadU(d, y + 2 * ldb + p), s2);
-        s3 = hn::MulAdd(v, hn::LoadU(d, y + 3 * ldb + p), s3);
-      }
-      if (p < k) {
-        const size_t rest = k - p;
-        const VecF v = LoadPart(x + p, rest);
-        s0 = hn::MulAdd(v, LoadPart(y + p, rest), s0);
-        s1 = hn::MulAdd(v, LoadPart(y + ldb + p, rest), s1);
-        s2 = hn::MulAdd(v, LoadPart(y + 2 * ldb + p, rest), s2);
-        s3 = hn::MulAdd(v, LoadPart(y + 3 * ldb + p, rest), s3);
-      }
-      put(j, SumLanes(s0));
-      put(j + 1, SumLanes(s1));
-      put(j + 2, SumLanes(s2));
-      put(j + 3, SumLanes(s3));
-    }
-    for (; j < n; ++j) put(j, Dot(x, b + j * ldb, k));
-  }
-}
+// Compiled in product.cc alone: the tiles are many, and unrolling them is most of a build.
 
 template <bool kTransposeA, bool kTransposeB>
-HWY_INLINE void Product(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
-                        const float* b, size_t ldb, float* c, size_t ldc) {
-  if (m == 0 || n == 0) return;
-  if constexpr (kTransposeB) {
-    if (m <= kFlatRows && !kTransposeA) {
-      ProductOfDots<kTransposeA>(into, m, n, k, a, lda, b, ldb, c, ldc);
-      return;
-    }
-    HWY_ALIGN float packed[kDepth * kTileColumns];
-    for (size_t j = 0; j < n; j += kTileColumns) {
-      const size_t columns = std::min(kTileColumns, n - j);
-      size_t p = 0;
-      do {
-        const size_t depth = std::min(kDepth, k - p);
-        PackTransposed(columns, depth, b + j * ldb + p, ldb, packed);
-        const Into block = p == 0 || into != Into::kSet ? into : Into::kAdd;
-        Panel<kTransposeA, true>(block, m, columns, depth, a + (kTransposeA ? p * lda : p), lda,
-                                 packed, kTileColumns, c + j, ldc);
-        p += depth;
-      } while (p < k);
-    }
-  } else {
-    size_t j = 0;
-    if (m <= kFlatRows) {
-      constexpr size_t kColumns = kFlatVectors * kLanes;
-      for (; j + kColumns <= n; j += kColumns) {
-        if (m == 1) {
-          Tile<kTransposeA, 1, kFlatVectors, false, false>(into, k, a, lda, b + j, ldb, c + j, ldc,
-                                                           kLanes);
-        } else {
-          Tile<kTransposeA, 2, kFlatVectors, false, false>(into, k, a, lda, b + j, ldb, c + j, ldc,
-                                                           kLanes);
-        }
-      }
-    }
-    for (; j < n; j += kTileColumns) {
-      Panel<kTransposeA, false>(into, m, std::min(kTileColumns, n - j), k, a, lda, b + j, ldb,
-                                c + j, ldc);
-    }
-  }
-}
+void Product(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda, const float* b,
+             size_t ldb, float* c, size_t ldc);
+
+// All m rows by the n <= kTileColumns columns of one panel of B, which is readable over whole vectors when kPadded.
+template <bool kTransposeA, bool kPadded>
+void Panel(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda, const float* b,
+           size_t ldb, float* c, size_t ldc);
+
+// to [k, kTileColumns] = transpose of the n rows of from [n, k]; columns from n on become zeros.
+void PackTransposed(size_t n, size_t k, const float* from, size_t ld, float* to);
+
+// Few rows of A by a transposed B, neither packed: dot products.
+void ProductOfDots(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
+                   const float* b, size_t ldb, float* c, size_t ldc);
 
 }  // namespace HWY_NAMESPACE
 }  // namespace nested_learning

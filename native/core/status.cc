@@ -23,10 +23,17 @@ struct StructSize {
 // Every struct of the public header.
 constexpr StructSize kStructSizes[] = {
     {"nl_elementwise_arguments", sizeof(nl_elementwise_arguments)},
+    {"nl_gemm_arguments", sizeof(nl_gemm_arguments)},
     {"nl_scan_arguments", sizeof(nl_scan_arguments)},
     {"nl_scan_gradients", sizeof(nl_scan_gradients)},
     {"nl_self_modifying_arguments", sizeof(nl_self_modifying_arguments)},
     {"nl_self_modifying_gradients", sizeof(nl_self_modifying_gradients)},
+    {"nl_column_sum_arguments", sizeof(nl_column_sum_arguments)},
+    {"nl_norm_arguments", sizeof(nl_norm_arguments)},
+    {"nl_convolution_arguments", sizeof(nl_convolution_arguments)},
+    {"nl_embedding_arguments", sizeof(nl_embedding_arguments)},
+    {"nl_cross_entropy_arguments", sizeof(nl_cross_entropy_arguments)},
+    {"nl_adam_arguments", sizeof(nl_adam_arguments)},
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Loads and stores of part of a vector, and sums of its lanes, the same on every target. Per target.
+// Loads and stores of part of a vector, and sums of its lanes, the same on every target. Per
+// target.
 #if defined(NESTED_LEARNING_CORE_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_CORE_VECTOR_INL_H_
 #undef NESTED_LEARNING_CORE_VECTOR_INL_H_
@@ -50,6 +51,30 @@ HWY_INLINE void StorePart(VecF v, float* to, size_t count) {
   hn::Store(v, d, lanes);
   for (size_t i = 0; i < count; ++i) to[i] = lanes[i];
 #endif
+}
+
+// A kernel's inner part is written once and given one of these two: for a whole vector, and for the
+// last lanes of a row.
+struct WholeVector {
+  HWY_INLINE VecF operator()(const float* from) const { return hn::LoadU(F32(), from); }
+  HWY_INLINE void operator()(VecF v, float* to) const { hn::StoreU(v, F32(), to); }
+  // v in the lanes that count, 0 in the others.
+  HWY_INLINE VecF Only(VecF v) const { return v; }
+};
+
+struct PartOfVector {
+  size_t lanes;
+  HWY_INLINE VecF operator()(const float* from) const { return LoadPart(from, lanes); }
+  HWY_INLINE void operator()(VecF v, float* to) const { StorePart(v, to, lanes); }
+  HWY_INLINE VecF Only(VecF v) const { return hn::IfThenElseZero(hn::FirstN(F32(), lanes), v); }
+};
+
+// Calls body.Run(WholeVector or PartOfVector, position) over count elements.
+template <class TBody>
+HWY_INLINE void ForEachVector(size_t count, TBody& body) {
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) body.Run(WholeVector(), i);
+  if (i < count) body.Run(PartOfVector{count - i}, i);
 }
 
 // The sum of all lanes, in an order that depends on the target alone.

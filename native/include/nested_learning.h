@@ -1,14 +1,15 @@
 /* The C interface of the native kernels. Valid C11 and C++.
  *
  * Conventions
- *   Tensors are contiguous, row-major float32 unless a leading dimension is given. Write modes are those of the managed
- *   seam: outputs and activation gradients are written, parameter gradients are added to.
+ *   Tensors are contiguous, row-major float32. Write modes are those of the managed seam: outputs and
+ *   activation gradients are written, parameter gradients are added to.
  *   A function returns NL_OK or another status; nl_last_error() then says what was wrong, for this thread.
  *   An argument struct begins with its size in bytes, so that a struct may grow at its end.
- *   A kernel works on the pieces [begin, end) of its work. Pieces are independent, and cut by shape alone; the caller
- *   runs them on as many threads as it likes, with equal results. No function starts a thread, keeps memory of the
- *   caller, or changes the floating-point environment. Scratch memory is the caller's: where a function takes a
- *   workspace, another tells how many floats it needs; 64-byte alignment is best, none is required.
+ *   A kernel works on the pieces [begin, end) of its work. Pieces are independent, and cut by shape alone;
+ *   the caller runs them on as many threads as it likes, with equal results. No function starts a thread,
+ *   keeps memory of the caller, or changes the floating-point environment. Scratch memory is the caller's:
+ *   where a function takes a workspace, another tells how many floats it needs; 64-byte alignment is best,
+ *   none is required.
  */
 #ifndef NESTED_LEARNING_H_
 #define NESTED_LEARNING_H_
@@ -29,7 +30,7 @@
 extern "C" {
 #endif
 
-/* ---- Status -------------------------------------------------------------------------------------------------- */
+/* ---- Status ---- */
 
 /* Raised by one with every change that an older caller could not live with. */
 #define NL_ABI_VERSION 1
@@ -44,13 +45,15 @@ enum nl_status {
 
 NL_API int32_t nl_abi_version(void);
 
-/* The message of this thread's last failure; empty before the first. Valid until the thread's next failure. */
+/* The message of this thread's last failure; empty before the first. Valid until the thread's next
+ * failure. */
 NL_API const char* nl_last_error(void);
 
-/* The size of a struct of this header by its name, such as "nl_elementwise_arguments"; 0 for a name not known. */
+/* The size of a struct of this header by its name, such as "nl_elementwise_arguments"; 0 for a name
+ * not known. */
 NL_API uint32_t nl_struct_size(const char* name);
 
-/* ---- Targets: the instruction sets that the kernels were compiled for ---------------------------------------- */
+/* ---- Targets: the instruction sets that the kernels were compiled for ---- */
 
 /* How many, the plainest first. */
 NL_API int32_t nl_target_count(void);
@@ -61,14 +64,15 @@ NL_API const char* nl_target_name(int32_t target);
 /* 1 where the processor and the operating system can run it, else 0. */
 NL_API int32_t nl_target_supported(int32_t target);
 
-/* The target in use. At first the best supported one, or the one that the environment variable NESTED_LEARNING_TARGET
- * names; a name that is unknown or not supported here is an error, for this function and for every kernel. */
+/* The target in use. At first the best supported one, or the one that the environment variable
+ * NESTED_LEARNING_TARGET names; a name that is unknown or not supported here is an error, for this
+ * function and for every kernel. */
 NL_API int32_t nl_target_current(int32_t* target);
 
 /* Makes a target the one in use, for the whole process; for tests. Not while kernels run. */
 NL_API int32_t nl_target_choose(int32_t target);
 
-/* ---- Elementwise: pieces are elements ------------------------------------------------------------------------ */
+/* ---- Elementwise: pieces are elements ---- */
 
 enum nl_activation {
   NL_SIGMOID = 0,     /* 1 / (1 + e^-x) */
@@ -88,10 +92,12 @@ typedef struct nl_elementwise_arguments {
 } nl_elementwise_arguments;
 
 /* z = f(x). z may be x. */
-NL_API int32_t nl_activation_forward(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+NL_API int32_t nl_activation_forward(const nl_elementwise_arguments* arguments, int64_t begin,
+                                     int64_t end);
 
 /* z = y f'(x): y is the gradient of f's result. z may be y. */
-NL_API int32_t nl_activation_backward(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+NL_API int32_t nl_activation_backward(const nl_elementwise_arguments* arguments, int64_t begin,
+                                      int64_t end);
 
 /* z += factor x. */
 NL_API int32_t nl_add_scaled(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
@@ -101,6 +107,198 @@ NL_API int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t be
 
 /* z = factor x. z may be x. */
 NL_API int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
+
+/* The double sum of squares of each block of NL_SUM_BLOCK elements of x, the last one shorter, in
+ * an order that depends on its length alone: sums[block] is written for the blocks begin..end-1. */
+#define NL_SUM_BLOCK 16384
+NL_API int32_t nl_sum_of_squares(const float* x, int64_t count, double* sums, int64_t begin,
+                                 int64_t end);
+
+/* ---- GEMM: pieces are blocks of C ---- */
+
+enum nl_epilogue {
+  NL_EPILOGUE_NONE = 0,
+  /* z Phi(z); pre_activation, if not null, receives z = AB + bias */
+  NL_EPILOGUE_GELU = 1,
+  /* (AB + bias) times GELU's derivative at pre_activation, an input */
+  NL_EPILOGUE_GELU_GRADIENT = 2
+};
+
+/* C = epilogue(op(A) op(B) + bias) + residual, or that added to C. Matrices are contiguous; op is
+ * the identity or the transpose. Each element is summed over k in order, in blocks of 256, so it
+ * does not depend on the pieces. */
+typedef struct nl_gemm_arguments {
+  uint32_t size;
+  int32_t transpose_a;
+  int32_t transpose_b;
+  int32_t epilogue; /* enum nl_epilogue */
+  int32_t accumulate;
+  int32_t reserved;
+  int64_t m, n, k;
+  const float* a;        /* [m, k], or [k, m] when transposed */
+  const float* b;        /* [k, n], or [n, k] when transposed */
+  float* c;              /* [m, n] */
+  const float* bias;     /* [n], or null */
+  float* pre_activation; /* [m, n], or null */
+  const float* residual; /* [m, n], or null; may be c */
+} nl_gemm_arguments;
+
+/* How many pieces, and how many floats of workspace each call of nl_gemm needs. */
+NL_API int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, int64_t* pieces,
+                            int64_t* workspace);
+
+NL_API int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t begin, int64_t end,
+                       float* workspace);
+
+/* ---- Column sum: pieces are blocks of NL_COLUMN_BLOCK columns ---- */
+
+#define NL_COLUMN_BLOCK 64
+
+/* sums [columns] += the sums over the rows of x [rows, columns]. */
+typedef struct nl_column_sum_arguments {
+  uint32_t size;
+  int32_t reserved;
+  int64_t rows, columns;
+  const float* x;
+  float* sums;
+} nl_column_sum_arguments;
+
+NL_API int32_t nl_column_sum(const nl_column_sum_arguments* arguments, int64_t begin, int64_t end);
+
+/* ---- Norms of rows ---- */
+
+enum nl_norm_kind {
+  NL_NORM_RMS = 0,   /* gain x / sqrt(sum x^2 / columns + epsilon) */
+  NL_NORM_LAYER = 1, /* gain (x - mean) / sqrt(variance + epsilon) + bias */
+  NL_NORM_L2 = 2     /* x / sqrt(sum x^2 + epsilon^2) */
+};
+
+typedef struct nl_norm_arguments {
+  uint32_t size;
+  int32_t kind; /* enum nl_norm_kind */
+  int64_t rows, columns;
+  float epsilon;
+  int32_t reserved;
+  const float* x;    /* [rows, columns] */
+  const float* gain; /* [columns], or null for 1 */
+  const float* bias; /* [columns], or null for 0 */
+  float* y;          /* [rows, columns]; forward */
+  const float* dy;   /* [rows, columns]; backward, as all that follows */
+  float* dx;         /* [rows, columns], or null; may be dy */
+  float* dgain;      /* [blocks, columns], or null: the sums over each block's rows, written */
+  float* dbias;      /* [blocks, columns], or null */
+} nl_norm_arguments;
+
+/* Pieces are rows. y may be x. */
+NL_API int32_t nl_norm_forward(const nl_norm_arguments* arguments, int64_t begin, int64_t end);
+
+/* Pieces are blocks of NL_NORM_BLOCK rows; nl_column_sum adds their dgain and dbias together. */
+#define NL_NORM_BLOCK 32
+NL_API int32_t nl_norm_backward(const nl_norm_arguments* arguments, int64_t begin, int64_t end);
+
+/* ---- Causal depthwise convolution of width 4 ---- */
+
+typedef struct nl_convolution_arguments {
+  uint32_t size;
+  int32_t reserved;
+  int64_t batch, time, channels;
+  const float* x;      /* [batch, time, channels] */
+  const float* weight; /* [channels, 4] */
+  const float* bias;   /* [channels], or null */
+  const float* state;  /* [batch, 3, channels], the tokens before the first, or null for zeros */
+  float* y;            /* [batch, time, channels]; forward */
+  const float* dy;     /* [batch, time, channels]; backward, as all that follows */
+  float* dx;           /* [batch, time, channels], written */
+  float* dweight;      /* [channels, 4], added to, or null */
+  float* dbias;        /* [channels], added to, or null */
+} nl_convolution_arguments;
+
+/* Pieces of y and of dx: blocks of NL_CONVOLUTION_TIME tokens of one sequence, all of a sequence's
+ * before the next's. */
+#define NL_CONVOLUTION_TIME 64
+/* Pieces of dweight and dbias: blocks of NL_CONVOLUTION_CHANNELS channels. */
+#define NL_CONVOLUTION_CHANNELS 64
+
+/* Floats of workspace for nl_convolution_forward and nl_convolution_backward_input. */
+NL_API int32_t nl_convolution_workspace(const nl_convolution_arguments* arguments,
+                                        int64_t* workspace);
+
+/* y_t = bias + sum over j = 0..3 of weight[:, j] x_{t-3+j}. */
+NL_API int32_t nl_convolution_forward(const nl_convolution_arguments* arguments, int64_t begin,
+                                      int64_t end, float* workspace);
+
+/* dx_t = sum over j of weight[:, j] dy_{t+3-j}. */
+NL_API int32_t nl_convolution_backward_input(const nl_convolution_arguments* arguments,
+                                             int64_t begin, int64_t end, float* workspace);
+
+/* dweight[:, j] += sum over tokens of dy_t x_{t-3+j}; dbias += sum of dy_t. */
+NL_API int32_t nl_convolution_backward_weight(const nl_convolution_arguments* arguments,
+                                              int64_t begin, int64_t end);
+
+/* ---- Embedding ---- */
+
+typedef struct nl_embedding_arguments {
+  uint32_t size;
+  int32_t reserved;
+  int64_t tokens, columns, rows;
+  const int32_t* indices; /* [tokens], each in 0..rows-1 */
+  const float* table;     /* [rows, columns]; forward */
+  float* y;               /* [tokens, columns]; forward */
+  const float* dy;        /* [tokens, columns]; backward */
+  float* dtable;          /* [rows, columns], added to; backward */
+} nl_embedding_arguments;
+
+/* y = the rows of the table that the indices name. Pieces are tokens. */
+NL_API int32_t nl_embedding_forward(const nl_embedding_arguments* arguments, int64_t begin,
+                                    int64_t end);
+
+/* The named rows of dtable += dy's rows, in the order of the tokens. Pieces are blocks of
+ * NL_COLUMN_BLOCK columns. */
+NL_API int32_t nl_embedding_backward(const nl_embedding_arguments* arguments, int64_t begin,
+                                     int64_t end);
+
+/* ---- Softmax cross-entropy: pieces are rows ---- */
+
+typedef struct nl_cross_entropy_arguments {
+  uint32_t size;
+  int32_t reserved;
+  int64_t rows, columns;
+  const float* logits;    /* [rows, columns] */
+  const int32_t* targets; /* [rows], each in 0..columns-1, or -1 for a row that does not count */
+  float* losses;          /* [rows]; forward */
+  float* log_sums;        /* [rows]; written forward, read backward */
+  const float* dlosses;   /* [rows]; backward */
+  float* dlogits;         /* [rows, columns]; backward; may be logits */
+} nl_cross_entropy_arguments;
+
+/* log_sums = log(sum exp logits); losses = log_sums - logits[target], 0 where the target is -1. */
+NL_API int32_t nl_cross_entropy_forward(const nl_cross_entropy_arguments* arguments, int64_t begin,
+                                        int64_t end);
+
+/* dlogits = (exp(logits - log_sums) - onehot(target)) dlosses, 0 where the target is -1. */
+NL_API int32_t nl_cross_entropy_backward(const nl_cross_entropy_arguments* arguments, int64_t begin,
+                                         int64_t end);
+
+/* ---- Adam and AdamW: pieces are elements ---- */
+
+/* g' = gradient_scale g, and + weight_decay w where not decoupled
+ * m = beta1 m + (1 - beta1) g'
+ * v = beta2 v + (1 - beta2) g'^2
+ * w = w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
+ *       - learning_rate weight_decay w where decoupled
+ * with correction_i = 1 - beta_i^step. */
+typedef struct nl_adam_arguments {
+  uint32_t size;
+  int32_t decoupled;
+  float learning_rate, beta1, beta2, epsilon;
+  float weight_decay, correction1, correction2, gradient_scale;
+  float* w;
+  const float* g;
+  float* m;
+  float* v;
+} nl_adam_arguments;
+
+NL_API int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin, int64_t end);
 
 /* ---- Scan: pieces are heads, or blocks of a head's value columns --------------------------------------------- */
 

@@ -32,9 +32,9 @@ TEST(Core, Errors_NameArgumentValueAndAllowed) {
   nl_elementwise_arguments arguments = {};
   arguments.size = 8;
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_scale(&arguments, 0, 1));
-  EXPECT_EQ("nl_elementwise_arguments.size is 8, expected at least " +
-                std::to_string(sizeof(arguments)),
-            std::string(nl_last_error()));
+  EXPECT_EQ(
+      "nl_elementwise_arguments.size is 8, expected at least " + std::to_string(sizeof(arguments)),
+      std::string(nl_last_error()));
   arguments.size = sizeof(arguments);
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_scale(&arguments, 2, 1));
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_scale(&arguments, 0, 1));
@@ -44,4 +44,20 @@ TEST(Core, Errors_NameArgumentValueAndAllowed) {
 TEST(Core, StructSize_IsZeroForAnUnknownName) {
   EXPECT_EQ(0u, nl_struct_size("nl_no_such_arguments"));
   EXPECT_EQ(0u, nl_struct_size(nullptr));
+}
+
+// Alone in a process with NESTED_LEARNING_TARGET=NoSuchTarget; elsewhere the variable is not set and there is nothing to refuse.
+TEST(Environment, UnknownTarget_IsRefusedByEveryCall) {
+  const char* wanted = std::getenv("NESTED_LEARNING_TARGET");
+  if (wanted == nullptr || std::string(wanted) != "NoSuchTarget") return;
+  int32_t target = -1;
+  EXPECT_EQ(NL_UNSUPPORTED_TARGET, nl_target_current(&target));
+  EXPECT_EQ(
+      0u,
+      std::string(nl_last_error()).find("NESTED_LEARNING_TARGET is NoSuchTarget, expected one of "))
+      << nl_last_error();
+  float x = 1;
+  nl_elementwise_arguments arguments = {sizeof(arguments), 0, 2.0f, 0, &x, nullptr, &x};
+  EXPECT_EQ(NL_UNSUPPORTED_TARGET, nl_scale(&arguments, 0, 1));
+  EXPECT_EQ(1.0f, x);
 }

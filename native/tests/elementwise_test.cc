@@ -56,7 +56,8 @@ TEST_P(Elementwise, Activations_MatchTheReference) {
         EXPECT_OK(nl_activation_forward(&forward, 0, count));
         EXPECT_OK(nl_activation_backward(&backward, 0, count));
         for (int64_t i = 0; i < count; ++i) {
-          const std::string where = "activation " + std::to_string(activation) + " of " + std::to_string(x[i]);
+          const std::string where =
+              "activation " + std::to_string(activation) + " of " + std::to_string(x[i]);
           const double expected = Reference(activation, x[i]);
           nl_testing::ExpectNear(expected, y[i], 1e-6 * std::max(1.0, std::abs(expected)), where);
           nl_testing::ExpectNear(dy[i] * ReferenceSlope(activation, x[i]), dx[i], 1e-6, where);
@@ -130,6 +131,26 @@ TEST_P(Elementwise, Pieces_DoNotChangeBits) {
   EXPECT_OK(nl_activation_forward(&b, 61, count));
   EXPECT_OK(nl_activation_forward(&b, 0, 61));
   for (int64_t i = 0; i < count; ++i) EXPECT_EQ(whole[i], cut[i]);
+}
+
+TEST_P(Elementwise, SumOfSquares_IsThatOfDoubles) {
+  for (int64_t count : {1, 2, 15, 16, 17, 33, 1000, 16383, 16384, 16385, 50000}) {
+    const Buffer x = Buffer::Uniform(count, 1, -1, 1, 1);
+    const int64_t blocks = (count + NL_SUM_BLOCK - 1) / NL_SUM_BLOCK;
+    std::vector<double> sums(static_cast<size_t>(blocks));
+    for (int64_t block = blocks; block-- > 0;) {
+      EXPECT_OK(nl_sum_of_squares(x.data(), count, sums.data(), block, block + 1));
+    }
+    double expected = 0, actual = 0;
+    for (int64_t i = 0; i < count; ++i) expected += static_cast<double>(x[i]) * x[i];
+    for (double sum : sums) actual += sum;
+    EXPECT_NEAR(expected, actual, 1e-13 * expected);
+  }
+  Buffer x = Buffer::Uniform(40, 1);
+  x[37] = std::numeric_limits<float>::quiet_NaN();
+  double sum = 0;
+  EXPECT_OK(nl_sum_of_squares(x.data(), 40, &sum, 0, 1));
+  EXPECT_TRUE(std::isnan(sum));
 }
 
 NL_TEST_TARGETS(Elementwise);

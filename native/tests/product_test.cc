@@ -33,11 +33,6 @@ HWY_AFTER_NAMESPACE();
 
 namespace nested_learning {
 NL_TARGET_TABLE(RunProduct);
-
-// The library keeps its choice to itself: here the table is indexed by the target's name.
-int32_t SlotOf(const std::string& name) {
-  return name == "SSE4" ? kSse4 : name == "AVX2" ? kAvx2 : name == "AVX3" ? kAvx3 : kBaseline;
-}
 }  // namespace nested_learning
 
 using nl_testing::Buffer;
@@ -54,8 +49,7 @@ class Product : public nl_testing::KernelTest {
     const Buffer b = Buffer::Uniform((transpose_b ? n : k) * ldb, 2, -1, 1, 2);
     Buffer c = into == 0 ? Buffer(m * ldc, 3) : Buffer::Uniform(m * ldc, 3, -1, 1, 3);
     const Buffer before = c;
-    const auto run =
-        nested_learning::RunProductTable[nested_learning::SlotOf(nl_target_name(GetParam()))];
+    const auto run = nested_learning::RunProductTable[nl_testing::CurrentSlot()];
     run(transpose_a, transpose_b, into, m, n, k, a.data(), lda, b.data(), ldb, c.data(), ldc);
     const std::string where = "m " + std::to_string(m) + " n " + std::to_string(n) + " k " +
                               std::to_string(k) + " A" + (transpose_a ? "t" : "") + " B" +

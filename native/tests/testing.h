@@ -8,11 +8,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
 #include <string>
 #include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "nested_learning.h"
 
@@ -36,8 +41,9 @@ class KernelTest : public testing::TestWithParam<int32_t> {
 };
 
 // One instance of a test suite for each target, which its name carries: Elementwise.Scale_.../AVX2.
-#define NL_TEST_TARGETS(suite) \
-  INSTANTIATE_TEST_SUITE_P(Native, suite, testing::ValuesIn(nl_testing::Targets()), nl_testing::TargetName)
+#define NL_TEST_TARGETS(suite)                                                      \
+  INSTANTIATE_TEST_SUITE_P(Native, suite, testing::ValuesIn(nl_testing::Targets()), \
+                           nl_testing::TargetName)
 
 #define EXPECT_OK(call) EXPECT_EQ(NL_OK, (call)) << nl_last_error()
 
@@ -48,16 +54,30 @@ inline const std::vector<int64_t>& Lengths() {
   return lengths;
 }
 
-// Floats with guards at both ends; `offset` floats away from 64-byte alignment.
+// Floats with guards at both ends; `offset` floats away from 64-byte alignment. Guards are not to be written, and under the
+// address sanitizer not to be read either.
 class Buffer {
  public:
-  explicit Buffer(int64_t count, int offset = 0) : count_(count) {
+  explicit Buffer(int64_t count, int offset = 0) : count_(count), offset_(offset) {
     memory_.assign(static_cast<size_t>(count) + 3 * kGuard, Guard());
     const auto address = reinterpret_cast<uintptr_t>(memory_.data() + kGuard);
     start_ = kGuard + (64 - address % 64) % 64 / sizeof(float) + static_cast<size_t>(offset);
     // Outputs start as NaN: one that is left out, or read, shows.
     for (int64_t i = 0; i < count; ++i) (*this)[i] = std::numeric_limits<float>::quiet_NaN();
+    Protect(true);
   }
+
+  Buffer(const Buffer& other) : Buffer(other.count_, other.offset_) {
+    if (count_ > 0) std::memcpy(data(), other.data(), static_cast<size_t>(count_) * sizeof(float));
+  }
+
+  // The elements alone; both have as many.
+  Buffer& operator=(const Buffer& other) {
+    if (count_ != other.count_) std::abort();
+    if (count_ > 0) std::memmove(data(), other.data(), static_cast<size_t>(count_) * sizeof(float));
+    return *this;
+  }
+  ~Buffer() { Protect(false); }
 
   static Buffer Uniform(int64_t count, uint32_t seed, float low = -1, float high = 1,
                         int offset = 0) {
@@ -75,13 +95,15 @@ class Buffer {
   float operator[](int64_t i) const { return memory_[start_ + static_cast<size_t>(i)]; }
 
   void ExpectGuardsUntouched() const {
+    Protect(false);
     for (size_t i = 0; i < memory_.size(); ++i) {
       if (i >= start_ && i < start_ + static_cast<size_t>(count_)) continue;
       uint32_t bits;
       std::memcpy(&bits, &memory_[i], sizeof(bits));
-      ASSERT_EQ(kGuardBits, bits) << "written at " << static_cast<int64_t>(i - start_) << " of "
+      EXPECT_EQ(kGuardBits, bits) << "written at " << static_cast<int64_t>(i - start_) << " of "
                                   << count_;
     }
+    Protect(true);
   }
 
  private:
@@ -94,7 +116,24 @@ class Buffer {
     return guard;
   }
 
+  void Protect(bool on) const {
+#if defined(__SANITIZE_ADDRESS__)
+    const float* end = data() + count_;
+    const size_t after = (memory_.size() - start_ - static_cast<size_t>(count_)) * sizeof(float);
+    if (on) {
+      ASAN_POISON_MEMORY_REGION(memory_.data(), start_ * sizeof(float));
+      ASAN_POISON_MEMORY_REGION(end, after);
+    } else {
+      ASAN_UNPOISON_MEMORY_REGION(memory_.data(), start_ * sizeof(float));
+      ASAN_UNPOISON_MEMORY_REGION(end, after);
+    }
+#else
+    static_cast<void>(on);
+#endif
+  }
+
   int64_t count_;
+  int offset_;
   size_t start_ = 0;
   std::vector<float> memory_;
 };
@@ -107,6 +146,14 @@ inline void ExpectNear(double expected, float actual, double tolerance, const st
     EXPECT_TRUE(expected == actual || std::abs(actual - expected) <= tolerance)
         << where << " is " << actual << ", expected " << expected << " within " << tolerance;
   }
+}
+
+// The position in Highway's tables of the target in use, for tests that compile core headers themselves.
+inline int32_t CurrentSlot() {
+  int32_t target = 0;
+  EXPECT_EQ(NL_OK, nl_target_current(&target)) << nl_last_error();
+  const std::string name = nl_target_name(target);
+  return name == "SSE4" ? 1 : name == "AVX2" ? 2 : name == "AVX3" ? 3 : 0;
 }
 
 // What rounding to float32 may do to a sum of count products with these absolute values in all, whatever the order. No

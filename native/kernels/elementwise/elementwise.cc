@@ -1,6 +1,8 @@
-// Activations and the small elementwise operations; README.md has the equations. Every result depends on its own inputs
-// alone, so a piece may begin and end anywhere.
+// Activations and the small elementwise operations; README.md has the equations. Every result
+// depends on its own inputs alone, so a piece may begin and end anywhere.
 #include "core/dispatch.h"
+
+#include <algorithm>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/elementwise/elementwise.cc"
@@ -12,6 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
+namespace {
 
 struct SigmoidFunction {
   static HWY_INLINE VecF Value(VecF x) { return Sigmoid(x); }
@@ -35,28 +38,35 @@ struct GeluFunction {
 };
 
 template <class TFunction>
-void Forward(const float* x, float* z, size_t count) {
-  const F32 d;
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    hn::StoreU(TFunction::Value(hn::LoadU(d, x + i)), d, z + i);
+struct ForwardBody {
+  const float* x;
+  float* z;
+  template <class TVector>
+  HWY_INLINE void Run(TVector vector, size_t i) {
+    vector(TFunction::Value(vector(x + i)), z + i);
   }
-  if (i < count) StorePart(TFunction::Value(LoadPart(x + i, count - i)), z + i, count - i);
+};
+
+template <class TFunction>
+void Forward(const float* x, float* z, size_t count) {
+  ForwardBody<TFunction> body = {x, z};
+  ForEachVector(count, body);
 }
 
 template <class TFunction>
+struct BackwardBody {
+  const float *x, *dy;
+  float* dx;
+  template <class TVector>
+  HWY_INLINE void Run(TVector vector, size_t i) {
+    vector(hn::Mul(vector(dy + i), TFunction::Slope(vector(x + i))), dx + i);
+  }
+};
+
+template <class TFunction>
 void Backward(const float* x, const float* dy, float* dx, size_t count) {
-  const F32 d;
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const VecF slope = TFunction::Slope(hn::LoadU(d, x + i));
-    hn::StoreU(hn::Mul(hn::LoadU(d, dy + i), slope), d, dx + i);
-  }
-  if (i < count) {
-    const size_t rest = count - i;
-    const VecF slope = TFunction::Slope(LoadPart(x + i, rest));
-    StorePart(hn::Mul(LoadPart(dy + i, rest), slope), dx + i, rest);
-  }
+  BackwardBody<TFunction> body = {x, dy, dx};
+  ForEachVector(count, body);
 }
 
 void ActivationForward(int32_t activation, const float* x, float* z, size_t count) {
@@ -90,26 +100,57 @@ void AddScaled(float factor, const float* x, float* z, size_t count) {
   AddScaledTo(factor, x, z, count);
 }
 
+struct MultiplyBody {
+  const float *x, *y;
+  float* z;
+  template <class TVector>
+  HWY_INLINE void Run(TVector vector, size_t i) {
+    vector(hn::Mul(vector(x + i), vector(y + i)), z + i);
+  }
+};
+
 void Multiply(const float* x, const float* y, float* z, size_t count) {
-  const F32 d;
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, z + i);
-  }
-  if (i < count) {
-    const size_t rest = count - i;
-    StorePart(hn::Mul(LoadPart(x + i, rest), LoadPart(y + i, rest)), z + i, rest);
-  }
+  MultiplyBody body = {x, y, z};
+  ForEachVector(count, body);
 }
+
+struct ScaleBody {
+  VecF factor;
+  const float* x;
+  float* z;
+  template <class TVector>
+  HWY_INLINE void Run(TVector vector, size_t i) {
+    vector(hn::Mul(factor, vector(x + i)), z + i);
+  }
+};
 
 void Scale(float factor, const float* x, float* z, size_t count) {
-  const F32 d;
-  const VecF f = hn::Set(d, factor);
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Mul(f, hn::LoadU(d, x + i)), d, z + i);
-  if (i < count) StorePart(hn::Mul(f, LoadPart(x + i, count - i)), z + i, count - i);
+  ScaleBody body = {hn::Set(F32(), factor), x, z};
+  ForEachVector(count, body);
 }
 
+double SumOfSquares(const float* x, size_t count) {
+  const F64 d;
+  const hn::Rebind<float, F64> half;
+  const size_t lanes = hn::Lanes(d);
+  VecD s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+  const auto add = [&](VecD sum, const float* from) HWY_ATTR {
+    const VecD v = hn::PromoteTo(d, hn::LoadU(half, from));
+    return hn::MulAdd(v, v, sum);
+  };
+  size_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    s0 = add(s0, x + i);
+    s1 = add(s1, x + i + lanes);
+    s2 = add(s2, x + i + 2 * lanes);
+    s3 = add(s3, x + i + 3 * lanes);
+  }
+  double sum = SumLanes(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)));
+  for (; i < count; ++i) sum += static_cast<double>(x[i]) * x[i];
+  return sum;
+}
+
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace nested_learning
 HWY_AFTER_NAMESPACE();
@@ -123,6 +164,7 @@ NL_TARGET_TABLE(ActivationBackward);
 NL_TARGET_TABLE(AddScaled);
 NL_TARGET_TABLE(Multiply);
 NL_TARGET_TABLE(Scale);
+NL_TARGET_TABLE(SumOfSquares);
 
 namespace {
 
@@ -191,6 +233,24 @@ int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t begin, in
 int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) try {
   const auto& a = nl::Check(arguments, begin, end, false);
   NL_CALL(Scale)(a.factor, a.x + begin, a.z + begin, end - begin);
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_sum_of_squares(const float* x, int64_t count, double* sums, int64_t begin,
+                          int64_t end) try {
+  nl::RequireNotNegative(count, "count");
+  nl::RequireRange(begin, end, (count + NL_SUM_BLOCK - 1) / NL_SUM_BLOCK);
+  if (begin < end) {
+    nl::RequireNotNull(x, "x");
+    nl::RequireNotNull(sums, "sums");
+  }
+  for (int64_t block = begin; block < end; ++block) {
+    const int64_t start = block * NL_SUM_BLOCK;
+    const int64_t length = std::min<int64_t>(NL_SUM_BLOCK, count - start);
+    sums[block] = NL_CALL(SumOfSquares)(x + start, length);
+  }
   return NL_OK;
 } catch (...) {
   return nl::Caught();

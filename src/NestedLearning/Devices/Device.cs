@@ -1,3 +1,6 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+
 namespace NestedLearning;
 
 /// <summary>Whether a backend can run here and, if not, why.</summary>
@@ -136,8 +139,10 @@ public sealed class Device : IDisposable
         if (elements.Length != shape.Count)
             throw new ArgumentException($"{shape} has {shape.Count} elements, got {elements.Length}.", nameof(elements));
         TensorStorage storage = Backend.Allocate(shape.Count);
-        Backend.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes(elements), storage);
-        return new IndexTensor(this, shape, storage);
+        Backend.Upload(MemoryMarshal.AsBytes(elements), storage);
+        return elements.IsEmpty
+            ? new IndexTensor(this, shape, storage, 0, 0)
+            : new IndexTensor(this, shape, storage, TensorPrimitives.Min(elements), TensorPrimitives.Max(elements));
     }
 
     /// <summary>Frees the backend and its pooled memory. Tensors still alive free theirs when disposed.</summary>

@@ -17,5 +17,6 @@ public sealed class LevelTimeline
 
     internal void Add(LevelCommit commit) => _commits.Add(commit);
 
-    internal void Clear() => _commits.Clear();
+    /// <summary>Forgets all commits.</summary>
+    public void Clear() => _commits.Clear();
 }

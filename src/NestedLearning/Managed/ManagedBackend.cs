@@ -1,4 +1,4 @@
-using System.Runtime.Intrinsics;
+using System.Numerics;
 
 namespace NestedLearning;
 
@@ -7,8 +7,7 @@ internal sealed partial class ManagedBackend : HostBackend
 {
     public override string Name => "managed";
 
-    public override string Description =>
-        $"C#, {(Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128)}-bit vectors";
+    public override string Description => $"C#, {Vector<byte>.Count * 8}-bit vectors";
 }
 
 internal sealed class ManagedBackendProvider : BackendProvider

@@ -1,28 +1,361 @@
+using NestedLearning.Native;
+
 namespace NestedLearning;
 
-internal sealed partial class CpuBackend
+internal sealed unsafe partial class CpuBackend
 {
-    public override void Gemm(in GemmArguments arguments) => throw new NotImplementedException();
+    // Elements of a piece where rows are cut: 64 KiB of each operand.
+    private const int RowsPiece = 1 << 14;
 
-    public override void ColumnSum(Tensor x, Tensor sums) => throw new NotImplementedException();
+    public override void Gemm(in GemmArguments arguments)
+    {
+        var native = new Native.GemmArguments
+        {
+            Size = (uint)sizeof(Native.GemmArguments),
+            TransposeA = arguments.TransposeA ? 1 : 0,
+            TransposeB = arguments.TransposeB ? 1 : 0,
+            Epilogue = (int)arguments.Epilogue,
+            Accumulate = arguments.Accumulate ? 1 : 0,
+            M = arguments.M,
+            N = arguments.N,
+            K = arguments.K,
+            A = arguments.A.Pointer,
+            B = arguments.B.Pointer,
+            C = arguments.C.Pointer,
+            Bias = PointerOrNull(arguments.Bias),
+            PreActivation = PointerOrNull(arguments.PreActivation),
+            Residual = PointerOrNull(arguments.Residual),
+        };
+        long pieces, workspace;
+        Status.ThrowIfFailed(Kernels.GemmPlan(&native, &pieces, &workspace));
+        // A vector of 16 counts as one operation, as the kernel computes that many at once.
+        Work.For((int)pieces, native.M * native.N * native.K / 16, new GemmAction(native, (nint)workspace));
+    }
 
-    public override void NormForward(NormKind kind, Tensor x, Tensor? gain, Tensor? bias, float epsilon, Tensor y) => throw new NotImplementedException();
+    public override void ColumnSum(Tensor x, Tensor sums) => ColumnSum(x.Pointer, x.Shape.Rows, x.Shape.Last, sums.Pointer);
 
-    public override void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain, Tensor? dBias) => throw new NotImplementedException();
+    public override void NormForward(NormKind kind, Tensor x, Tensor? gain, Tensor? bias, float epsilon, Tensor y)
+    {
+        NormArguments native = Norm(kind, x, gain, epsilon);
+        native.Bias = PointerOrNull(bias);
+        native.Y = y.Pointer;
+        int rows = RowsOfPiece(x.Shape.Last);
+        Work.For(Pieces(x.Shape.Rows, rows), x.Count, new NormForwardAction(native, rows));
+    }
 
-    public override void CausalConvolutionForward(Tensor x, Tensor weight, Tensor? bias, Tensor? state, Tensor y, Tensor? nextState) => throw new NotImplementedException();
+    public override void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain, Tensor? dBias)
+    {
+        NormArguments native = Norm(kind, x, gain, epsilon);
+        native.Dy = dy.Pointer;
+        native.Dx = PointerOrNull(dx);
+        int columns = x.Shape.Last;
+        int blocks = Pieces(x.Shape.Rows, Kernels.NormBlock);
+        // Each block's sums apart, to be added in the order of the blocks. The pieces themselves take no scratch.
+        nint size = (nint)blocks * columns;
+        float* sums = dGain is null && dBias is null ? null : Scratch.Take(2 * size);
+        native.DGain = dGain is null ? null : sums;
+        native.DBias = dBias is null ? null : sums + size;
+        Work.For(blocks, 2L * x.Count, new NormBackwardAction(native));
+        if (dGain is not null)
+            ColumnSum(native.DGain, blocks, columns, dGain.Pointer);
+        if (dBias is not null)
+            ColumnSum(native.DBias, blocks, columns, dBias.Pointer);
+    }
 
-    public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight, Tensor? dBias) => throw new NotImplementedException();
+    public override void CausalConvolutionForward(Tensor x, Tensor weight, Tensor? bias, Tensor? state, Tensor y, Tensor? nextState)
+    {
+        ConvolutionArguments native = Convolution(x, weight, state);
+        native.Bias = PointerOrNull(bias);
+        native.Y = y.Pointer;
+        Work.For(TimeBlocks(native), 4L * x.Count, new ConvolutionForwardAction(native, WorkspaceOf(native)));
+        if (nextState is not null)
+            CarryState(native, nextState.Pointer);
+    }
 
-    public override double SumOfSquares(Tensor x) => throw new NotImplementedException();
+    public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight, Tensor? dBias)
+    {
+        ConvolutionArguments native = Convolution(x, weight, state);
+        native.Dy = dy.Pointer;
+        native.Dx = PointerOrNull(dx);
+        native.DWeight = PointerOrNull(dWeight);
+        native.DBias = PointerOrNull(dBias);
+        if (dx is not null)
+            Work.For(TimeBlocks(native), 4L * x.Count, new ConvolutionBackwardInputAction(native, WorkspaceOf(native)));
+        if (dWeight is not null || dBias is not null)
+            Work.For(Pieces((int)native.Channels, Kernels.ConvolutionChannels), 5L * x.Count, new ConvolutionBackwardWeightAction(native));
+    }
 
-    public override void EmbeddingForward(IndexTensor tokens, Tensor table, Tensor y) => throw new NotImplementedException();
+    public override double SumOfSquares(Tensor x)
+    {
+        int blocks = Pieces(x.Count, Kernels.SumBlock);
+        double* sums = (double*)Scratch.Take(2 * blocks);
+        Work.For(blocks, x.Count, new SumOfSquaresAction(x.Pointer, x.Count, sums));
+        double sum = 0;
+        for (int block = 0; block < blocks; block++)
+            sum += sums[block];
+        return sum;
+    }
 
-    public override void EmbeddingBackward(IndexTensor tokens, Tensor dy, Tensor dTable) => throw new NotImplementedException();
+    public override void EmbeddingForward(IndexTensor tokens, Tensor table, Tensor y)
+    {
+        EmbeddingArguments native = Embedding(tokens, table.Shape);
+        native.Table = table.Pointer;
+        native.Y = y.Pointer;
+        int rows = RowsOfPiece(table.Shape.Last);
+        Work.For(Pieces(tokens.Count, rows), y.Count, new EmbeddingForwardAction(native, rows));
+    }
 
-    public override void CrossEntropyForward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums) => throw new NotImplementedException();
+    public override void EmbeddingBackward(IndexTensor tokens, Tensor dy, Tensor dTable)
+    {
+        EmbeddingArguments native = Embedding(tokens, dTable.Shape);
+        native.Dy = dy.Pointer;
+        native.DTable = dTable.Pointer;
+        Work.For(Pieces(dTable.Shape.Last, Kernels.ColumnBlock), dy.Count, new EmbeddingBackwardAction(native));
+    }
 
-    public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits) => throw new NotImplementedException();
+    public override void CrossEntropyForward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums)
+    {
+        CrossEntropyArguments native = CrossEntropy(logits, targets, logSums);
+        native.Losses = losses.Pointer;
+        int rows = RowsOfPiece(logits.Shape.Last);
+        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new CrossEntropyForwardAction(native, rows));
+    }
 
-    public override void AdamCommit(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings) => throw new NotImplementedException();
+    public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits)
+    {
+        CrossEntropyArguments native = CrossEntropy(logits, targets, logSums);
+        native.DLosses = dLosses.Pointer;
+        native.DLogits = dLogits.Pointer;
+        int rows = RowsOfPiece(logits.Shape.Last);
+        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new CrossEntropyBackwardAction(native, rows));
+    }
+
+    public override void AdamCommit(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings)
+    {
+        var native = new AdamArguments
+        {
+            Size = (uint)sizeof(AdamArguments),
+            Decoupled = settings.Decoupled ? 1 : 0,
+            LearningRate = settings.LearningRate,
+            Beta1 = settings.Beta1,
+            Beta2 = settings.Beta2,
+            Epsilon = settings.Epsilon,
+            WeightDecay = settings.WeightDecay,
+            Correction1 = (float)(1 - Math.Pow(settings.Beta1, settings.Step)),
+            Correction2 = (float)(1 - Math.Pow(settings.Beta2, settings.Step)),
+            GradientScale = settings.GradientScale,
+            W = w.Pointer,
+            G = g.Pointer,
+            M = m.Pointer,
+            V = v.Pointer,
+        };
+        Work.For(Pieces(w.Count, ElementwisePiece), 4L * w.Count, new AdamAction(native, w.Count));
+    }
+
+    private static int Pieces(int count, int block) => (count + block - 1) / block;
+
+    private static int RowsOfPiece(int columns) => Math.Max(1, RowsPiece / Math.Max(1, columns));
+
+    private static NormArguments Norm(NormKind kind, Tensor x, Tensor? gain, float epsilon) => new()
+    {
+        Size = (uint)sizeof(NormArguments),
+        Kind = (int)kind,
+        Rows = x.Shape.Rows,
+        Columns = x.Shape.Last,
+        Epsilon = epsilon,
+        X = x.Pointer,
+        Gain = PointerOrNull(gain),
+    };
+
+    private static ConvolutionArguments Convolution(Tensor x, Tensor weight, Tensor? state) => new()
+    {
+        Size = (uint)sizeof(ConvolutionArguments),
+        Batch = x.Shape[0],
+        Time = x.Shape[1],
+        Channels = x.Shape[2],
+        X = x.Pointer,
+        Weight = weight.Pointer,
+        State = PointerOrNull(state),
+    };
+
+    private static EmbeddingArguments Embedding(IndexTensor tokens, Shape table) => new()
+    {
+        Size = (uint)sizeof(EmbeddingArguments),
+        Tokens = tokens.Count,
+        Columns = table.Last,
+        Rows = table.Rows,
+        Indices = tokens.Pointer,
+    };
+
+    private static CrossEntropyArguments CrossEntropy(Tensor logits, IndexTensor targets, Tensor logSums) => new()
+    {
+        Size = (uint)sizeof(CrossEntropyArguments),
+        Rows = logits.Shape.Rows,
+        Columns = logits.Shape.Last,
+        Logits = logits.Pointer,
+        Targets = targets.Pointer,
+        LogSums = logSums.Pointer,
+    };
+
+    private static int TimeBlocks(in ConvolutionArguments native) =>
+        (int)native.Batch * Pieces((int)native.Time, Kernels.ConvolutionTime);
+
+    private static nint WorkspaceOf(ConvolutionArguments native)
+    {
+        long workspace;
+        Status.ThrowIfFailed(Kernels.ConvolutionWorkspace(&native, &workspace));
+        return (nint)workspace;
+    }
+
+    // The last three tokens of each sequence, older ones from the state. Rows go upwards and come from at least as far
+    // up, so next may be the state itself.
+    private static void CarryState(in ConvolutionArguments native, float* next)
+    {
+        int channels = (int)native.Channels;
+        for (long b = 0; b < native.Batch; b++)
+        {
+            for (long row = 0; row < 3; row++)
+            {
+                long t = native.Time - 3 + row;
+                var destination = new Span<float>(next + (b * 3 + row) * channels, channels);
+                if (t >= 0)
+                    new Span<float>(native.X + (b * native.Time + t) * channels, channels).CopyTo(destination);
+                else if (native.State != null)
+                    new Span<float>(native.State + (b * 3 + t + 3) * channels, channels).CopyTo(destination);
+                else
+                    destination.Clear();
+            }
+        }
+    }
+
+    private void ColumnSum(float* x, int rows, int columns, float* sums)
+    {
+        var native = new ColumnSumArguments
+        {
+            Size = (uint)sizeof(ColumnSumArguments),
+            Rows = rows,
+            Columns = columns,
+            X = x,
+            Sums = sums,
+        };
+        Work.For(Pieces(columns, Kernels.ColumnBlock), (long)rows * columns, new ColumnSumAction(native));
+    }
+
+    private readonly struct GemmAction(Native.GemmArguments arguments, nint workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            Native.GemmArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.Gemm(&local, piece, piece + 1, Scratch.Take(workspace)));
+        }
+    }
+
+    private readonly struct ColumnSumAction(ColumnSumArguments arguments) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            ColumnSumArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.ColumnSum(&local, piece, piece + 1));
+        }
+    }
+
+    private readonly struct NormForwardAction(NormArguments arguments, int rows) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            NormArguments local = arguments;
+            long begin = (long)piece * rows;
+            Status.ThrowIfFailed(Kernels.NormForward(&local, begin, Math.Min(local.Rows, begin + rows)));
+        }
+    }
+
+    private readonly struct NormBackwardAction(NormArguments arguments) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            NormArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.NormBackward(&local, piece, piece + 1));
+        }
+    }
+
+    private readonly struct ConvolutionForwardAction(ConvolutionArguments arguments, nint workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            ConvolutionArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.ConvolutionForward(&local, piece, piece + 1, Scratch.Take(workspace)));
+        }
+    }
+
+    private readonly struct ConvolutionBackwardInputAction(ConvolutionArguments arguments, nint workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            ConvolutionArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.ConvolutionBackwardInput(&local, piece, piece + 1, Scratch.Take(workspace)));
+        }
+    }
+
+    private readonly struct ConvolutionBackwardWeightAction(ConvolutionArguments arguments) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            ConvolutionArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.ConvolutionBackwardWeight(&local, piece, piece + 1));
+        }
+    }
+
+    private readonly struct SumOfSquaresAction(float* x, int count, double* sums) : IPieceAction
+    {
+        public void Invoke(int piece) => Status.ThrowIfFailed(Kernels.SumOfSquares(x, count, sums, piece, piece + 1));
+    }
+
+    private readonly struct EmbeddingForwardAction(EmbeddingArguments arguments, int rows) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            EmbeddingArguments local = arguments;
+            long begin = (long)piece * rows;
+            Status.ThrowIfFailed(Kernels.EmbeddingForward(&local, begin, Math.Min(local.Tokens, begin + rows)));
+        }
+    }
+
+    private readonly struct EmbeddingBackwardAction(EmbeddingArguments arguments) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            EmbeddingArguments local = arguments;
+            Status.ThrowIfFailed(Kernels.EmbeddingBackward(&local, piece, piece + 1));
+        }
+    }
+
+    private readonly struct CrossEntropyForwardAction(CrossEntropyArguments arguments, int rows) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            CrossEntropyArguments local = arguments;
+            long begin = (long)piece * rows;
+            Status.ThrowIfFailed(Kernels.CrossEntropyForward(&local, begin, Math.Min(local.Rows, begin + rows)));
+        }
+    }
+
+    private readonly struct CrossEntropyBackwardAction(CrossEntropyArguments arguments, int rows) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            CrossEntropyArguments local = arguments;
+            long begin = (long)piece * rows;
+            Status.ThrowIfFailed(Kernels.CrossEntropyBackward(&local, begin, Math.Min(local.Rows, begin + rows)));
+        }
+    }
+
+    private readonly struct AdamAction(AdamArguments arguments, int count) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            AdamArguments local = arguments;
+            long begin = (long)piece * ElementwisePiece;
+            Status.ThrowIfFailed(Kernels.AdamCommit(&local, begin, Math.Min(count, begin + ElementwisePiece)));
+        }
+    }
 }

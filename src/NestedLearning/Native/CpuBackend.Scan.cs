@@ -68,8 +68,6 @@ internal sealed unsafe partial class CpuBackend
         Momenta = PointerOrNull(saved.Momenta),
     };
 
-    private static float* PointerOrNull(Tensor? tensor) => tensor is null ? null : tensor.Pointer;
-
     private readonly struct ScanForwardAction(ScanArguments arguments, long workspace) : IPieceAction
     {
         public void Invoke(int piece)

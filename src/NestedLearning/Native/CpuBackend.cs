@@ -3,7 +3,7 @@ using NestedLearning.Native;
 namespace NestedLearning;
 
 /// <summary>The <c>cpu</c> backend: C++ kernels, cut into pieces here and run on the .NET thread pool.</summary>
-internal sealed partial class CpuBackend : HostBackend
+internal sealed unsafe partial class CpuBackend : HostBackend
 {
     public override string Name => "cpu";
 
@@ -16,6 +16,8 @@ internal sealed partial class CpuBackend : HostBackend
             return $"C++ kernels, {current switch { "AVX3" => "AVX-512 (AVX3)", "SCALAR" => "plain C++ (SCALAR)", _ => current }}; also {string.Join(", ", others)}";
         }
     }
+
+    private static float* PointerOrNull(Tensor? tensor) => tensor is null ? null : tensor.Pointer;
 }
 
 internal sealed class CpuBackendProvider : BackendProvider

@@ -2,16 +2,18 @@ using System.Runtime.InteropServices;
 
 namespace NestedLearning;
 
-/// <summary>A contiguous array of int32 in one device's memory: token or class numbers.</summary>
+/// <summary>A contiguous array of int32 in one device's memory: token or class numbers. Its elements never change.</summary>
 public sealed class IndexTensor : IDisposable
 {
     private TensorStorage? _storage;
 
-    internal IndexTensor(Device device, Shape shape, TensorStorage storage)
+    internal IndexTensor(Device device, Shape shape, TensorStorage storage, int minimum, int maximum)
     {
         Device = device;
         Shape = shape;
         Count = shape.Count;
+        Minimum = minimum;
+        Maximum = maximum;
         _storage = storage;
     }
 
@@ -23,6 +25,12 @@ public sealed class IndexTensor : IDisposable
 
     /// <summary>The number of elements.</summary>
     public int Count { get; }
+
+    /// <summary>The smallest element; 0 when there is none. Kept, so that a range check need not read the device.</summary>
+    public int Minimum { get; }
+
+    /// <summary>The largest element; 0 when there is none.</summary>
+    public int Maximum { get; }
 
     /// <summary>The memory behind this tensor, for backends.</summary>
     /// <exception cref="ObjectDisposedException">The tensor was disposed.</exception>
@@ -37,7 +45,7 @@ public sealed class IndexTensor : IDisposable
 
     /// <summary>The elements, on a device whose memory the host can address.</summary>
     /// <exception cref="InvalidOperationException">The device's memory cannot be addressed by the host.</exception>
-    public unsafe Span<int> Span => new(Pointer, Count);
+    public unsafe ReadOnlySpan<int> Span => new(Pointer, Count);
 
     internal unsafe int* Pointer => (int*)(Storage as HostStorage
         ?? throw new InvalidOperationException($"A tensor on '{Device.Name}' cannot be read as host memory; copy it out.")).Pointer;

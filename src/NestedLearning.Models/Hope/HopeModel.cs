@@ -1,0 +1,114 @@
+namespace NestedLearning.Models;
+
+/// <summary>
+/// Hope over tokens: embedding, blocks of self-modifying Titans and continuum memory, and an output head tied to the
+/// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="HopeState"/>, one a stream.
+/// </summary>
+public sealed class HopeModel : IDisposable
+{
+    private readonly Parameter _embedding;
+    private readonly Parameter _finalNorm;
+    private readonly (SelfModifyingTitans Titans, ContinuumMemoryBlock Memory)[] _blocks;
+
+    /// <summary>A model with random initial values.</summary>
+    /// <exception cref="ArgumentException">A setting is out of its range.</exception>
+    public HopeModel(Device device, HopeConfiguration configuration)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        ArgumentNullException.ThrowIfNull(configuration);
+        configuration.Validate();
+        Device = device;
+        Configuration = configuration;
+        var make = new ParameterFactory(device, configuration.Seed);
+        int levels = configuration.Levels.Count;
+
+        // Each block adds one term for its Titans and one for each level: together as large as the embedding.
+        double deviation = 1 / Math.Sqrt(configuration.Blocks * (1 + levels));
+        _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
+        _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
+            new SelfModifyingTitans(make, $"block{b}.titans", configuration, deviation),
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], deviation)))];
+        _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
+        Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
+    }
+
+    /// <summary>Where the model lives.</summary>
+    public Device Device { get; }
+
+    /// <summary>Its shape.</summary>
+    public HopeConfiguration Configuration { get; }
+
+    /// <summary>The levels that its parameters belong to.</summary>
+    public LevelSystem Levels { get; }
+
+    /// <summary>The number of parameters, the fast memories' starts among them.</summary>
+    public long ParameterCount => Levels.Levels.SelectMany(l => l.Parameters).Sum(p => (long)p.Value.Count);
+
+    /// <summary>Fast memory for a batch of new streams.</summary>
+    public HopeState NewState(int batch = 1)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        return new HopeState(batch, [.. _blocks.Select(b => b.Titans.NewState(Device, batch))]);
+    }
+
+    /// <summary>Logits [B, T, V] for tokens [B, T], and the fast memory after them; the given one is only read.</summary>
+    /// <exception cref="ArgumentException">The tokens are not [B, T] with the state's B, or run past the end of a context.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary.</exception>
+    public (Variable Logits, HopeState Next) Forward(Tape tape, IndexTensor tokens, HopeState state)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        ArgumentNullException.ThrowIfNull(tokens);
+        ArgumentNullException.ThrowIfNull(state);
+        if (tokens.Shape.Rank != 2 || tokens.Shape[0] != state.Batch || tokens.Shape[1] == 0)
+            throw new ArgumentException($"tokens has shape {tokens.Shape}, expected [{state.Batch}, T] with T at least 1.", nameof(tokens));
+        if (tokens.Shape[1] > StepsToContextEnd(state))
+            throw new ArgumentException($"{tokens.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(tokens));
+        var next = new SelfModifyingState[_blocks.Length];
+        try
+        {
+            Variable embedding = tape.Use(_embedding);
+            Variable x = tape.Embedding(tokens, embedding);
+            for (int b = 0; b < _blocks.Length; b++)
+            {
+                (x, next[b]) = _blocks[b].Titans.Forward(tape, x, state.Blocks[b]);
+                x = _blocks[b].Memory.Forward(tape, x);
+            }
+
+            Variable logits = tape.Linear(tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm)), embedding, transposeWeight: true);
+            var after = new HopeState(state.Batch, next) { ContextPosition = state.ContextPosition + tokens.Shape[1] };
+            if (after.ContextPosition == Configuration.ContextLength)
+                after.ReturnToStart();
+            return (logits, after);
+        }
+        catch
+        {
+            foreach (SelfModifyingState? block in next)
+                block?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>How many tokens the stream's context still takes before its fast memories return to their start.</summary>
+    public int StepsToContextEnd(HopeState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - state.ContextPosition;
+    }
+
+    /// <summary>Frees the parameters and their optimizer memories.</summary>
+    public void Dispose() => Levels.Dispose();
+
+    internal Shape MemoryShape(int batch) => _blocks[0].Titans.MemoryShape(batch);
+
+    private Level NewLevel(LevelConfiguration level, int index)
+    {
+        IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
+        if (index == Configuration.ProjectionLevel)
+            parameters = [_embedding, _finalNorm, .. _blocks.SelectMany(b => b.Titans.Parameters), .. parameters];
+        var optimizer = new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
+        return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
+        {
+            Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
+        };
+    }
+}

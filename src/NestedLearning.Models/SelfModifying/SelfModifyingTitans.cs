@@ -1,0 +1,125 @@
+namespace NestedLearning.Models;
+
+/// <summary>The fast memory of one self-modifying layer for every sequence of a batch.</summary>
+internal sealed class SelfModifyingState : IDisposable
+{
+    /// <summary>The five memories side by side [B, H, D/H, 3 D/H + 2]; null while they are at their learned start.</summary>
+    public Tensor? Memory { get; set; }
+
+    /// <summary>The last three inputs of the convolution [B, 3, D].</summary>
+    public required Tensor Convolution { get; set; }
+
+    public SelfModifyingState Clone() => new() { Memory = Memory?.Clone(), Convolution = Convolution.Clone() };
+
+    public void Dispose()
+    {
+        Memory?.Dispose();
+        Convolution.Dispose();
+    }
+}
+
+/// <summary>
+/// x + SelfModifyingTitans(norm x) (spec section 6): a causal convolution and an input projection, then for each head
+/// five matrix memories that make their own keys, values, rates, decays and targets, then an output projection.
+/// </summary>
+internal sealed class SelfModifyingTitans
+{
+    private readonly int _heads;
+    private readonly int _dim;
+    private readonly SelfModifyingSettings _settings;
+    private readonly Parameter _norm;
+    private readonly Parameter _convolution;
+    private readonly Parameter _input;
+    private readonly Parameter _query;
+    private readonly Parameter _start;
+    private readonly Parameter _readNorm;
+    private readonly Parameter _output;
+
+    public SelfModifyingTitans(ParameterFactory make, string name, HopeConfiguration configuration, double outputDeviation)
+    {
+        _dim = configuration.Dim;
+        _heads = configuration.Heads;
+        _settings = new SelfModifyingSettings(
+            configuration.MemoryChunk, configuration.Objective, ScanRead.Before, configuration.EtaScale, configuration.EtaBias, configuration.AlphaBias);
+        int width = _dim / _heads;
+        double deviation = 1 / Math.Sqrt(_dim);
+        _norm = make.Constant($"{name}.norm", [_dim], 1);
+        _convolution = make.From($"{name}.convolution", [_dim, Dense.ConvolutionWidth], LastTap(make.Random()));
+        _input = make.Normal($"{name}.input", [_dim, _dim], deviation);
+        _query = make.Normal($"{name}.query", [_dim, _dim], deviation);
+        _start = make.From($"{name}.start", [_heads, width, SelfModifyingSettings.StateColumns(width)], Start(make.Random(), width));
+        _readNorm = make.Constant($"{name}.read_norm", [width], 1);
+        _output = make.Normal($"{name}.output", [_dim, _dim], outputDeviation * deviation);
+    }
+
+    /// <summary>All parameters, the memories' learned start among them.</summary>
+    public IEnumerable<Parameter> Parameters => [_norm, _convolution, _input, _query, _start, _readNorm, _output];
+
+    public SelfModifyingState NewState(Device device, int batch) =>
+        new() { Convolution = device.Zeros([batch, Dense.ConvolutionWidth - 1, _dim]) };
+
+    /// <summary>The shape of <see cref="SelfModifyingState.Memory"/>.</summary>
+    public Shape MemoryShape(int batch) =>
+        [batch, _heads, _dim / _heads, SelfModifyingSettings.StateColumns(_dim / _heads)];
+
+    /// <summary>y [B, T, D] for x [B, T, D], and the state after the last token; the given state is only read.</summary>
+    public (Variable Y, SelfModifyingState Next) Forward(Tape tape, Variable x, SelfModifyingState state)
+    {
+        int batch = x.Shape[0], time = x.Shape[1];
+        Shape split = [batch, time, _heads, _dim / _heads];
+        Tensor nextConvolution = tape.Keep(tape.Device.Empty(state.Convolution.Shape));
+        Variable mixed = tape.CausalConvolution(tape.Norm(NormKind.Rms, x, tape.Use(_norm)), tape.Use(_convolution), null, state.Convolution, nextConvolution);
+        // Inputs of length one: values and targets are products of memories with them, and would feed on their own
+        // growth if the memories' inputs were longer than the keys.
+        Variable input = Heads(tape, mixed, _input, split), query = Heads(tape, mixed, _query, split);
+        Variable memory = state.Memory is null ? LearnedStart(tape, batch) : tape.UseFirstOrder(_start, state.Memory);
+        (Variable read, Variable final) = tape.SelfModifying(input, query, memory, _settings);
+        Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, read, tape.Use(_readNorm)), x.Shape);
+        Variable y = tape.Linear(normed, tape.Use(_output), residual: x);
+        return (y, new SelfModifyingState { Memory = final.Value.Clone(), Convolution = nextConvolution.Clone() });
+    }
+
+    private static Variable Heads(Tape tape, Variable x, Parameter projection, Shape split) =>
+        tape.Norm(NormKind.L2, tape.Reshape(tape.Linear(x, tape.Use(projection)), split), epsilon: SelfModifyingSettings.NormEpsilon);
+
+    // Every sequence begins with the same start: ones [B, 1] times the start as one row.
+    private Variable LearnedStart(Tape tape, int batch)
+    {
+        Variable row = tape.Reshape(tape.Use(_start), [1, _start.Value.Count]);
+        Variable rows = batch == 1 ? row : tape.Linear(tape.Input(tape.Keep(tape.Device.Full([batch, 1], 1))), row);
+        return tape.Reshape(rows, MemoryShape(batch));
+    }
+
+    // The convolution starts as the identity with a little of the tokens before.
+    private float[] LastTap(CounterRandom random)
+    {
+        float[] weights = new float[_dim * Dense.ConvolutionWidth];
+        random.FillNormal(weights, 0.1f);
+        for (int d = 0; d < _dim; d++)
+            weights[d * Dense.ConvolutionWidth + Dense.ConvolutionWidth - 1] += 1;
+        return weights;
+    }
+
+    // Keys and values start as random projections; mem as the identity, since a memory that answers every value with
+    // zero has zero targets and would never write; the rates start at their biases.
+    private float[] Start(CounterRandom random, int width)
+    {
+        int columns = SelfModifyingSettings.StateColumns(width);
+        float[] start = new float[_heads * width * columns];
+        random.FillNormal(start, 1);
+        for (int row = 0; row < _heads * width; row++)
+        {
+            Span<float> line = start.AsSpan(row * columns, columns);
+            for (int j = 0; j < width; j++)
+            {
+                line[j] *= (float)(1 / Math.Sqrt(width));
+                line[width + j] *= (float)(1 / Math.Sqrt(width));
+                line[2 * width + j] = j == row % width ? 1 : 0;
+            }
+
+            line[(3 * width)..].Clear();
+        }
+
+        return start;
+    }
+}

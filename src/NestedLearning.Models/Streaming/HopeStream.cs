@@ -1,0 +1,190 @@
+namespace NestedLearning.Models;
+
+/// <summary>A Hope model that reads a stream of bytes once, learning as it goes.</summary>
+public sealed class HopeStream : IStreamLearner
+{
+    private readonly HopeModel _model;
+    private HopeState _state;
+    private int _last;
+
+    private HopeStream(HopeModel model, string name)
+    {
+        _model = model;
+        Name = name;
+        _state = model.NewState();
+        model.Levels.RecordsTimeline = true;
+    }
+
+    /// <summary>A learner at the beginning of its stream.</summary>
+    /// <exception cref="ArgumentException">A setting is out of its range, or the vocabulary is not 256.</exception>
+    public static HopeStream Create(Device device, HopeConfiguration configuration, string name)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        if (configuration.Vocabulary != 256)
+            throw new ArgumentException($"The vocabulary is {configuration.Vocabulary}, expected 256 for bytes.", nameof(configuration));
+        return new HopeStream(new HopeModel(device, configuration), name);
+    }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <inheritdoc/>
+    public int SegmentLength => _model.Configuration.Levels[0].Chunk;
+
+    /// <inheritdoc/>
+    public long ParameterCount => _model.ParameterCount;
+
+    /// <inheritdoc/>
+    public long Position { get; private set; }
+
+    /// <inheritdoc/>
+    public bool Learns { get; set; } = true;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> LevelNames => [.. _model.Levels.Levels.Select(l => l.Name)];
+
+    /// <inheritdoc/>
+    public LevelTimeline Timeline => _model.Levels.Timeline;
+
+    /// <inheritdoc/>
+    public void Read(ReadOnlySpan<byte> segment, Span<float> losses)
+    {
+        if (segment.IsEmpty || segment.Length > SegmentLength)
+            throw new ArgumentException($"The segment has {segment.Length} bytes, expected 1 to {SegmentLength}.", nameof(segment));
+        if (losses.Length != segment.Length)
+            throw new ArgumentException($"There is room for {losses.Length} losses, expected {segment.Length}.", nameof(losses));
+        while (!segment.IsEmpty)
+        {
+            int length = Math.Min(segment.Length, Math.Min(_model.StepsToContextEnd(_state), Learns ? _model.Levels.StepsToNextCommit : int.MaxValue));
+            ReadPiece(segment[..length], losses[..length]);
+            segment = segment[length..];
+            losses = losses[length..];
+        }
+    }
+
+    /// <inheritdoc/>
+    public double Evaluate(ReadOnlySpan<byte> text)
+    {
+        if (text.IsEmpty)
+            throw new ArgumentException("The text is empty.", nameof(text));
+        HopeState state = _model.NewState();
+        try
+        {
+            float[] losses = new float[SegmentLength];
+            double sum = 0;
+            int count = text.Length, last = 0;
+            while (!text.IsEmpty)
+            {
+                int length = Math.Min(Math.Min(text.Length, SegmentLength), _model.StepsToContextEnd(state));
+                using var tape = new Tape(_model.Device, recording: false);
+                (_, HopeState next) = Predict(tape, text[..length], last, state, losses.AsSpan(0, length));
+                state.Dispose();
+                state = next;
+                foreach (float loss in losses.AsSpan(0, length))
+                    sum += loss;
+                last = text[length - 1];
+                text = text[length..];
+            }
+
+            return sum / count;
+        }
+        finally
+        {
+            state.Dispose();
+        }
+    }
+
+    /// <inheritdoc/>
+    public IStreamLearner Fork(string name)
+    {
+        var file = new SafetensorsFile();
+        Save(file, "");
+        HopeStream fork = Create(_model.Device, _model.Configuration, name);
+        fork.Load(file, "");
+        fork.Learns = Learns;
+        fork.Timeline.Clear();
+        return fork;
+    }
+
+    /// <inheritdoc/>
+    public void Save(SafetensorsFile file, string prefix)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        _model.Levels.Save(file, prefix + "levels.");
+        _state.Save(file, prefix + "state.");
+        file.Add(prefix + "stream", [Position, _last, Learns ? 1 : 0]);
+    }
+
+    /// <inheritdoc/>
+    public void Load(SafetensorsFile file, string prefix)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        ReadOnlySpan<long> stream = file.Integers(prefix + "stream", 3);
+        (long position, long last, long learns) = (stream[0], stream[1], stream[2]);
+        if (position < 0 || last is < 0 or > 255 || learns is < 0 or > 1)
+            throw new CheckpointException($"'{prefix}stream' is [{position}, {last}, {learns}], expected a position, a byte, and 0 or 1.");
+        Action loadLevels = _model.Levels.PrepareLoad(file, prefix + "levels.");
+        HopeState state = HopeState.Load(_model, 1, file, prefix + "state.");
+        loadLevels();
+        _state.Dispose();
+        _state = state;
+        (Position, _last, Learns) = (position, (int)last, learns == 1);
+    }
+
+    /// <summary>Frees the model and its memories.</summary>
+    public void Dispose()
+    {
+        _state.Dispose();
+        _model.Dispose();
+    }
+
+    private void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses)
+    {
+        using var tape = new Tape(_model.Device, recording: Learns);
+        (Variable predicted, HopeState next) = Predict(tape, text, _last, _state, losses);
+        try
+        {
+            foreach (float loss in losses)
+            {
+                if (!float.IsFinite(loss))
+                    throw new NotFiniteNumberException($"'{Name}' predicts with loss {loss} at byte {Position}; it stopped before learning from it.", loss);
+            }
+
+            if (Learns)
+            {
+                using Tensor seed = _model.Device.Full(predicted.Shape, 1);
+                tape.Backward(predicted, seed);
+                _model.Levels.Advance(text.Length);
+            }
+        }
+        catch
+        {
+            next.Dispose();
+            throw;
+        }
+
+        _state.Dispose();
+        _state = next;
+        _last = text[^1];
+        Position += text.Length;
+    }
+
+    // The loss of each byte given the ones before it, and the fast memory after them.
+    private (Variable Losses, HopeState Next) Predict(Tape tape, ReadOnlySpan<byte> text, int last, HopeState state, Span<float> losses)
+    {
+        int[] tokens = new int[text.Length], targets = new int[text.Length];
+        for (int t = 0; t < text.Length; t++)
+        {
+            tokens[t] = t == 0 ? last : text[t - 1];
+            targets[t] = text[t];
+        }
+
+        IndexTensor input = tape.Keep(_model.Device.FromIndices([1, tokens.Length], tokens));
+        IndexTensor target = tape.Keep(_model.Device.FromIndices([1, targets.Length], targets));
+        (Variable logits, HopeState next) = _model.Forward(tape, input, state);
+        Variable result = tape.CrossEntropy(logits, target);
+        result.Value.CopyTo(losses);
+        return (result, next);
+    }
+}

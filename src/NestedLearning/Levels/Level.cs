@@ -1,0 +1,109 @@
+namespace NestedLearning;
+
+/// <summary>How the error terms of a chunk are combined for its commit.</summary>
+public enum ErrorReduction
+{
+    /// <summary>Σ over the chunk's steps (NL 71).</summary>
+    Sum,
+
+    /// <summary>Σ divided by the number of steps that contributed, so that the learning rate does not depend on the chunk.</summary>
+    Mean,
+}
+
+/// <summary>
+/// Parameters that are committed together, every <see cref="Chunk"/> steps of their context flow, by their own
+/// optimizer and learning rate (spec section 4).
+/// </summary>
+public sealed class Level
+{
+    /// <summary>A level over these parameters.</summary>
+    /// <param name="name">What it is called in timelines.</param>
+    /// <param name="chunk">C: steps from one commit to the next, at least 1.</param>
+    /// <param name="learningRate">η.</param>
+    /// <param name="optimizer">The update rule; each parameter gets a memory of its own.</param>
+    /// <param name="parameters">What the level learns; none may belong to another level.</param>
+    public Level(string name, int chunk, float learningRate, Optimizer optimizer, IEnumerable<Parameter> parameters)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        Require.Positive(chunk);
+        Require.Finite(learningRate);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        ArgumentNullException.ThrowIfNull(parameters);
+        Name = name;
+        Chunk = chunk;
+        LearningRate = learningRate;
+        Parameters = [.. parameters];
+        Memories = [.. Parameters.Select(optimizer.CreateMemory)];
+    }
+
+    /// <summary>What it is called in timelines.</summary>
+    public string Name { get; }
+
+    /// <summary>C: steps from one commit to the next.</summary>
+    public int Chunk { get; }
+
+    /// <summary>η.</summary>
+    public float LearningRate { get; set; }
+
+    /// <summary>The first commits use η · n / (WarmupCommits + 1) for commit n; 0 is none.</summary>
+    public int WarmupCommits { get; init; }
+
+    /// <summary>How a chunk's error terms are combined.</summary>
+    public ErrorReduction Reduction { get; init; } = ErrorReduction.Sum;
+
+    /// <summary>The largest global norm of a commit's error terms after reduction; larger ones are scaled down to it.</summary>
+    public double ClipNorm { get; init; } = double.PositiveInfinity;
+
+    /// <summary>What the level learns.</summary>
+    public IReadOnlyList<Parameter> Parameters { get; }
+
+    /// <summary>The optimizer's memory of each parameter, in the same order.</summary>
+    public IReadOnlyList<OptimizerMemory> Memories { get; }
+
+    /// <summary>The number of commits so far.</summary>
+    public long Commits { get; internal set; }
+
+    /// <summary>The number of steps whose error terms wait for the next commit.</summary>
+    public long Pending { get; internal set; }
+
+    // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
+    internal float ErrorScale()
+    {
+        Tensor[] errors = [.. Parameters.Select(p => p.Error)];
+        double mean = Reduction == ErrorReduction.Mean ? 1.0 / Pending : 1;
+        double norm = Dense.GlobalNorm(errors) * mean;
+        if (!double.IsFinite(norm))
+            throw new NotFiniteNumberException($"The error terms of level '{Name}' have norm {norm}; nothing was committed.", norm);
+        return (float)(mean * Math.Min(1, ClipNorm / norm));
+    }
+
+    internal LevelCommit Commit(int index, long step, float errorScale, bool measure)
+    {
+        float rate = LearningRate * Math.Min(1f, (Commits + 1f) / (WarmupCommits + 1f));
+        double norm = 0, change = 0;
+        for (int i = 0; i < Parameters.Count; i++)
+        {
+            Parameter parameter = Parameters[i];
+            Backend backend = parameter.Value.Device.Backend;
+            using Tensor? before = measure ? parameter.Value.Clone() : null;
+            Memories[i].Commit(parameter, rate, errorScale);
+            parameter.Error.Fill(0);
+            if (before is null)
+                continue;
+            norm += backend.SumOfSquares(before);
+            backend.AddScaled(-1, parameter.Value, before);
+            change += backend.SumOfSquares(before);
+        }
+
+        Commits++;
+        Pending = 0;
+        return new LevelCommit(index, step, Math.Sqrt(change), Math.Sqrt(norm));
+    }
+
+    internal void Drop()
+    {
+        foreach (Parameter parameter in Parameters)
+            parameter.Error.Fill(0);
+        Pending = 0;
+    }
+}

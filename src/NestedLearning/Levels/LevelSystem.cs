@@ -1,0 +1,194 @@
+namespace NestedLearning;
+
+/// <summary>
+/// A model's levels on one clock. Error terms gather in the parameters; when a level's chunk divides the step, they
+/// are committed together:
+/// <code>
+/// θ_{i+1} = θ_i − Σ_{t = i−C+1}^{i} η_t f(θ_t; x_t)   if i ≡ 0 (mod C),   else θ_i          (NL 71)
+/// </code>
+/// Where nothing commits, nothing is written. A partial chunk waits for the calls that complete it, unless it is
+/// flushed or dropped, and is part of every checkpoint.
+/// </summary>
+public sealed class LevelSystem : IDisposable
+{
+    private const int TimelineFields = 4;
+
+    /// <summary>A clock at step 0 over these levels, the fastest first by convention.</summary>
+    /// <exception cref="ArgumentException">There is no level, or a parameter or its name occurs twice.</exception>
+    public LevelSystem(params IEnumerable<Level> levels)
+    {
+        Levels = [.. levels];
+        if (Levels.Count == 0)
+            throw new ArgumentException("A model has at least one level.", nameof(levels));
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        foreach (Parameter parameter in Levels.SelectMany(l => l.Parameters))
+        {
+            if (!names.Add(parameter.Name))
+                throw new ArgumentException($"The parameter '{parameter.Name}' occurs twice.", nameof(levels));
+        }
+    }
+
+    /// <summary>The levels.</summary>
+    public IReadOnlyList<Level> Levels { get; }
+
+    /// <summary>The number of steps of the context flow so far.</summary>
+    public long Step { get; private set; }
+
+    /// <summary>Which level committed when; filled while <see cref="RecordsTimeline"/> is on.</summary>
+    public LevelTimeline Timeline { get; } = new();
+
+    /// <summary>Whether commits are measured and recorded. Measuring reads every committed parameter twice more.</summary>
+    public bool RecordsTimeline { get; set; }
+
+    /// <summary>
+    /// How many steps remain until some level commits. Error terms gathered for one <see cref="Advance"/> must not
+    /// come from steps on both sides of it.
+    /// </summary>
+    public int StepsToNextCommit => Levels.Min(l => l.Chunk - (int)(Step % l.Chunk));
+
+    /// <summary>Moves the clock by steps whose error terms have been added to the parameters, and commits what is due.</summary>
+    /// <returns>The number of levels that committed.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than <see cref="StepsToNextCommit"/>.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a level that is due are not finite. Nothing changed.</exception>
+    public int Advance(int steps)
+    {
+        Require.Positive(steps);
+        if (steps > StepsToNextCommit)
+            throw new ArgumentOutOfRangeException(nameof(steps), steps, $"{steps} steps go past the next commit, expected at most {StepsToNextCommit}.");
+        return Commit(steps, [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)]);
+    }
+
+    /// <summary>Commits every partial chunk now.</summary>
+    /// <returns>The number of levels that committed.</returns>
+    /// <exception cref="NotFiniteNumberException">The error terms of a level are not finite. Nothing changed.</exception>
+    public int Flush() => Commit(0, [.. Levels.Where(l => l.Pending > 0)]);
+
+    /// <summary>Forgets the error terms of every partial chunk.</summary>
+    public void Drop()
+    {
+        foreach (Level level in Levels)
+            level.Drop();
+    }
+
+    /// <summary>Writes parameters, waiting error terms, optimizer memories, clocks and the timeline, each name starting with the prefix.</summary>
+    public void Save(SafetensorsFile file, string prefix)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        foreach ((string name, Tensor tensor) in Tensors(prefix))
+            file.Add(name, tensor);
+        file.Add(prefix + "clock", Clock());
+        file.Add(prefix + "timeline", [.. Timeline.Commits.SelectMany(c => (long[])
+            [c.Level, c.Step, BitConverter.DoubleToInt64Bits(c.Change), BitConverter.DoubleToInt64Bits(c.Norm)])]);
+    }
+
+    /// <summary>Takes over what <see cref="Save"/> wrote.</summary>
+    /// <exception cref="CheckpointException">Something is missing or does not fit. Nothing changed.</exception>
+    public void Load(SafetensorsFile file, string prefix) => PrepareLoad(file, prefix)();
+
+    /// <summary>Checks everything that <see cref="Load"/> would take over, and returns what takes it over and cannot fail.</summary>
+    /// <exception cref="CheckpointException">Something is missing or does not fit. Nothing changed.</exception>
+    public Action PrepareLoad(SafetensorsFile file, string prefix)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        (string Name, Tensor Tensor)[] tensors = [.. Tensors(prefix)];
+        foreach ((string name, Tensor tensor) in tensors)
+            file.Floats(name, tensor.Shape);
+        long[] clock = file.Integers(prefix + "clock", Clock().Length).ToArray();
+        if (Array.Exists(clock, c => c < 0))
+            throw new CheckpointException($"'{prefix}clock' has a negative count.");
+        long[] timeline = file.Integers(prefix + "timeline", file.ShapeOf(prefix + "timeline").Count).ToArray();
+        if (timeline.Length % TimelineFields != 0)
+            throw new CheckpointException($"'{prefix}timeline' has {timeline.Length} numbers, expected a multiple of {TimelineFields}.");
+        for (int i = 0; i < timeline.Length; i += TimelineFields)
+        {
+            if (timeline[i] < 0 || timeline[i] >= Levels.Count)
+                throw new CheckpointException($"'{prefix}timeline' names level {timeline[i]}, expected 0 to {Levels.Count - 1}.");
+        }
+
+        return () =>
+        {
+            foreach ((string name, Tensor tensor) in tensors)
+                tensor.CopyFrom(file.Floats(name));
+            int next = 0;
+            Step = clock[next++];
+            foreach (Level level in Levels)
+            {
+                level.Commits = clock[next++];
+                level.Pending = clock[next++];
+                foreach (OptimizerMemory memory in level.Memories)
+                    memory.Commits = clock[next++];
+            }
+
+            Timeline.Clear();
+            for (int i = 0; i < timeline.Length; i += TimelineFields)
+                Timeline.Add(new LevelCommit((int)timeline[i], timeline[i + 1], BitConverter.Int64BitsToDouble(timeline[i + 2]), BitConverter.Int64BitsToDouble(timeline[i + 3])));
+        };
+    }
+
+    /// <summary>Frees parameters and memories.</summary>
+    public void Dispose()
+    {
+        foreach (Level level in Levels)
+        {
+            foreach (Parameter parameter in level.Parameters)
+                parameter.Dispose();
+            foreach (OptimizerMemory memory in level.Memories)
+                memory.Dispose();
+        }
+    }
+
+    private int Commit(int steps, Level[] due)
+    {
+        foreach (Level level in Levels)
+            level.Pending += steps;
+        float[] scales;
+        try
+        {
+            scales = Array.ConvertAll(due, l => l.ErrorScale());
+        }
+        catch (NotFiniteNumberException)
+        {
+            foreach (Level level in Levels)
+                level.Pending -= steps;
+            throw;
+        }
+
+        Step += steps;
+        for (int i = 0; i < due.Length; i++)
+        {
+            LevelCommit commit = due[i].Commit(Array.IndexOf([.. Levels], due[i]), Step, scales[i], RecordsTimeline);
+            if (RecordsTimeline)
+                Timeline.Add(commit);
+        }
+
+        return due.Length;
+    }
+
+    private IEnumerable<(string Name, Tensor Tensor)> Tensors(string prefix)
+    {
+        foreach (Level level in Levels)
+        {
+            for (int i = 0; i < level.Parameters.Count; i++)
+            {
+                Parameter parameter = level.Parameters[i];
+                yield return ($"{prefix}value.{parameter.Name}", parameter.Value);
+                yield return ($"{prefix}error.{parameter.Name}", parameter.Error);
+                foreach ((string name, Tensor value) in level.Memories[i].State)
+                    yield return ($"{prefix}memory.{parameter.Name}.{name}", value);
+            }
+        }
+    }
+
+    private long[] Clock()
+    {
+        var clock = new List<long> { Step };
+        foreach (Level level in Levels)
+        {
+            clock.Add(level.Commits);
+            clock.Add(level.Pending);
+            clock.AddRange(level.Memories.Select(m => m.Commits));
+        }
+
+        return [.. clock];
+    }
+}

@@ -1,0 +1,128 @@
+using System.Buffers;
+using System.Numerics;
+using System.Numerics.Tensors;
+
+namespace NestedLearning;
+
+internal sealed unsafe partial class ManagedBackend
+{
+    // The elements of one piece of element-wise work: 64 KiB a tensor.
+    private const int ElementBlock = 1 << 14;
+
+    // y += factor · x
+    public override void AddScaled(float factor, Tensor x, Tensor y) =>
+        Work.For(Blocks(x.Count), x.Count, new AddScaledAction(factor, x.Pointer, y.Pointer, x.Count));
+
+    // z = x ∘ y
+    public override void Multiply(Tensor x, Tensor y, Tensor z) =>
+        Work.For(Blocks(x.Count), x.Count, new MultiplyAction(x.Pointer, y.Pointer, z.Pointer, x.Count));
+
+    // x ← factor · x
+    public override void Scale(Tensor x, float factor) =>
+        Work.For(Blocks(x.Count), x.Count, new ScaleAction(x.Pointer, factor, x.Count));
+
+    // Σ x² in double: each block by itself, then the blocks' sums in order.
+    public override double SumOfSquares(Tensor x)
+    {
+        int blocks = Blocks(x.Count);
+        double[] sums = ArrayPool<double>.Shared.Rent(Math.Max(blocks, 1));
+        Work.For(blocks, x.Count, new SumOfSquaresAction(x.Pointer, x.Count, sums));
+        double sum = 0;
+        for (int i = 0; i < blocks; i++)
+            sum += sums[i];
+        ArrayPool<double>.Shared.Return(sums);
+        return sum;
+    }
+
+    private static int Blocks(int count) => (int)(((long)count + ElementBlock - 1) / ElementBlock);
+
+    private static void Block(int piece, int count, out int start, out int length)
+    {
+        start = piece * ElementBlock;
+        length = Math.Min(ElementBlock, count - start);
+    }
+
+    private readonly struct AddScaledAction(float factor, float* x, float* y, int count) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            Block(piece, count, out int start, out int length);
+            var sum = new Span<float>(y + start, length);
+            TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(x + start, length), factor, sum, sum);
+        }
+    }
+
+    private readonly struct MultiplyAction(float* x, float* y, float* z, int count) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            Block(piece, count, out int start, out int length);
+            TensorPrimitives.Multiply(
+                new ReadOnlySpan<float>(x + start, length), new ReadOnlySpan<float>(y + start, length), new Span<float>(z + start, length));
+        }
+    }
+
+    private readonly struct ScaleAction(float* x, float factor, int count) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            Block(piece, count, out int start, out int length);
+            var scaled = new Span<float>(x + start, length);
+            TensorPrimitives.Multiply(scaled, factor, scaled);
+        }
+    }
+
+    private readonly struct SumOfSquaresAction(float* x, int count, double[] sums) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            Block(piece, count, out int start, out int length);
+            sums[piece] = Reduction.SumOfSquares(new ReadOnlySpan<float>(x + start, length));
+        }
+    }
+}
+
+/// <summary>Sums over a row, accumulated in double, in an order that depends on the length alone.</summary>
+internal static class Reduction
+{
+    /// <summary>Σ x.</summary>
+    public static double Sum(ReadOnlySpan<float> x)
+    {
+        Vector<double> low = Vector<double>.Zero, high = Vector<double>.Zero;
+        int width = Vector<float>.Count;
+        for (; x.Length >= width; x = x[width..])
+        {
+            Vector.Widen(new Vector<float>(x), out Vector<double> a, out Vector<double> b);
+            low += a;
+            high += b;
+        }
+
+        double sum = Vector.Sum(low + high);
+        foreach (float element in x)
+            sum += element;
+        return sum;
+    }
+
+    /// <summary>Σ x².</summary>
+    public static double SumOfSquares(ReadOnlySpan<float> x) => SumOfSquaredDifferences(x, 0);
+
+    /// <summary>Σ (x − centre)².</summary>
+    public static double SumOfSquaredDifferences(ReadOnlySpan<float> x, double centre)
+    {
+        Vector<double> low = Vector<double>.Zero, high = Vector<double>.Zero, centres = new(centre);
+        int width = Vector<float>.Count;
+        for (; x.Length >= width; x = x[width..])
+        {
+            Vector.Widen(new Vector<float>(x), out Vector<double> a, out Vector<double> b);
+            a -= centres;
+            b -= centres;
+            low += a * a;
+            high += b * b;
+        }
+
+        double sum = Vector.Sum(low + high);
+        foreach (float element in x)
+            sum += (element - centre) * (element - centre);
+        return sum;
+    }
+}

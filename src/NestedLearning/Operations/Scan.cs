@@ -1,0 +1,117 @@
+namespace NestedLearning;
+
+/// <summary>
+/// The primitive under every token-level memory (spec section 1): linear attention, delta rules, Titans, DGD are
+/// choices of α, μ, ε and u. See <see cref="ScanInputs"/> for the equations and shapes.
+/// </summary>
+public static class Scan
+{
+    /// <summary>Runs the scan over whole sequences.</summary>
+    /// <exception cref="ArgumentException">A shape or device does not fit, or an input is given or missing against its documentation. Nothing was written.</exception>
+    public static void Forward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
+    {
+        Validate(inputs, settings);
+        Device device = inputs.Q.Device;
+        Shape state = StateShape(inputs);
+        Require.SameShape(outputs.O, inputs.U.Shape, "o");
+        Require.SameShape(outputs.S, state, "s");
+        Require.OptionalShape(outputs.P, state, "p");
+        RequirePresence(outputs.P, inputs.Mu is not null, "p", "mu is given");
+        ValidateSaved(inputs, settings, outputs.Saved, required: false);
+        RequireDevice(device, (outputs.O, "o"), (outputs.S, "s"), (outputs.P, "p"), (outputs.Saved.States, "saved states"), (outputs.Saved.Momenta, "saved momenta"));
+        device.Backend.ScanForward(inputs, settings, outputs);
+    }
+
+    /// <summary>The gradient of <see cref="Forward"/> to every input that is asked for.</summary>
+    /// <exception cref="ArgumentException">A shape or device does not fit, or a tensor is given or missing against its documentation. Nothing was written.</exception>
+    public static void Backward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
+    {
+        Validate(inputs, settings);
+        ValidateSaved(inputs, settings, saved, required: true);
+        Device device = inputs.Q.Device;
+        Shape state = StateShape(inputs);
+        Require.OptionalShape(upstream.O, inputs.U.Shape, "do");
+        Require.OptionalShape(upstream.S, state, "ds");
+        Require.OptionalShape(upstream.P, state, "dp");
+        if (inputs.Mu is null)
+            RequirePresence(upstream.P, false, "dp", "mu is given");
+        Like(gradients.Q, inputs.Q, "dq");
+        Like(gradients.K, inputs.K, "dk");
+        Like(gradients.U, inputs.U, "du");
+        Like(gradients.LogAlpha, inputs.LogAlpha, "dlog_alpha");
+        Like(gradients.Erase, inputs.Erase, "derase");
+        Like(gradients.Mu, inputs.Mu, "dmu");
+        Like(gradients.Theta, inputs.Theta, "dtheta");
+        Require.OptionalShape(gradients.S0, state, "ds0");
+        Require.OptionalShape(gradients.P0, state, "dp0");
+        if (inputs.Mu is null)
+            RequirePresence(gradients.P0, false, "dp0", "mu is given");
+        RequireDevice(device, (saved.States, "saved states"), (saved.Momenta, "saved momenta"), (upstream.O, "do"), (upstream.S, "ds"), (upstream.P, "dp"),
+            (gradients.Q, "dq"), (gradients.K, "dk"), (gradients.U, "du"), (gradients.LogAlpha, "dlog_alpha"), (gradients.Erase, "derase"),
+            (gradients.Mu, "dmu"), (gradients.Theta, "dtheta"), (gradients.S0, "ds0"), (gradients.P0, "dp0"));
+        device.Backend.ScanBackward(inputs, settings, saved, upstream, gradients);
+    }
+
+    /// <summary>The shape of S and P: [B, H, Dk, Dv].</summary>
+    public static Shape StateShape(in ScanInputs inputs) => [inputs.Batch, inputs.Heads, inputs.KeyDim, inputs.ValueDim];
+
+    /// <summary>The shape of the states saved for a backward pass: [B, H, chunks, Dk, Dv].</summary>
+    public static Shape SavedShape(in ScanInputs inputs, ScanSettings settings) =>
+        [inputs.Batch, inputs.Heads, settings.Chunks(inputs.Time), inputs.KeyDim, inputs.ValueDim];
+
+    private static void Validate(in ScanInputs inputs, ScanSettings settings)
+    {
+        if (settings.Chunk is < 1 or > ScanSettings.MaxChunk)
+            throw new ArgumentOutOfRangeException(nameof(settings), settings.Chunk, $"The chunk is {settings.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
+        Require.Finite(settings.Scale, "scale");
+        Tensor q = inputs.Q;
+        Require.Rank(q, 4, "[B, T, H, Dk]", "q");
+        Require.SameShape(inputs.K, q.Shape, "k");
+        Require.Rank(inputs.U, 4, "[B, T, H, Dv]", "u");
+        Require.SameShape(inputs.U, q.Shape.WithLast(inputs.ValueDim), "u");
+        Shape coefficients = [inputs.Batch, inputs.Time, inputs.Heads];
+        Require.OptionalShape(inputs.LogAlpha, coefficients, "log_alpha");
+        Require.OptionalShape(inputs.Erase, coefficients, "erase");
+        Require.OptionalShape(inputs.Mu, coefficients, "mu");
+        Require.OptionalShape(inputs.Theta, coefficients, "theta");
+        Require.OptionalShape(inputs.S0, StateShape(inputs), "s0");
+        Require.OptionalShape(inputs.P0, StateShape(inputs), "p0");
+        RequirePresence(inputs.Theta, settings.Write != ScanWrite.Given, "theta", $"the write is not {ScanWrite.Given}");
+        if (inputs.Mu is null)
+            RequirePresence(inputs.P0, false, "p0", "mu is given");
+        RequireDevice(q.Device, (inputs.K, "k"), (inputs.U, "u"), (inputs.LogAlpha, "log_alpha"), (inputs.Erase, "erase"),
+            (inputs.Mu, "mu"), (inputs.Theta, "theta"), (inputs.S0, "s0"), (inputs.P0, "p0"));
+    }
+
+    private static void ValidateSaved(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, bool required)
+    {
+        if (saved.States is null && saved.Momenta is null && !required)
+            return;
+        Shape shape = SavedShape(inputs, settings);
+        Require.OptionalShape(saved.States, shape, "saved states");
+        Require.OptionalShape(saved.Momenta, shape, "saved momenta");
+        RequirePresence(saved.States, true, "saved states", "a backward pass follows");
+        RequirePresence(saved.Momenta, inputs.Mu is not null, "saved momenta", "mu is given and a backward pass follows");
+    }
+
+    private static void RequirePresence(Tensor? tensor, bool expected, string name, string condition)
+    {
+        if (tensor is null == expected)
+            throw new ArgumentException($"{name} is {(expected ? "missing" : "given")}, expected it exactly when {condition}.", name);
+    }
+
+    private static void Like(Tensor? gradient, Tensor? input, string name)
+    {
+        if (gradient is null)
+            return;
+        if (input is null)
+            throw new ArgumentException($"{name} is asked for, but its input is not given.", name);
+        Require.SameShape(gradient, input.Shape, name);
+    }
+
+    private static void RequireDevice(Device device, params ReadOnlySpan<(Tensor? Tensor, string Name)> tensors)
+    {
+        foreach ((Tensor? tensor, string name) in tensors)
+            Require.OnDevice(tensor, device, name);
+    }
+}

@@ -1,0 +1,100 @@
+namespace NestedLearning;
+
+/// <summary>The inputs of a recorded scan; see <see cref="ScanInputs"/> for shapes and meanings.</summary>
+/// <param name="Q">Queries.</param>
+/// <param name="K">Keys.</param>
+/// <param name="U">Writes or targets.</param>
+/// <param name="LogAlpha">log α.</param>
+/// <param name="Erase">ε.</param>
+/// <param name="Mu">μ.</param>
+/// <param name="Theta">θ.</param>
+/// <param name="S0">The memory before the first token.</param>
+/// <param name="P0">The momentum memory before the first token.</param>
+public sealed record ScanVariables(Variable Q, Variable K, Variable U, Variable? LogAlpha = null, Variable? Erase = null, Variable? Mu = null, Variable? Theta = null, Variable? S0 = null, Variable? P0 = null);
+
+/// <summary>The results of a recorded scan.</summary>
+/// <param name="O">Reads [B, T, H, Dv].</param>
+/// <param name="S">The final memory [B, H, Dk, Dv].</param>
+/// <param name="P">The final momentum memory, exactly when μ was given.</param>
+public sealed record ScanResults(Variable O, Variable S, Variable? P);
+
+public sealed partial class Tape
+{
+    /// <summary>The associative-memory scan of spec section 1; the gradient flows through it to every input.</summary>
+    /// <exception cref="ArgumentException">A shape does not fit; see <see cref="NestedLearning.Scan.Forward"/>.</exception>
+    public ScanResults Scan(ScanVariables variables, ScanSettings settings)
+    {
+        ArgumentNullException.ThrowIfNull(variables);
+        (Variable q, Variable k, Variable u, Variable? logAlpha, Variable? erase, Variable? mu, Variable? theta, Variable? s0, Variable? p0) = variables;
+        bool needs = Needs(q, k, u, logAlpha, erase, mu, theta, s0, p0);
+        var inputs = new ScanInputs
+        {
+            Q = q.Value, K = k.Value, U = u.Value, LogAlpha = logAlpha?.Value, Erase = erase?.Value, Mu = mu?.Value, Theta = theta?.Value, S0 = s0?.Value, P0 = p0?.Value,
+        };
+        Shape state = NestedLearning.Scan.StateShape(inputs);
+        ScanSaved saved = default;
+        if (needs)
+        {
+            Shape shape = NestedLearning.Scan.SavedShape(inputs, settings);
+            saved = new ScanSaved(New(shape), mu is null ? null : New(shape));
+        }
+
+        var o = new Variable(New(u.Shape), needs);
+        var s = new Variable(New(state), needs);
+        Variable? p = mu is null ? null : new Variable(New(state), needs);
+        NestedLearning.Scan.Forward(inputs, settings, new ScanOutputs { O = o.Value, S = s.Value, P = p?.Value, Saved = saved });
+        if (needs)
+        {
+            Record(
+                () =>
+                {
+                    using WrittenGradient dq = Written(q), dk = Written(k), du = Written(u), dlogAlpha = Written(logAlpha), derase = Written(erase),
+                        dmu = Written(mu), dtheta = Written(theta), ds0 = Written(s0), dp0 = Written(p0);
+                    NestedLearning.Scan.Backward(
+                        inputs,
+                        settings,
+                        saved,
+                        new ScanOutputGradients(o.Gradient, s.Gradient, p?.Gradient),
+                        new ScanGradients
+                        {
+                            Q = dq.Place, K = dk.Place, U = du.Place, LogAlpha = dlogAlpha.Place, Erase = derase.Place, Mu = dmu.Place, Theta = dtheta.Place, S0 = ds0.Place, P0 = dp0.Place,
+                        });
+                },
+                p is null ? [o, s] : [o, s, p]);
+        }
+
+        return new ScanResults(o, s, p);
+    }
+
+    /// <summary>
+    /// The self-modifying scan of spec section 6; see <see cref="SelfModifyingInputs"/>. Returns the reads
+    /// [B, T, H, D] and the final memories [B, H, D, 3D + 2].
+    /// </summary>
+    /// <exception cref="ArgumentException">A shape does not fit.</exception>
+    public (Variable O, Variable S) SelfModifying(Variable x, Variable q, Variable s0, SelfModifyingSettings settings)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        ArgumentNullException.ThrowIfNull(q);
+        ArgumentNullException.ThrowIfNull(s0);
+        bool needs = Needs(x, q, s0);
+        var inputs = new SelfModifyingInputs { X = x.Value, Q = q.Value, S0 = s0.Value };
+        Tensor? states = needs ? New(NestedLearning.SelfModifying.SavedShape(inputs, settings)) : null;
+        var o = new Variable(New(x.Shape), needs);
+        var s = new Variable(New(s0.Shape), needs);
+        NestedLearning.SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs { O = o.Value, S = s.Value, ChunkStates = states });
+        if (needs)
+        {
+            Record(
+                () =>
+                {
+                    using Tensor? zero = o.Gradient is null ? Device.Zeros(o.Shape) : null;
+                    using WrittenGradient dx = Written(x), dq = Written(q), ds0 = Written(s0);
+                    NestedLearning.SelfModifying.Backward(inputs, settings, states!, o.Gradient ?? zero!, s.Gradient, new SelfModifyingGradients { X = dx.Place, Q = dq.Place, S0 = ds0.Place });
+                },
+                o,
+                s);
+        }
+
+        return (o, s);
+    }
+}

@@ -1,0 +1,59 @@
+using System.Collections;
+using System.CommandLine;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Spectre.Console;
+
+namespace NestedLearning.CommandLine.Commands;
+
+/// <summary><c>nl doctor</c>: what operations would run on here, and why other backends were passed over.</summary>
+internal static class DoctorCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("doctor", "Show which backends work here, and why others do not.");
+        command.SetAction(parse => Run(Terminal.Output(parse)));
+        return command;
+    }
+
+    private static int Run(IAnsiConsole console)
+    {
+        using Device device = Device.Open();
+        Table backends = Terminal.Table(console, "backend", "state", "detail");
+        foreach (BackendReport report in Device.Probe())
+        {
+            (string state, Color color) = report.Name == device.Name ? ("chosen", Color.Green)
+                : report.Available ? ("available", Color.Default)
+                : ("passed over", Color.Yellow);
+            backends.AddRow(new Text(report.Name), new Text(state, new Style(color)), new Text(report.Detail));
+        }
+
+        console.Write(backends);
+
+        Table facts = Terminal.Table(console, "", "").HideHeaders();
+        Add("runs on", $"{device.Name}, {device.Description}");
+        Add("threads", $"{device.Threads} of {Environment.ProcessorCount} processors");
+        Add("native library", NativeLibraryPath() ?? "not loaded");
+        Add("system", $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}");
+        Add("runtime", $"{RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier}");
+        Add("program", $"{typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3)}, {AppContext.BaseDirectory}");
+        foreach (DictionaryEntry variable in Environment.GetEnvironmentVariables())
+        {
+            if (variable.Key is string name && name.StartsWith("NESTED_LEARNING_", StringComparison.Ordinal))
+                Add(name, variable.Value as string ?? "");
+        }
+
+        console.Write(facts);
+        return ExitStatus.Success;
+
+        void Add(string name, string value) => facts.AddRow(new Text(name), new Text(value));
+    }
+
+    // Asked of the system, so that it is the file in use and not the one that was meant.
+    private static string? NativeLibraryPath()
+    {
+        using var process = Process.GetCurrentProcess();
+        return process.Modules.Cast<ProcessModule>().Select(m => m.FileName)
+            .FirstOrDefault(path => Path.GetFileNameWithoutExtension(path) is "nested_learning" or "libnested_learning");
+    }
+}

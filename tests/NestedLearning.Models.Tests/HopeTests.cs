@@ -1,0 +1,265 @@
+using System.Text;
+using NestedLearning.Testing;
+using Xunit;
+
+namespace NestedLearning.Models.Tests;
+
+public abstract class HopeTests(string backend) : BackendTests(backend)
+{
+    private static readonly HopeConfiguration s_small = new()
+    {
+        Dim = 16, Heads = 2, Blocks = 2, MemoryChunk = 8, ContextLength = 64, WarmupCommits = 4,
+        Levels = [new("fast", 16, 5e-3f, 24), new("slow", 64, 5e-3f, 24)],
+    };
+
+    [Fact]
+    public void Stream_LossFallsOnAPattern()
+    {
+        using HopeStream stream = HopeStream.Create(Device, s_small, "hope");
+        byte[] text = Pattern(6000);
+        float[] losses = Read(stream, text);
+        Assert.True(losses[..500].Average() > 3, $"The first losses are {losses[..500].Average()}.");
+        Assert.True(losses[^500..].Average() < 0.3, $"The last losses are {losses[^500..].Average()}.");
+    }
+
+    [Fact]
+    public void Gradient_MatchesFiniteDifferences_OfEveryParameter()
+    {
+        HopeConfiguration tiny = s_small with { Vocabulary = 5, Dim = 6, Heads = 2, Blocks = 1, MemoryChunk = 3, AlphaBias = 3, EtaScale = 0.3f, Levels = [new("only", 16, 1e-3f, 5)] };
+        using var model = new HopeModel(Device, tiny);
+        using IndexTensor tokens = Device.FromIndices([2, 7], [0, 1, 2, 3, 4, 0, 1, 4, 3, 2, 2, 1, 0, 0]);
+        using IndexTensor targets = Device.FromIndices([2, 7], [1, 2, 3, 4, 0, 1, 2, 3, 2, 2, 1, 0, 0, 4]);
+        double Loss(bool backward)
+        {
+            using HopeState state = model.NewState(2);
+            using var tape = new Tape(Device, backward);
+            (Variable logits, HopeState next) = model.Forward(tape, tokens, state);
+            next.Dispose();
+            Variable losses = tape.CrossEntropy(logits, targets);
+            if (backward)
+            {
+                using Tensor seed = Device.Full(losses.Shape, 1);
+                tape.Backward(losses, seed);
+            }
+
+            return losses.Value.ToArray().Sum(l => (double)l);
+        }
+
+        Loss(backward: true);
+        foreach (Parameter parameter in model.Levels.Levels[0].Parameters)
+        {
+            float[] error = parameter.Error.ToArray();
+            double[] expected = new double[Math.Min(24, error.Length)], actual = new double[expected.Length];
+            for (int n = 0; n < expected.Length; n++)
+            {
+                int i = (int)((long)n * error.Length / expected.Length);
+                const float Step = 2e-3f;
+                float kept = parameter.Value.Span[i];
+                double At(float value)
+                {
+                    parameter.Value.Span[i] = value;
+                    return Loss(backward: false);
+                }
+
+                expected[n] = (8 * (At(kept + Step) - At(kept - Step)) - (At(kept + 2 * Step) - At(kept - 2 * Step))) / (12 * Step);
+                parameter.Value.Span[i] = kept;
+                actual[n] = error[i];
+            }
+
+            // float32 forward passes: a loss of about 20 to six digits, over steps of 2e-3.
+            double scale = Math.Max(0.05, expected.Max(Math.Abs));
+            for (int n = 0; n < expected.Length; n++)
+                Assert.True(Math.Abs(actual[n] - expected[n]) < 1e-2 * scale, $"{parameter.Name}: {actual[n]}, expected {expected[n]}.");
+        }
+    }
+
+    [Fact]
+    public void Batch_EqualsItsSequencesAlone()
+    {
+        using var model = new HopeModel(Device, s_small);
+        int[] a = [.. Pattern(20).Select(b => (int)b)], b = [.. Pattern(40)[20..].Select(c => (int)c)];
+        float[] Logits(int batch, int[] tokens)
+        {
+            using HopeState state = model.NewState(batch);
+            using IndexTensor input = Device.FromIndices([batch, tokens.Length / batch], tokens);
+            using var tape = new Tape(Device, recording: false);
+            (Variable logits, HopeState next) = model.Forward(tape, input, state);
+            next.Dispose();
+            return logits.Value.ToArray();
+        }
+
+        Compare.Close("logits", Logits(2, [.. a, .. b]), [.. Logits(1, a), .. Logits(1, b)], 1e-5);
+    }
+
+    [Fact]
+    public void Checkpoint_ContinuesToTheSameBits()
+    {
+        byte[] text = Pattern(1000);
+        using HopeStream whole = HopeStream.Create(Device, s_small, "a"), first = HopeStream.Create(Device, s_small, "b"), second = HopeStream.Create(Device, s_small, "c");
+        float[] expected = Read(whole, text);
+        // 333 is inside a segment, a context and every level's chunk.
+        float[] begin = Read(first, text[..333]);
+        Compare.SameBits("losses before", begin.AsSpan(0, 320), expected.AsSpan(0, 320));
+        var file = new SafetensorsFile();
+        first.Save(file, "x.");
+        second.Load(file, "x.");
+        Compare.SameBits("losses after", Read(second, text[333..]), Read(first, text[333..]));
+        Assert.Equal(first.Timeline.Commits, second.Timeline.Commits);
+        Assert.Equal(1000, second.Position);
+    }
+
+    [Fact]
+    public void Load_ThatDoesNotFit_ChangesNothing()
+    {
+        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        byte[] text = Pattern(400);
+        Read(stream, text[..200]);
+        var before = new SafetensorsFile();
+        stream.Save(before, "");
+        using HopeStream twin = (HopeStream)stream.Fork("twin");
+        foreach (string missing in before.Names)
+        {
+            var file = new SafetensorsFile();
+            foreach (string name in before.Names.Where(n => n != missing))
+            {
+                if (name is "levels.clock" or "levels.timeline" or "stream" or "state.context")
+                    file.Add(name, before.Integers(name, before.ShapeOf(name).Count));
+                else
+                    file.Add(name, before.ShapeOf(name), new float[before.ShapeOf(name).Count]);
+            }
+
+            Assert.Throws<CheckpointException>(() => stream.Load(file, ""));
+        }
+
+        Compare.SameBits("losses", Read(stream, text[200..]), Read(twin, text[200..]));
+    }
+
+    [Fact]
+    public void Fork_IsIndependent()
+    {
+        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        Read(stream, Pattern(100));
+        using IStreamLearner fork = stream.Fork("b");
+        Assert.Empty(fork.Timeline.Commits);
+        double before = fork.Evaluate(Pattern(50));
+        Read(stream, Pattern(300));
+        Assert.Equal(before, fork.Evaluate(Pattern(50)));
+        Assert.Equal(100, fork.Position);
+    }
+
+    [Fact]
+    public void Evaluate_ChangesNothing()
+    {
+        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        Read(stream, Pattern(100));
+        using IStreamLearner twin = stream.Fork("b");
+        stream.Evaluate(Pattern(150));
+        Compare.SameBits("losses", Read(stream, Pattern(100)), Read(twin, Pattern(100)));
+    }
+
+    [Fact]
+    public void Frozen_NeverCommits_AndStillRemembersWithinItsContext()
+    {
+        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        Read(stream, Pattern(256));
+        using IStreamLearner frozen = stream.Fork("frozen");
+        frozen.Learns = false;
+        double before = frozen.Evaluate(Pattern(60));
+        Read(frozen, Pattern(300));
+        Assert.Equal(before, frozen.Evaluate(Pattern(60)));
+        Assert.Empty(frozen.Timeline.Commits);
+        Assert.Equal(556, frozen.Position);
+    }
+
+    [Fact]
+    public void OneLevel_HasTheSameSizeUpToNorms()
+    {
+        using var hope = new HopeModel(Device, s_small);
+        using var one = new HopeModel(Device, s_small.WithOneLevel());
+        // One norm of D a block is all that a second MLP has more than a wider one.
+        Assert.Equal(hope.ParameterCount - s_small.Blocks * s_small.Dim, one.ParameterCount);
+        Assert.Single(one.Levels.Levels);
+    }
+
+    [Fact]
+    public void Threads_DoNotChangeBits()
+    {
+        HopeConfiguration wide = s_small with { Dim = 64, Heads = 4, Levels = [new("fast", 64, 5e-3f, 128), new("slow", 128, 5e-3f, 128)] };
+        SameBitsForAnyThreads(() =>
+        {
+            using HopeStream stream = HopeStream.Create(Device, wide, "a");
+            return [("losses", Read(stream, Pattern(512)))];
+        });
+    }
+
+    [Fact]
+    public void AWeightThatIsNotANumber_StopsTheStreamAsItWas()
+    {
+        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        Read(stream, Pattern(32));
+        var file = new SafetensorsFile();
+        stream.Save(file, "");
+        var broken = new SafetensorsFile();
+        foreach (string name in file.Names)
+        {
+            if (name is "levels.clock" or "levels.timeline" or "stream" or "state.context")
+            {
+                broken.Add(name, file.Integers(name, file.ShapeOf(name).Count));
+                continue;
+            }
+
+            float[] values = file.Floats(name).ToArray();
+            if (name == "levels.value.final_norm")
+                values[0] = float.NaN;
+            broken.Add(name, file.ShapeOf(name), values);
+        }
+
+        stream.Load(broken, "");
+        NotFiniteNumberException e = Assert.Throws<NotFiniteNumberException>(() => Read(stream, Pattern(16)));
+        Assert.Contains("byte 32", e.Message, StringComparison.Ordinal);
+        Assert.Equal(32, stream.Position);
+        stream.Load(file, "");
+        Read(stream, Pattern(16));
+        Assert.Equal(48, stream.Position);
+    }
+
+    [Fact]
+    public void Arguments_AreChecked()
+    {
+        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        Assert.Throws<ArgumentException>(() => stream.Read([], []));
+        Assert.Throws<ArgumentException>(() => stream.Read(new byte[17], new float[17]));
+        Assert.Throws<ArgumentException>(() => stream.Read(new byte[4], new float[3]));
+        Assert.Throws<ArgumentException>(() => stream.Evaluate([]));
+        Assert.Throws<ArgumentException>(() => HopeStream.Create(Device, s_small with { Heads = 3 }, "a"));
+        Assert.Throws<ArgumentException>(() => HopeStream.Create(Device, s_small with { Vocabulary = 100 }, "a"));
+        Assert.Throws<ArgumentException>(() => HopeStream.Create(Device, s_small with { Levels = [new("a", 16, 1, 8), new("b", 24, 1, 8)] }, "a"));
+        using var model = new HopeModel(Device, s_small);
+        using HopeState state = model.NewState();
+        using IndexTensor tooLong = Device.FromIndices([1, 65], new int[65]);
+        using var tape = new Tape(Device);
+        Assert.Throws<ArgumentException>(() => model.Forward(tape, tooLong, state));
+    }
+
+    private static byte[] Pattern(int length)
+    {
+        byte[] period = Encoding.UTF8.GetBytes("the quick brown fox; ");
+        return [.. Enumerable.Range(0, length).Select(i => period[i % period.Length])];
+    }
+
+    private static float[] Read(IStreamLearner stream, byte[] text)
+    {
+        float[] losses = new float[text.Length];
+        for (int i = 0; i < text.Length; i += stream.SegmentLength)
+        {
+            int n = Math.Min(stream.SegmentLength, text.Length - i);
+            stream.Read(text.AsSpan(i, n), losses.AsSpan(i, n));
+        }
+
+        return losses;
+    }
+}
+
+public sealed class ManagedHopeTests() : HopeTests("managed");
+
+public sealed class CpuHopeTests() : HopeTests("cpu");

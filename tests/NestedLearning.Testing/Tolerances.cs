@@ -1,0 +1,53 @@
+namespace NestedLearning.Testing;
+
+/// <summary>The largest relative errors an operation may show against its float64 reference.</summary>
+/// <param name="Forward">Of results.</param>
+/// <param name="Gradient">Of gradients.</param>
+public readonly record struct Tolerance(double Forward, double Gradient);
+
+/// <summary>
+/// The one table of tolerances, for every backend. Errors are <see cref="Compare.RelativeError(ReadOnlySpan{float}, ReadOnlySpan{double})"/>.
+/// Changing a number here is a change of its own, with its reason.
+/// </summary>
+public static class Tolerances
+{
+    /// <summary>Golden cases of every operation, which <c>nl check</c> is held to as well.</summary>
+    public static readonly Tolerance Golden = new(5e-5, 2e-4);
+
+    // The three scans: about three times the worst error over the suites' cases of the managed float32 kernels, which
+    // long chunks without decay and a large η give.
+
+    public static readonly Tolerance Scan = new(3e-6, 1.5e-5);
+
+    public static readonly Tolerance ScanFrozen = new(3e-6, 1.5e-5);
+
+    public static readonly Tolerance SelfModifying = new(6e-6, 8e-6);
+
+    public static readonly Tolerance Gemm = new(1e-5, 2e-5);
+
+    public static readonly Tolerance ColumnSum = new(1e-5, 1e-5);
+
+    public static readonly Tolerance Norm = new(1e-5, 2e-5);
+
+    public static readonly Tolerance Convolution = new(1e-5, 2e-5);
+
+    public static readonly Tolerance Activation = new(2e-6, 5e-6);
+
+    /// <summary>Element-wise sums and products: one rounding or two.</summary>
+    public static readonly Tolerance Elementwise = new(5e-7, 5e-7);
+
+    /// <summary>Accumulated in double: up to 2¹⁸ roundings of 1e−16, most of which cancel.</summary>
+    public const double SumOfSquares = 1e-12;
+
+    /// <summary>A copy forward; a sum of rows backward.</summary>
+    public static readonly Tolerance Embedding = new(0, 5e-6);
+
+    public static readonly Tolerance CrossEntropy = new(1e-5, 1e-5);
+
+    public static readonly Tolerance Optimizer = new(1e-5, 1e-5);
+
+    public static readonly Tolerance Attention = new(2e-5, 5e-5);
+
+    /// <summary>Gradients derived by hand in double against finite differences in double.</summary>
+    public const double FiniteDifference = 1e-8;
+}

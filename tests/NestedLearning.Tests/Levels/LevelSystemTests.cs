@@ -1,0 +1,250 @@
+using Xunit;
+
+namespace NestedLearning.Tests;
+
+public sealed class LevelSystemTests : IDisposable
+{
+    private readonly Device _device = Device.Open("managed");
+
+    [Fact]
+    public void Commit_IsTheSumOfAChunksErrorTerms()
+    {
+        // NL 71 by hand: θ_{i+1} = θ_i − Σ η_t e_t where 3 divides i.
+        using LevelSystem levels = New(("a", 3, 1));
+        Parameter p = levels.Levels[0].Parameters[0];
+        float[] seen = new float[7];
+        for (int t = 0; t < 7; t++)
+        {
+            using Tensor error = _device.Full([2], t + 1);
+            p.AddError(error, 0.5f);
+            levels.Advance(1);
+            seen[t] = p.Value.ToArray()[0];
+        }
+
+        Assert.Equal([1f, 1, -2, -2, -2, -9.5f, -9.5f], seen);
+    }
+
+    [Fact]
+    public void Levels_CommitAtTheirOwnFrequencies()
+    {
+        using LevelSystem levels = New(("a", 2, 1), ("b", 4, 1), ("c", 3, 1));
+        levels.RecordsTimeline = true;
+        for (int t = 0; t < 12; t++)
+        {
+            AddOnes(levels);
+            levels.Advance(1);
+        }
+
+        Assert.Equal([6L, 3, 4], levels.Levels.Select(l => l.Commits));
+        Assert.Equal([2L, 4, 6, 8, 10, 12], levels.Timeline.Commits.Where(c => c.Level == 0).Select(c => c.Step));
+        Assert.Equal([4L, 8, 12], levels.Timeline.Commits.Where(c => c.Level == 1).Select(c => c.Step));
+        Assert.Equal([3L, 6, 9, 12], levels.Timeline.Commits.Where(c => c.Level == 2).Select(c => c.Step));
+        LevelCommit first = levels.Timeline.Commits[0];
+        Assert.Equal(2 * Math.Sqrt(2), first.Change, 12);
+        Assert.Equal(Math.Sqrt(2), first.Norm, 12);
+    }
+
+    [Fact]
+    public void WhereNothingCommits_NothingIsWritten()
+    {
+        using LevelSystem levels = New(("a", 2, 1), ("b", 8, 1));
+        float[] before = levels.Levels[1].Parameters[0].Value.ToArray();
+        for (int t = 0; t < 6; t++)
+        {
+            AddOnes(levels);
+            levels.Advance(1);
+        }
+
+        Assert.Equal(before, levels.Levels[1].Parameters[0].Value.ToArray());
+        Assert.Equal([6f, 6], levels.Levels[1].Parameters[0].Error.ToArray());
+        Assert.Equal(6, levels.Levels[1].Pending);
+    }
+
+    [Fact]
+    public void Advance_RefusesStepsPastACommit()
+    {
+        using LevelSystem levels = New(("a", 4, 1), ("b", 6, 1));
+        levels.Advance(3);
+        Assert.Equal(1, levels.StepsToNextCommit);
+        Assert.Throws<ArgumentOutOfRangeException>(() => levels.Advance(2));
+        Assert.Throws<ArgumentOutOfRangeException>(() => levels.Advance(0));
+        Assert.Equal(3, levels.Step);
+        levels.Advance(1);
+        Assert.Equal(2, levels.StepsToNextCommit);
+    }
+
+    [Fact]
+    public void MeanReduction_DividesByTheStepsThatContributed()
+    {
+        using LevelSystem levels = New(("a", 4, 1, ErrorReduction.Mean));
+        for (int t = 0; t < 4; t++)
+        {
+            AddOnes(levels);
+            levels.Advance(1);
+        }
+
+        Assert.Equal([0f, 0], levels.Levels[0].Parameters[0].Value.ToArray());
+    }
+
+    [Fact]
+    public void Flush_CommitsAPartialChunkAndKeepsTheClock()
+    {
+        using LevelSystem levels = New(("a", 4, 1, ErrorReduction.Mean));
+        AddOnes(levels);
+        levels.Advance(1);
+        Assert.Equal(1, levels.Flush());
+        Assert.Equal([0f, 0], levels.Levels[0].Parameters[0].Value.ToArray());
+        Assert.Equal(0, levels.Flush());
+        Assert.Equal(3, levels.StepsToNextCommit);
+        AddOnes(levels);
+        levels.Advance(3);
+        Assert.Equal(2, levels.Levels[0].Commits);
+    }
+
+    [Fact]
+    public void Drop_ForgetsAPartialChunk()
+    {
+        using LevelSystem levels = New(("a", 4, 1));
+        AddOnes(levels);
+        levels.Advance(2);
+        levels.Drop();
+        levels.Advance(2);
+        Assert.Equal([1f, 1], levels.Levels[0].Parameters[0].Value.ToArray());
+    }
+
+    [Fact]
+    public void ErrorTermsThatAreNotFinite_ChangeNothing()
+    {
+        using LevelSystem levels = New(("a", 2, 1), ("b", 2, 1));
+        AddOnes(levels);
+        levels.Advance(1);
+        levels.Levels[1].Parameters[0].Error.Span[1] = float.NaN;
+        NotFiniteNumberException e = Assert.Throws<NotFiniteNumberException>(() => levels.Advance(1));
+        Assert.Contains("'b'", e.Message, StringComparison.Ordinal);
+        Assert.Equal(1, levels.Step);
+        Assert.Equal(1, levels.Levels[0].Pending);
+        Assert.Equal([1f, 1], levels.Levels[0].Parameters[0].Value.ToArray());
+        Assert.Equal([1f, 1], levels.Levels[0].Parameters[0].Error.ToArray());
+    }
+
+    [Fact]
+    public void ClipNorm_BoundsTheReducedErrorTerms()
+    {
+        using var p = new Parameter("p", _device.Zeros([2]));
+        using var levels = new LevelSystem(new Level("a", 1, 1, new GradientDescent(), [p]) { ClipNorm = 1 });
+        p.Error.Span[0] = 3;
+        p.Error.Span[1] = 4;
+        levels.Advance(1);
+        Assert.Equal(-0.6f, p.Value.ToArray()[0], 6);
+        Assert.Equal(-0.8f, p.Value.ToArray()[1], 6);
+    }
+
+    [Fact]
+    public void Warmup_RaisesTheRateLinearly()
+    {
+        using var p = new Parameter("p", _device.Zeros([1]));
+        using var levels = new LevelSystem(new Level("a", 1, 1, new GradientDescent(), [p]) { WarmupCommits = 3 });
+        float[] steps = new float[5];
+        for (int i = 0; i < steps.Length; i++)
+        {
+            float before = p.Value.ToArray()[0];
+            p.Error.Fill(1);
+            levels.Advance(1);
+            steps[i] = before - p.Value.ToArray()[0];
+        }
+
+        Assert.Equal([0.25f, 0.5f, 0.75f, 1, 1], steps);
+    }
+
+    [Fact]
+    public void Checkpoint_InsideAChunk_ContinuesToTheSameBits()
+    {
+        using LevelSystem whole = NewAdam(), first = NewAdam(), second = NewAdam();
+        Run(whole, 0, 11);
+        Run(first, 0, 5);
+        var file = new SafetensorsFile();
+        first.Save(file, "x.");
+        second.Load(file, "x.");
+        Run(second, 5, 11);
+        Assert.Equal(whole.Step, second.Step);
+        Assert.Equal(whole.Timeline.Commits, second.Timeline.Commits);
+        for (int i = 0; i < whole.Levels.Count; i++)
+        {
+            Assert.Equal(whole.Levels[i].Parameters[0].Value.ToArray(), second.Levels[i].Parameters[0].Value.ToArray());
+            Assert.Equal(whole.Levels[i].Parameters[0].Error.ToArray(), second.Levels[i].Parameters[0].Error.ToArray());
+            Assert.Equal(whole.Levels[i].Pending, second.Levels[i].Pending);
+        }
+    }
+
+    [Fact]
+    public void Load_ThatDoesNotFit_ChangesNothing()
+    {
+        using LevelSystem levels = NewAdam();
+        Run(levels, 0, 5);
+        var before = new SafetensorsFile();
+        levels.Save(before, "");
+        foreach (string missing in before.Names)
+        {
+            var file = new SafetensorsFile();
+            foreach (string name in before.Names.Where(n => n != missing))
+            {
+                if (name is "clock" or "timeline")
+                    file.Add(name, before.Integers(name, before.ShapeOf(name).Count));
+                else
+                    file.Add(name, before.ShapeOf(name), new float[before.ShapeOf(name).Count]);
+            }
+
+            Assert.Throws<CheckpointException>(() => levels.Load(file, ""));
+        }
+
+        var after = new SafetensorsFile();
+        levels.Save(after, "");
+        foreach (string name in before.Names.Where(n => n is not ("clock" or "timeline")))
+            Assert.Equal(before.Floats(name).ToArray(), after.Floats(name).ToArray());
+        Assert.Equal(5, levels.Step);
+    }
+
+    [Fact]
+    public void AParameterInTwoLevels_IsRefused()
+    {
+        using var p = new Parameter("p", _device.Zeros([1]));
+        Assert.Throws<ArgumentException>(() => new LevelSystem(
+            new Level("a", 1, 1, new GradientDescent(), [p]), new Level("b", 2, 1, new GradientDescent(), [p])));
+        Assert.Throws<ArgumentException>(() => new LevelSystem([]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Level("a", 0, 1, new GradientDescent(), [p]));
+    }
+
+    public void Dispose() => _device.Dispose();
+
+    private LevelSystem New(params (string Name, int Chunk, float Rate)[] levels) =>
+        New([.. levels.Select(l => (l.Name, l.Chunk, l.Rate, ErrorReduction.Sum))]);
+
+    private LevelSystem New(params (string Name, int Chunk, float Rate, ErrorReduction Reduction)[] levels) =>
+        new(levels.Select(l => new Level(l.Name, l.Chunk, l.Rate, new GradientDescent(), [new Parameter("p." + l.Name, _device.Full([2], 1))]) { Reduction = l.Reduction }));
+
+    private LevelSystem NewAdam() =>
+        new(new[] { ("a", 2), ("b", 4) }.Select(l => new Level(l.Item1, l.Item2, 0.1f, new Adam { WeightDecay = 0.1f }, [new Parameter(l.Item1, _device.Full([3], 1))])))
+        {
+            RecordsTimeline = true,
+        };
+
+    private void AddOnes(LevelSystem levels)
+    {
+        using Tensor ones = _device.Full([2], 1);
+        foreach (Level level in levels.Levels)
+            level.Parameters[0].AddError(ones);
+    }
+
+    private void Run(LevelSystem levels, int from, int to)
+    {
+        for (int t = from; t < to; t++)
+        {
+            float[] values = new float[3];
+            new CounterRandom(3, (ulong)t).FillNormal(values, 1);
+            using Tensor error = _device.From([3], values);
+            foreach (Level level in levels.Levels)
+                level.Parameters[0].AddError(error);
+            levels.Advance(1);
+        }
+    }
+}

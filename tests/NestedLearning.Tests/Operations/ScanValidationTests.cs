@@ -1,0 +1,175 @@
+using NestedLearning.Testing;
+using Xunit;
+
+namespace NestedLearning.Tests;
+
+/// <summary>What the public scans refuse, with an error that names the argument, before anything is written.</summary>
+public sealed class ScanValidationTests : IDisposable
+{
+    private readonly Device _device = Device.Open("managed");
+    private readonly Device _other = Device.Open("managed");
+    private readonly List<Tensor> _tensors = [];
+
+    public void Dispose()
+    {
+        foreach (Tensor tensor in _tensors)
+            tensor.Dispose();
+        _device.Dispose();
+        _other.Dispose();
+    }
+
+    public static TheoryData<string, string> BadForward => new()
+    {
+        { "k", "k has shape [2, 6, 3, 4], expected [2, 5, 3, 4]" },
+        { "u", "u has shape [2, 6, 3, 7], expected [2, 5, 3, 7]" },
+        { "u rank", "u has shape [2, 5, 21], expected [B, T, H, Dv]" },
+        { "log_alpha", "log_alpha has shape [2, 3, 5], expected [2, 5, 3]" },
+        { "erase", "erase" },
+        { "theta given", "theta is given" },
+        { "theta missing", "theta is missing" },
+        { "p0 without mu", "p0 is given" },
+        { "p missing", "p is missing" },
+        { "p without mu", "p is given" },
+        { "momenta missing", "saved momenta is missing" },
+        { "states", "saved states has shape [2, 3, 1, 4, 7], expected [2, 3, 2, 4, 7]" },
+        { "s", "s has shape" },
+        { "o", "o has shape" },
+        { "device", "u is on 'managed'" },
+        { "chunk 0", "The chunk is 0 tokens, expected 1 to 256" },
+        { "chunk 257", "The chunk is 257 tokens, expected 1 to 256" },
+        { "scale", "scale is NaN" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadForward))]
+    public void BadInput_IsRefusedBeforeAnythingIsWritten(string what, string message)
+    {
+        var settings = new ScanSettings(1, ScanRead.After, ScanWrite.Given, 4);
+        var inputs = new ScanInputs { Q = New(2, 5, 3, 4), K = New(2, 5, 3, 4), U = New(2, 5, 3, 7), Mu = New(2, 5, 3) };
+        var outputs = new ScanOutputs { O = New(2, 5, 3, 7), S = New(2, 3, 4, 7), P = New(2, 3, 4, 7), Saved = new(New(2, 3, 2, 4, 7), New(2, 3, 2, 4, 7)) };
+        Scan.Forward(inputs, settings, outputs);
+        Tensor[] written = [outputs.O, outputs.S, outputs.P, outputs.Saved.States!, outputs.Saved.Momenta!];
+        foreach (Tensor tensor in written)
+            tensor.Fill(5);
+        switch (what)
+        {
+            case "k": inputs = inputs with { K = New(2, 6, 3, 4) }; break;
+            case "u": inputs = inputs with { U = New(2, 6, 3, 7) }; break;
+            case "u rank": inputs = inputs with { U = New(2, 5, 21) }; break;
+            case "log_alpha": inputs = inputs with { LogAlpha = New(2, 3, 5) }; break;
+            case "erase": inputs = inputs with { Erase = New(2, 5, 3, 1) }; break;
+            case "theta given": inputs = inputs with { Theta = New(2, 5, 3) }; break;
+            case "theta missing": settings = settings with { Write = ScanWrite.Scaled }; break;
+            case "p0 without mu": (inputs, outputs) = (inputs with { Mu = null, P0 = New(2, 3, 4, 7) }, outputs with { P = null }); break;
+            case "p missing": outputs = outputs with { P = null }; break;
+            case "p without mu": inputs = inputs with { Mu = null }; break;
+            case "momenta missing": outputs = outputs with { Saved = outputs.Saved with { Momenta = null } }; break;
+            case "states": outputs = outputs with { Saved = outputs.Saved with { States = New(2, 3, 1, 4, 7) } }; break;
+            case "s": outputs = outputs with { S = New(2, 3, 7, 4) }; break;
+            case "o": outputs = outputs with { O = New(2, 5, 3, 4) }; break;
+            case "device": inputs = inputs with { U = Track(_other.Zeros([2, 5, 3, 7])) }; break;
+            case "chunk 0": settings = settings with { Chunk = 0 }; break;
+            case "chunk 257": settings = settings with { Chunk = 257 }; break;
+            case "scale": settings = settings with { Scale = float.NaN }; break;
+        }
+
+        ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => Scan.Forward(inputs, settings, outputs));
+        Assert.Contains(message, e.Message, StringComparison.Ordinal);
+        foreach (Tensor tensor in written)
+            Assert.All(tensor.ToArray(), x => Assert.Equal(5, x));
+    }
+
+    public static TheoryData<string, string> BadBackward => new()
+    {
+        { "states", "saved states is missing" },
+        { "momenta", "saved momenta is missing" },
+        { "do", "do has shape" },
+        { "dp without mu", "dp is given" },
+        { "dlog_alpha", "dlog_alpha is asked for, but its input is not given" },
+        { "dq", "dq has shape" },
+        { "dp0 without mu", "dp0 is given" },
+        { "device", "ds is on 'managed'" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadBackward))]
+    public void BadBackwardInput_IsRefusedBeforeAnythingIsWritten(string what, string message)
+    {
+        var settings = new ScanSettings(1, ScanRead.After, ScanWrite.Given, 4);
+        var inputs = new ScanInputs { Q = New(2, 5, 3, 4), K = New(2, 5, 3, 4), U = New(2, 5, 3, 7), Mu = New(2, 5, 3) };
+        var saved = new ScanSaved(New(2, 3, 2, 4, 7), New(2, 3, 2, 4, 7));
+        var upstream = new ScanOutputGradients(New(2, 5, 3, 7), New(2, 3, 4, 7), null);
+        Tensor written = New(2, 5, 3, 4);
+        var gradients = new ScanGradients { K = written };
+        Scan.Backward(inputs, settings, saved, upstream, gradients);
+        written.Fill(5);
+        switch (what)
+        {
+            case "states": saved = saved with { States = null }; break;
+            case "momenta": saved = saved with { Momenta = null }; break;
+            case "do": upstream = upstream with { O = New(2, 5, 3, 4) }; break;
+            case "dp without mu": (inputs, saved, upstream) = (inputs with { Mu = null }, saved with { Momenta = null }, upstream with { P = New(2, 3, 4, 7) }); break;
+            case "dlog_alpha": gradients = gradients with { LogAlpha = New(2, 5, 3) }; break;
+            case "dq": gradients = gradients with { Q = New(2, 5, 3, 7) }; break;
+            case "dp0 without mu": (inputs, saved, gradients) = (inputs with { Mu = null }, saved with { Momenta = null }, gradients with { P0 = New(2, 3, 4, 7) }); break;
+            case "device": upstream = upstream with { S = Track(_other.Zeros([2, 3, 4, 7])) }; break;
+        }
+
+        ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => Scan.Backward(inputs, settings, saved, upstream, gradients));
+        Assert.Contains(message, e.Message, StringComparison.Ordinal);
+        Assert.All(written.ToArray(), x => Assert.Equal(5, x));
+    }
+
+    public static TheoryData<string, string> BadSelfModifying => new()
+    {
+        { "x", "x has shape [2, 5, 3], expected [B, T, H, D]" },
+        { "q", "q has shape" },
+        { "s0", "s0 has shape [2, 3, 4, 13], expected [2, 3, 4, 14]" },
+        { "s", "s has shape" },
+        { "o", "o has shape" },
+        { "chunk states", "chunk states has shape" },
+        { "chunk", "The chunk is 0 tokens" },
+        { "eta", "eta_scale is" },
+        { "alpha", "alpha_bias is" },
+        { "device", "s0 is on 'managed'" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadSelfModifying))]
+    public void BadSelfModifyingInput_IsRefusedBeforeAnythingIsWritten(string what, string message)
+    {
+        var settings = new SelfModifyingSettings(4, MemoryObjective.L2, ScanRead.Before, 0.1f, 0, 0);
+        var inputs = new SelfModifyingInputs { X = New(2, 5, 3, 4), Q = New(2, 5, 3, 4), S0 = New(2, 3, 4, 14) };
+        var outputs = new SelfModifyingOutputs { O = New(2, 5, 3, 4), S = New(2, 3, 4, 14), ChunkStates = New(2, 3, 2, 4, 14) };
+        SelfModifying.Forward(inputs, settings, outputs);
+        Tensor[] written = [outputs.O, outputs.S, outputs.ChunkStates];
+        foreach (Tensor tensor in written)
+            tensor.Fill(5);
+        switch (what)
+        {
+            case "x": inputs = inputs with { X = New(2, 5, 3) }; break;
+            case "q": inputs = inputs with { Q = New(2, 5, 3, 5) }; break;
+            case "s0": inputs = inputs with { S0 = New(2, 3, 4, 13) }; break;
+            case "s": outputs = outputs with { S = New(2, 3, 14, 4) }; break;
+            case "o": outputs = outputs with { O = New(2, 5, 3, 3) }; break;
+            case "chunk states": outputs = outputs with { ChunkStates = New(2, 3, 1, 4, 14) }; break;
+            case "chunk": settings = settings with { Chunk = 0 }; break;
+            case "eta": settings = settings with { EtaScale = float.PositiveInfinity }; break;
+            case "alpha": settings = settings with { AlphaBias = float.NaN }; break;
+            case "device": inputs = inputs with { S0 = Track(_other.Zeros([2, 3, 4, 14])) }; break;
+        }
+
+        ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => SelfModifying.Forward(inputs, settings, outputs));
+        Assert.Contains(message, e.Message, StringComparison.Ordinal);
+        foreach (Tensor tensor in written)
+            Assert.All(tensor.ToArray(), x => Assert.Equal(5, x));
+    }
+
+    private Tensor New(params ReadOnlySpan<int> axes) => Track(_device.Zeros(new Shape(axes)));
+
+    private Tensor Track(Tensor tensor)
+    {
+        _tensors.Add(tensor);
+        return tensor;
+    }
+}

@@ -1,0 +1,148 @@
+using NestedLearning.Testing;
+using Xunit;
+
+namespace NestedLearning.Tests;
+
+/// <summary>
+/// The references are what kernels are judged by, so they are judged here: against golden results, which have float32
+/// rounding alone between them, and their gradients against finite differences.
+/// </summary>
+public sealed class ReferenceTests
+{
+    private const double Rounding = 2e-7;
+
+    [Theory]
+    [MemberData(nameof(GoldenNames.Scan), MemberType = typeof(GoldenNames))]
+    public void Scan_GivesGoldenResults(string name)
+    {
+        GoldenCase golden = GoldenCase.Load(name);
+        golden.HasResults("o", "p", "s");
+        ScanResult result = ReferenceScan.Forward(GoldenScan.Scan(golden, 16));
+        Compare.Close("o", golden.Expected("o"), result.O, Rounding);
+        Compare.Close("s", golden.Expected("s"), result.S, Rounding);
+        Compare.Close("p", golden.Expected("p"), result.P, Rounding);
+    }
+
+    [Theory]
+    [MemberData(nameof(GoldenNames.ScanBackward), MemberType = typeof(GoldenNames))]
+    public void ScanBackward_GivesGoldenResults(string name)
+    {
+        GoldenCase golden = GoldenCase.Load(name);
+        golden.HasResults("derase", "dk", "dlog_alpha", "dmu", "dp0", "dq", "ds0", "du");
+        ScanInputGradients g = ReferenceScan.Backward(GoldenScan.Scan(golden, 16), new ScanUpstream(
+            Compare.ToDouble(golden.Input("do")), Compare.ToDouble(golden.Input("ds")), Compare.ToDouble(golden.Input("dp"))));
+        Compare.Close("dq", golden.Expected("dq"), g.Q, Rounding);
+        Compare.Close("dk", golden.Expected("dk"), g.K, Rounding);
+        Compare.Close("du", golden.Expected("du"), g.U, Rounding);
+        Compare.Close("dlog_alpha", golden.Expected("dlog_alpha"), g.LogAlpha, Rounding);
+        Compare.Close("derase", golden.Expected("derase"), g.Erase, Rounding);
+        Compare.Close("dmu", golden.Expected("dmu"), g.Mu, Rounding);
+        Compare.Close("ds0", golden.Expected("ds0"), g.S0, Rounding);
+        Compare.Close("dp0", golden.Expected("dp0"), g.P0, Rounding);
+    }
+
+    [Theory]
+    [MemberData(nameof(GoldenNames.ScanFrozen), MemberType = typeof(GoldenNames))]
+    public void ScanFrozen_GivesGoldenResults(string name)
+    {
+        GoldenCase golden = GoldenCase.Load(name);
+        golden.HasResults("o", "p", "s");
+        ScanResult result = ReferenceScan.Forward(GoldenScan.Frozen(golden));
+        Compare.Close("o", golden.Expected("o"), result.O, Rounding);
+        Compare.Close("s", golden.Expected("s"), result.S, Rounding);
+        Compare.Close("p", golden.Expected("p"), result.P, Rounding);
+    }
+
+    [Theory]
+    [MemberData(nameof(GoldenNames.SelfModifying), MemberType = typeof(GoldenNames))]
+    public void SelfModifying_GivesGoldenResults(string name)
+    {
+        GoldenCase golden = GoldenCase.Load(name);
+        golden.HasResults("o", "s_alpha", "s_eta", "s_k", "s_mem", "s_v");
+        SelfModifyingCase c = GoldenScan.SelfModifying(golden);
+        SelfModifyingResult result = ReferenceSelfModifying.Forward(c);
+        Compare.Close("o", golden.Expected("o"), result.O, Rounding);
+        foreach ((string memory, int start, int width) in GoldenScan.StateColumns(c.Dim))
+            Compare.Close(memory, golden.Expected(memory), GoldenScan.Columns(result.S, c.Columns, start, width), Rounding);
+    }
+
+    [Theory]
+    [InlineData(ScanWrite.Given, ScanRead.After)]
+    [InlineData(ScanWrite.Given, ScanRead.Before)]
+    [InlineData(ScanWrite.Scaled, ScanRead.After)]
+    [InlineData(ScanWrite.Scaled, ScanRead.Before)]
+    [InlineData(ScanWrite.FrozenL2, ScanRead.After)]
+    [InlineData(ScanWrite.FrozenL2, ScanRead.Before)]
+    public void ScanBackward_MatchesFiniteDifferences(ScanWrite write, ScanRead read)
+    {
+        ScanCase c = ScanCase.Create(11, [2, 7, 2, 3, 4], new ScanSettings(0.7f, read, write, 3), "aem");
+        var data = new TestData(12);
+        var upstream = new ScanUpstream(
+            Compare.ToDouble(data.Normal(c.ValueShape)), Compare.ToDouble(data.Normal(c.StateShape)), Compare.ToDouble(data.Normal(c.StateShape)));
+        ScanInputGradients g = ReferenceScan.Backward(c, upstream);
+        Check("dq", c.Q, g.Q);
+        Check("dk", c.K, g.K);
+        Check("du", c.U, g.U);
+        Check("dlog_alpha", c.LogAlpha!, g.LogAlpha);
+        Check("derase", c.Erase!, g.Erase);
+        Check("dmu", c.Mu!, g.Mu);
+        Check("ds0", c.S0!, g.S0);
+        Check("dp0", c.P0!, g.P0);
+        if (write != ScanWrite.Given)
+            Check("dtheta", c.Theta!, g.Theta);
+
+        void Check(string name, double[] input, double[] gradient) =>
+            Compare.Close(name, gradient, FiniteDifferences.Gradient(Loss, input), Tolerances.FiniteDifference);
+
+        double Loss()
+        {
+            ScanResult r = ReferenceScan.Forward(c);
+            return FiniteDifferences.Dot(r.O, upstream.O) + FiniteDifferences.Dot(r.S, upstream.S) + FiniteDifferences.Dot(r.P, upstream.P);
+        }
+    }
+
+    [Theory]
+    [InlineData(MemoryObjective.L2, ScanRead.Before)]
+    [InlineData(MemoryObjective.L2, ScanRead.After)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.Before)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.After)]
+    public void SelfModifyingBackward_MatchesFiniteDifferences(MemoryObjective objective, ScanRead read)
+    {
+        SelfModifyingCase c = SelfModifyingCase.Create(13, [2, 7, 2, 3], new SelfModifyingSettings(3, objective, read, 0.5f, -0.5f, 1.5f));
+        var data = new TestData(14);
+        double[] dOutput = Compare.ToDouble(data.Normal(c.InputShape)), dState = Compare.ToDouble(data.Normal(c.StateShape));
+        SelfModifyingInputGradients g = ReferenceSelfModifying.Backward(c, dOutput, dState);
+        Check("dx", c.X, g.X);
+        Check("dq", c.Q, g.Q);
+        Check("ds0", c.S0, g.S0);
+
+        void Check(string name, double[] input, double[] gradient) =>
+            Compare.Close(name, gradient, FiniteDifferences.Gradient(Loss, input), Tolerances.FiniteDifference);
+
+        double Loss()
+        {
+            SelfModifyingResult r = ReferenceSelfModifying.Forward(c);
+            return FiniteDifferences.Dot(r.O, dOutput) + FiniteDifferences.Dot(r.S, dState);
+        }
+    }
+
+    [Fact]
+    public void FiniteDifferences_GiveAKnownGradient()
+    {
+        double[] x = [0.3, -1.2];
+        double[] gradient = FiniteDifferences.Gradient(() => Math.Sin(x[0]) * Math.Exp(x[1]), x);
+        Compare.Close("gradient", gradient, [Math.Cos(0.3) * Math.Exp(-1.2), Math.Sin(0.3) * Math.Exp(-1.2)], 1e-11);
+        Assert.Equal([0.3, -1.2], x);
+    }
+
+    [Fact]
+    public void RelativeError_IsThatOfTheWorstElementAgainstTheLargest()
+    {
+        Assert.Equal(0.5 / 4, Compare.RelativeError([1.5f, -4f], (double[])[1, -4]), 1e-12);
+        Assert.Equal(1e-4 / Compare.Floor, Compare.RelativeError([1e-4f], (double[])[0]), 1e-6);
+        Assert.Equal(double.PositiveInfinity, Compare.RelativeError([1f, float.NaN], (double[])[1, 2]));
+        Assert.Equal(double.PositiveInfinity, Compare.RelativeError([1f, 2f], (double[])[1, double.NaN]));
+        Assert.ThrowsAny<Exception>(() => Compare.Close("x", (double[])[1, double.NaN], [1, 2], 1));
+        Assert.ThrowsAny<Exception>(() => Compare.SameBits("x", [0f], [-0f]));
+    }
+}
