@@ -126,9 +126,9 @@ class ScanBackwardPass {
     upcoming_.Step();
 
     // dW = Kg dS + Kx dP + Mᵀ dO, and Y = (I − N)⁻ᵀ dW.
-    Multiply<false>(Into::kSet, n, dv, dk, x.kg, ldk_, ds_, ldv_, y, ldv_);
+    Product<false, false>(Into::kSet, n, dv, dk, x.kg, ldk_, ds_, ldv_, y, ldv_);
     if (shape_.momentum) {
-      Multiply<false>(Into::kAdd, n, dv, dk, x.kx, ldk_, dp_, ldv_, y, ldv_);
+      Product<false, false>(Into::kAdd, n, dv, dk, x.kx, ldk_, dp_, ldv_, y, ldv_);
     }
     upcoming_.Step();
     if (reads_) AddUpperProduct(n, dv, !shape_.after, x.m, ldt_, dO, ldv_, y, ldv_);
@@ -160,8 +160,8 @@ class ScanBackwardPass {
   // wanted.
   void LeftBehind(const ScanSegment& x, const float* d_state, const float* g, float* dg) {
     Transpose(shape_.dk, shape_.dv, d_state, ldv_, state_transposed_, ldk_);
-    Multiply<false>(Into::kSet, x.length, shape_.dk, shape_.dv, x.w, ldv_, state_transposed_, ldk_,
-                    rows_, ldk_);
+    Product<false, false>(Into::kSet, x.length, shape_.dk, shape_.dv, x.w, ldv_, state_transposed_,
+                          ldk_, rows_, ldk_);
     for (size_t i = 0; i < x.length; ++i) {
       float *v = rows_ + i * ldk_, *dk = dk_ + i * ldk_;
       if (dg == nullptr) {
@@ -180,8 +180,8 @@ class ScanBackwardPass {
     const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
     if (begin >= end) return;
     Transpose(dk, shape_.dv, s.at, s.ld, state_transposed_, ldk_);
-    Multiply<false>(Into::kSet, end - begin, dk, shape_.dv, dy_ + begin * ldv_, ldv_,
-                    state_transposed_, ldk_, rows_ + begin * ldk_, ldk_);
+    Product<false, false>(Into::kSet, end - begin, dk, shape_.dv, dy_ + begin * ldv_, ldv_,
+                          state_transposed_, ldk_, rows_ + begin * ldk_, ldk_);
     if (reads_) {
       for (size_t t = 0; t < n; ++t) {
         const size_t read = ReadRow(shape_.after, t), row = t * ldk_;
@@ -259,8 +259,8 @@ class ScanBackwardPass {
   void BackToState(size_t n, const float* factors, bool of_writes, float* d_state) {
     const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
     if (begin >= end) return;
-    Multiply<true>(Into::kAdd, shape_.dk, shape_.dv, end - begin, factors + begin * ldk_, ldk_,
-                   dy_ + begin * ldv_, ldv_, d_state, ldv_);
+    Product<true, false>(Into::kAdd, shape_.dk, shape_.dv, end - begin, factors + begin * ldk_,
+                         ldk_, dy_ + begin * ldv_, ldv_, d_state, ldv_);
   }
 
   const nl_scan_arguments& a_;

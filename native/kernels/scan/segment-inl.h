@@ -134,12 +134,12 @@ struct ScanSegment {
       CopyRows(length, shape.dv, u, head.value_stride, w, ldv);
     }
     if (shape.erases || shape.frozen) {
-      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, ks, ldk, s.at, s.ld, w, ldv);
+      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, ks, ldk, s.at, s.ld, w, ldv);
     }
     upcoming.Step();
     if (!shape.erases) return;
     if (shape.momentum) {
-      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, kp, ldk, p.at, p.ld, w, ldv);
+      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, kp, ldk, p.at, p.ld, w, ldv);
     }
     SolveLower(length, shape.dv, n, ldt, w, ldv);
     upcoming.Step();
@@ -149,11 +149,11 @@ struct ScanSegment {
   void Read(const ScanShape& shape, const ScanHead& head, State s, State p,
             Upcoming& upcoming) const {
     float* o = head.o + start * head.value_stride;
-    Multiply<false>(Into::kSet, length, shape.dv, shape.dk, qs, ldk, s.at, s.ld, o,
-                    head.value_stride);
+    Product<false, false>(Into::kSet, length, shape.dv, shape.dk, qs, ldk, s.at, s.ld, o,
+                          head.value_stride);
     if (shape.momentum) {
-      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, qp, ldk, p.at, p.ld, o,
-                      head.value_stride);
+      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, qp, ldk, p.at, p.ld, o,
+                            head.value_stride);
     }
     upcoming.Step();
     AddLowerProduct(length, shape.dv, !shape.after, m, ldt, w, ldv, o, head.value_stride);
@@ -172,9 +172,11 @@ struct ScanSegment {
         AddScaledTo(b, p.at + i * p.ld, next_s.at + i * next_s.ld, shape.dv);
       }
       ScaleRows(c, shape.dk, shape.dv, p.at, p.ld, next_p.at, next_p.ld);
-      Multiply<true>(Into::kAdd, shape.dk, shape.dv, length, kx, ldk, w, ldv, next_p.at, next_p.ld);
+      Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kx, ldk, w, ldv, next_p.at,
+                           next_p.ld);
     }
-    Multiply<true>(Into::kAdd, shape.dk, shape.dv, length, kg, ldk, w, ldv, next_s.at, next_s.ld);
+    Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kg, ldk, w, ldv, next_s.at,
+                         next_s.ld);
   }
 
   size_t start = 0, length = 0;
