@@ -54,6 +54,7 @@ class ScanBackwardPass {
   void Run(size_t head_index) {
     const size_t dk = shape_.dk, dv = shape_.dv, state_size = dk * dv;
     const ScanHead head(a_, head_index, 0);
+    const float* d_o = reads_ ? gradients_.d_o + head.row * dv : nullptr;
     StartGradient(gradients_.d_s, head_index, ds_);
     if (shape_.momentum) StartGradient(gradients_.d_p, head_index, dp_);
 
@@ -65,10 +66,14 @@ class ScanBackwardPass {
       const size_t count = (end - start + longest_ - 1) / longest_;
       for (size_t i = 0; i < count; ++i) {
         const size_t t = start + i * longest_;
-        segment_[i].Load(shape_, head, t, std::min(longest_, end - t));
-        segment_[i].Write(shape_, head, s_[i], p_[i]);
+        // A chunk's segments come in order; then, while they go backwards, the chunk before it.
+        upcoming_.Set(head, shape_, d_o, t + longest_, i + 1 < count ? longest_ : 0);
+        segment_[i].Load(shape_, head, t, std::min(longest_, end - t), upcoming_);
+        segment_[i].Write(shape_, head, s_[i], p_[i], upcoming_);
         if (i + 1 < count) segment_[i].Advance(shape_, s_[i], p_[i], s_[i + 1], p_[i + 1]);
       }
+      const size_t before = start - std::min(start, shape_.chunk);
+      upcoming_.Set(head, shape_, d_o, before, std::min(longest_, start - before));
       for (size_t i = count; i-- > 0;) SegmentBackward(segment_[i], head, s_[i], p_[i]);
     }
 
@@ -105,6 +110,7 @@ class ScanBackwardPass {
                head.value_stride, dO, ldv_);
     }
 
+    upcoming_.Step();
     LeftBehind(x, ds_, x.coefficients.g_row(n), through_decays_ ? d_.g_row(n) : nullptr);
     if (shape_.momentum) {
       LeftBehind(x, dp_, x.coefficients.x_row(n), through_decays_ ? d_.x_row(n) : nullptr);
@@ -117,19 +123,26 @@ class ScanBackwardPass {
       }
     }
 
+    upcoming_.Step();
+
     // dW = Kg dS + Kx dP + Mᵀ dO, and Y = (I − N)⁻ᵀ dW.
-    Multiply<false>(Into::kSet, n, dv, dk, x.kg, ldk_, ds_, ldv_, y, ldv_);
+    Product<false, false>(Into::kSet, n, dv, dk, x.kg, ldk_, ds_, ldv_, y, ldv_);
     if (shape_.momentum) {
-      Multiply<false>(Into::kAdd, n, dv, dk, x.kx, ldk_, dp_, ldv_, y, ldv_);
+      Product<false, false>(Into::kAdd, n, dv, dk, x.kx, ldk_, dp_, ldv_, y, ldv_);
     }
+    upcoming_.Step();
     if (reads_) AddUpperProduct(n, dv, !shape_.after, x.m, ldt_, dO, ldv_, y, ldv_);
     if (shape_.erases) SolveLowerTransposed(n, dv, x.n, ldt_, y, ldv_);
 
+    upcoming_.Step();
     ThroughState(x, s, x.coefficients.a, d_.a, through_state_, true);
     if (shape_.momentum) ThroughState(x, p, x.coefficients.b, d_.b, shape_.erases, false);
+    upcoming_.Step();
     InsideSegment(x, dO, y);
+    upcoming_.Step();
     if (through_decays_) PropagateGradients(x.coefficients, d_, n);
     Store(x, head, y);
+    upcoming_.Step();
 
     // dS ← a_n dS + Qsᵀ dO + Ksᵀ Y and dP ← b_n dS + c_n dP + Qpᵀ dO + Kpᵀ Y.
     if (shape_.momentum) {
@@ -147,8 +160,8 @@ class ScanBackwardPass {
   // wanted.
   void LeftBehind(const ScanSegment& x, const float* d_state, const float* g, float* dg) {
     Transpose(shape_.dk, shape_.dv, d_state, ldv_, state_transposed_, ldk_);
-    Multiply<false>(Into::kSet, x.length, shape_.dk, shape_.dv, x.w, ldv_, state_transposed_, ldk_,
-                    rows_, ldk_);
+    Product<false, false>(Into::kSet, x.length, shape_.dk, shape_.dv, x.w, ldv_, state_transposed_,
+                          ldk_, rows_, ldk_);
     for (size_t i = 0; i < x.length; ++i) {
       float *v = rows_ + i * ldk_, *dk = dk_ + i * ldk_;
       if (dg == nullptr) {
@@ -167,8 +180,8 @@ class ScanBackwardPass {
     const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
     if (begin >= end) return;
     Transpose(dk, shape_.dv, s.at, s.ld, state_transposed_, ldk_);
-    Multiply<false>(Into::kSet, end - begin, dk, shape_.dv, dy_ + begin * ldv_, ldv_,
-                    state_transposed_, ldk_, rows_ + begin * ldk_, ldk_);
+    Product<false, false>(Into::kSet, end - begin, dk, shape_.dv, dy_ + begin * ldv_, ldv_,
+                          state_transposed_, ldk_, rows_ + begin * ldk_, ldk_);
     if (reads_) {
       for (size_t t = 0; t < n; ++t) {
         const size_t read = ReadRow(shape_.after, t), row = t * ldk_;
@@ -246,8 +259,8 @@ class ScanBackwardPass {
   void BackToState(size_t n, const float* factors, bool of_writes, float* d_state) {
     const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
     if (begin >= end) return;
-    Multiply<true>(Into::kAdd, shape_.dk, shape_.dv, end - begin, factors + begin * ldk_, ldk_,
-                   dy_ + begin * ldv_, ldv_, d_state, ldv_);
+    Product<true, false>(Into::kAdd, shape_.dk, shape_.dv, end - begin, factors + begin * ldk_,
+                         ldk_, dy_ + begin * ldv_, ldv_, d_state, ldv_);
   }
 
   const nl_scan_arguments& a_;
@@ -260,6 +273,7 @@ class ScanBackwardPass {
   const size_t ldk_, ldv_, ldt_;
   const Coefficients d_;
   ScanSegment segment_[kMaxSegments];
+  Upcoming upcoming_;
   State s_[kMaxSegments], p_[kMaxSegments];
   float *ds_, *dp_ = nullptr;
   float *dy_, *dq_, *dk_, *rows_;

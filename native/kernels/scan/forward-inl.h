@@ -44,6 +44,7 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
 
   Arena arena(workspace);
   ScanSegment segment(arena, shape, shape.segment());
+  Upcoming upcoming;
   for (size_t start = 0, chunk = 0; start < shape.time; start += shape.chunk, ++chunk) {
     const size_t saved = (head_index * shape.chunks() + chunk) * state_size + column;
     if (a.states != nullptr) {
@@ -54,9 +55,11 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
     }
     const size_t end = std::min(start + shape.chunk, shape.time);
     for (size_t t = start; t < end; t += shape.segment()) {
-      segment.Load(shape, head, t, std::min(shape.segment(), end - t));
-      segment.Write(shape, head, s, p);
-      segment.Read(shape, head, s, p);
+      const size_t count = std::min(shape.segment(), end - t);
+      upcoming.Set(head, shape, nullptr, t + count, shape.segment());
+      segment.Load(shape, head, t, count, upcoming);
+      segment.Write(shape, head, s, p, upcoming);
+      segment.Read(shape, head, s, p, upcoming);
       segment.Advance(shape, s, p, s, p);
     }
   }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hwy/cache_control.h"
 #include "kernels/scan/arena.h"
 #include "nested_learning.h"
 
@@ -82,6 +83,43 @@ struct ScanHead {
   size_t row;
   const float *q, *k, *u, *log_alpha, *erase, *mu, *theta;
   float* o;
+};
+
+// Asks for the rows of the next tokens, a few at each Step between the products of the present
+// ones. Rows of one head are far apart in memory, so no hardware prefetcher follows them.
+class Upcoming {
+ public:
+  // d_o null: not wanted.
+  void Set(const ScanHead& head, const ScanShape& shape, const float* d_o, size_t first,
+           size_t count) {
+    head_ = &head;
+    d_o_ = d_o;
+    dk_ = shape.dk;
+    dv_ = shape.dv;
+    next_ = first;
+    end_ = std::min(first + count, shape.time);
+    step_ = (count + kSteps - 1) / kSteps;
+  }
+
+  void Step() {
+    for (size_t i = 0; i < step_ && next_ < end_; ++i, ++next_) {
+      Row(head_->q + next_ * head_->key_stride, dk_);
+      Row(head_->k + next_ * head_->key_stride, dk_);
+      Row(head_->u + next_ * head_->value_stride, dv_);
+      if (d_o_ != nullptr) Row(d_o_ + next_ * head_->value_stride, dv_);
+    }
+  }
+
+ private:
+  static constexpr size_t kSteps = 7;
+
+  static void Row(const float* row, size_t columns) {
+    for (size_t i = 0; i < columns; i += 64 / sizeof(float)) hwy::Prefetch(row + i);
+  }
+
+  const ScanHead* head_ = nullptr;
+  const float* d_o_ = nullptr;
+  size_t dk_ = 0, dv_ = 0, next_ = 0, end_ = 0, step_ = 0;
 };
 
 }  // namespace nested_learning

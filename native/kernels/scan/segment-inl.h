@@ -64,7 +64,8 @@ struct ScanSegment {
   }
 
   // Gates, coefficients and all that does not depend on the state, for `count` tokens from `first`.
-  void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count) {
+  void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count,
+            Upcoming& upcoming) {
     const F32 d;
     start = first;
     length = count;
@@ -110,16 +111,20 @@ struct ScanSegment {
     }
 
     Transpose(count, dk, k, ldk, transposed, ldt);
+    upcoming.Step();
     if (shape.erases) {
       LowerOfProduct(count, dk, k, ldk, transposed, ldt, kk, ldt);
       EraseTriangle(coefficients, erase, kk, count, n);
     }
+    upcoming.Step();
     LowerOfProduct(count, dk, q, ldk, transposed, ldt, qk, ldt);
     ReadTriangle(coefficients, shape.after, shape.scale, qk, count, m);
+    upcoming.Step();
   }
 
   // W = diag(θ) U + Ks S + Kp P + N W.
-  void Write(const ScanShape& shape, const ScanHead& head, State s, State p) const {
+  void Write(const ScanShape& shape, const ScanHead& head, State s, State p,
+             Upcoming& upcoming) const {
     const float* u = head.u + start * head.value_stride;
     if (shape.scales) {
       for (size_t t = 0; t < length; ++t) {
@@ -129,25 +134,30 @@ struct ScanSegment {
       CopyRows(length, shape.dv, u, head.value_stride, w, ldv);
     }
     if (shape.erases || shape.frozen) {
-      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, ks, ldk, s.at, s.ld, w, ldv);
+      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, ks, ldk, s.at, s.ld, w, ldv);
     }
+    upcoming.Step();
     if (!shape.erases) return;
     if (shape.momentum) {
-      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, kp, ldk, p.at, p.ld, w, ldv);
+      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, kp, ldk, p.at, p.ld, w, ldv);
     }
     SolveLower(length, shape.dv, n, ldt, w, ldv);
+    upcoming.Step();
   }
 
   // O = Qs S + Qp P + M W.
-  void Read(const ScanShape& shape, const ScanHead& head, State s, State p) const {
+  void Read(const ScanShape& shape, const ScanHead& head, State s, State p,
+            Upcoming& upcoming) const {
     float* o = head.o + start * head.value_stride;
-    Multiply<false>(Into::kSet, length, shape.dv, shape.dk, qs, ldk, s.at, s.ld, o,
-                    head.value_stride);
+    Product<false, false>(Into::kSet, length, shape.dv, shape.dk, qs, ldk, s.at, s.ld, o,
+                          head.value_stride);
     if (shape.momentum) {
-      Multiply<false>(Into::kAdd, length, shape.dv, shape.dk, qp, ldk, p.at, p.ld, o,
-                      head.value_stride);
+      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, qp, ldk, p.at, p.ld, o,
+                            head.value_stride);
     }
+    upcoming.Step();
     AddLowerProduct(length, shape.dv, !shape.after, m, ldt, w, ldv, o, head.value_stride);
+    upcoming.Step();
   }
 
   // S' = a_n S + b_n P + Kgᵀ W and P' = c_n P + Kxᵀ W. S' may be S, and P' P.
@@ -162,9 +172,11 @@ struct ScanSegment {
         AddScaledTo(b, p.at + i * p.ld, next_s.at + i * next_s.ld, shape.dv);
       }
       ScaleRows(c, shape.dk, shape.dv, p.at, p.ld, next_p.at, next_p.ld);
-      Multiply<true>(Into::kAdd, shape.dk, shape.dv, length, kx, ldk, w, ldv, next_p.at, next_p.ld);
+      Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kx, ldk, w, ldv, next_p.at,
+                           next_p.ld);
     }
-    Multiply<true>(Into::kAdd, shape.dk, shape.dv, length, kg, ldk, w, ldv, next_s.at, next_s.ld);
+    Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kg, ldk, w, ldv, next_s.at,
+                         next_s.ld);
   }
 
   size_t start = 0, length = 0;

@@ -1,7 +1,6 @@
 // The scans' products: plain ones, those with a triangular factor, and the two substitutions. Per
 // target.
 //
-//   Multiply<kTransposeA>  Product with B as it stands, as a function of its own: the scans call it
 //   from many places AddLowerProduct        C += tril(A) B           A [n, n], B and C [n, m]
 //   AddUpperProduct        C += tril(A)ᵀ B
 //   SolveLower             C = (I − tril(A, −1))⁻¹ C        forward substitution
@@ -28,12 +27,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
-
-template <bool kTransposeA>
-HWY_NOINLINE void Multiply(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
-                           const float* b, size_t ldb, float* c, size_t ldc) {
-  Product<kTransposeA, false>(into, m, n, k, a, lda, b, ldb, c, ldc);
-}
 
 // Rows of a tile, by two vectors of columns; with the operands in flight they fit the registers.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
@@ -194,7 +187,7 @@ inline void LowerOfProduct(size_t n, size_t k, const float* a, size_t lda, const
   constexpr size_t kBlock = 16;
   for (size_t i = 0; i < n; i += kBlock) {
     const size_t end = std::min(n, i + kBlock);
-    Multiply<false>(Into::kSet, end - i, end, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    Product<false, false>(Into::kSet, end - i, end, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
   }
 }
 

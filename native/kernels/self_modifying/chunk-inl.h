@@ -110,21 +110,22 @@ struct SelfModifyingChunk {
     EraseTriangle(coefficients, eta, kk, count, erase);
     ReadTriangle(coefficients, shape.after, 1.0f, qk, count, m);
 
-    Multiply<false>(Into::kSet, count, lds, dim, eta_f, ldd, s, lds, w, lds);
+    Product<false, false>(Into::kSet, count, lds, dim, eta_f, ldd, s, lds, w, lds);
     SolveLower(count, lds, erase, ldt, w, lds);
   }
 
   // O = Qs S_mem + M W_mem.
   void Read(const SelfModifyingShape& shape, const float* s, float* o) const {
     const size_t dim = shape.dim;
-    Multiply<false>(Into::kSet, length, dim, dim, qs, ldd, s + 2 * dim, lds, o, shape.token_stride);
+    Product<false, false>(Into::kSet, length, dim, dim, qs, ldd, s + 2 * dim, lds, o,
+                          shape.token_stride);
     AddLowerProduct(length, dim, !shape.after, m, ldt, w + 2 * dim, lds, o, shape.token_stride);
   }
 
   // S = a_n S + Kgᵀ W.
   void Advance(const SelfModifyingShape& shape, float* s) const {
     ScaleRows(coefficients.a[length], shape.dim, lds, s, lds, s, lds);
-    Multiply<true>(Into::kAdd, shape.dim, lds, length, kg, ldd, w, lds, s, lds);
+    Product<true, false>(Into::kAdd, shape.dim, lds, length, kg, ldd, w, lds, s, lds);
   }
 
   size_t length = 0;
@@ -144,8 +145,8 @@ struct SelfModifyingChunk {
                const float* s) {
     const F32 d;
     const size_t n = length, dim = shape.dim;
-    Multiply<false>(Into::kSet, n, 2 * dim, dim, x, ldd, s, lds, projections, ldp);
-    Multiply<false>(Into::kSet, n, 2, dim, x, ldd, s + 3 * dim, lds, gates, kRowPadding);
+    Product<false, false>(Into::kSet, n, 2 * dim, dim, x, ldd, s, lds, projections, ldp);
+    Product<false, false>(Into::kSet, n, 2, dim, x, ldd, s + 3 * dim, lds, gates, kRowPadding);
     const float epsilon = a.norm_epsilon * a.norm_epsilon;
     for (size_t t = 0; t < n; ++t) {
       const float* raw = projections + t * ldp;

@@ -119,14 +119,15 @@ class SelfModifyingBackwardPass {
     // What the chunk leaves behind, Kgᵀ W: with V = W dSᵀ, dk_i = G_ni v_i and dG_ni = <k_i, v_i>.
     d_.a[n] = DotRows(dim, columns, ds_, lds_, s_, lds_);
     Transpose(dim, columns, ds_, lds_, state_transposed_, ldd_);
-    Multiply<false>(Into::kSet, n, dim, columns, x.w, lds_, state_transposed_, ldd_, rows_, ldd_);
+    Product<false, false>(Into::kSet, n, dim, columns, x.w, lds_, state_transposed_, ldd_, rows_,
+                          ldd_);
     for (size_t i = 0; i < n; ++i) {
       const size_t row = i * ldd_;
       d_.g_row(n)[i] = AddScaledAndDot(g[i], rows_ + row, dk_ + row, x.k + row, dim);
     }
 
     // dW = Kg dS, and Mᵀ dO in the columns of mem; Y = (I − N)⁻ᵀ dW.
-    Multiply<false>(Into::kSet, n, lds_, dim, x.kg, ldd_, ds_, lds_, y_, lds_);
+    Product<false, false>(Into::kSet, n, lds_, dim, x.kg, ldd_, ds_, lds_, y_, lds_);
     if (reads_) {
       AddUpperProduct(n, dim, !shape_.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
     }
@@ -136,8 +137,8 @@ class SelfModifyingBackwardPass {
     ClearRows(n, dim, dq_, ldd_);
     if (reads_) {
       // R = dO S_memᵀ.
-      Multiply<false>(Into::kSet, n, dim, dim, dO_, ldd_, state_transposed_ + 2 * dim * ldd_, ldd_,
-                      rows_, ldd_);
+      Product<false, false>(Into::kSet, n, dim, dim, dO_, ldd_, state_transposed_ + 2 * dim * ldd_,
+                            ldd_, rows_, ldd_);
       for (size_t t = 0; t < n; ++t) {
         const size_t read = ReadRow(shape_.after, t), row = t * ldd_;
         d_.a[read] +=
@@ -146,7 +147,8 @@ class SelfModifyingBackwardPass {
     }
 
     // Z = Y Sᵀ: dη_t = <z_t, f_t>, df_t = η_t z_t; and f = v − g k.
-    Multiply<false>(Into::kSet, n, dim, columns, y_, lds_, state_transposed_, ldd_, df_, ldd_);
+    Product<false, false>(Into::kSet, n, dim, columns, y_, lds_, state_transposed_, ldd_, df_,
+                          ldd_);
     for (size_t t = 0; t < n; ++t) {
       const size_t row = t * ldd_;
       d_eta_[t] = Dot(df_ + row, x.f + row, dim);
@@ -173,10 +175,10 @@ class SelfModifyingBackwardPass {
     if (gradients_.dx != nullptr) {
       // x took x S over [k | v] and [η | α].
       float* dx = gradients_.dx + offset;
-      Multiply<false>(Into::kSet, n, dim, 2 * dim, d_projections_, ldp_, state_transposed_, ldd_,
-                      dx, shape_.token_stride);
-      Multiply<false>(Into::kAdd, n, dim, 2, d_gates_, kRowPadding,
-                      state_transposed_ + 3 * dim * ldd_, ldd_, dx, shape_.token_stride);
+      Product<false, false>(Into::kSet, n, dim, 2 * dim, d_projections_, ldp_, state_transposed_,
+                            ldd_, dx, shape_.token_stride);
+      Product<false, false>(Into::kAdd, n, dim, 2, d_gates_, kRowPadding,
+                            state_transposed_ + 3 * dim * ldd_, ldd_, dx, shape_.token_stride);
     }
     if (gradients_.dq != nullptr) {
       CopyRows(n, dim, dq_, ldd_, gradients_.dq + offset, shape_.token_stride);
@@ -184,12 +186,13 @@ class SelfModifyingBackwardPass {
 
     // dS ← a_n dS + (diag(η) F)ᵀ Y + Qsᵀ dO in mem + Xᵀ dz.
     ScaleRows(x.coefficients.a[n], dim, lds_, ds_, lds_, ds_, lds_);
-    Multiply<true>(Into::kAdd, dim, lds_, n, x.eta_f, ldd_, y_, lds_, ds_, lds_);
+    Product<true, false>(Into::kAdd, dim, lds_, n, x.eta_f, ldd_, y_, lds_, ds_, lds_);
     if (reads_) {
-      Multiply<true>(Into::kAdd, dim, dim, n, x.qs, ldd_, dO_, ldd_, ds_ + 2 * dim, lds_);
+      Product<true, false>(Into::kAdd, dim, dim, n, x.qs, ldd_, dO_, ldd_, ds_ + 2 * dim, lds_);
     }
-    Multiply<true>(Into::kAdd, dim, 2 * dim, n, x.x, ldd_, d_projections_, ldp_, ds_, lds_);
-    Multiply<true>(Into::kAdd, dim, 2, n, x.x, ldd_, d_gates_, kRowPadding, ds_ + 3 * dim, lds_);
+    Product<true, false>(Into::kAdd, dim, 2 * dim, n, x.x, ldd_, d_projections_, ldp_, ds_, lds_);
+    Product<true, false>(Into::kAdd, dim, 2, n, x.x, ldd_, d_gates_, kRowPadding, ds_ + 3 * dim,
+                         lds_);
   }
 
   // From dk, dv = df, dη and dα to dz = [dx̂ | dv] and [dz_η | dz_α].
