@@ -45,7 +45,7 @@ public abstract class DeviceBenchmark
     protected Tensor Uniform(Shape shape, float low = -1, float high = 1)
     {
         var random = new Random(++_seed);
-        float[] elements = new float[shape.Count];
+        float[] elements = new float[shape.ElementCount];
         for (int i = 0; i < elements.Length; i++)
             elements[i] = low + (high - low) * random.NextSingle();
         return Keep(Device.From(shape, elements));

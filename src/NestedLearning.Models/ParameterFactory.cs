@@ -8,7 +8,7 @@ internal sealed class ParameterFactory(Device device, ulong seed)
     /// <summary>Normal values of this standard deviation.</summary>
     public Parameter Normal(string name, Shape shape, double deviation, bool decays = true)
     {
-        float[] values = new float[shape.Count];
+        float[] values = new float[shape.ElementCount];
         new CounterRandom(seed, _next++).FillNormal(values, (float)deviation);
         return new Parameter(name, device.From(shape, values), decays);
     }

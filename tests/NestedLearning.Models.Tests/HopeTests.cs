@@ -8,7 +8,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
 {
     private static readonly HopeConfiguration s_small = new()
     {
-        Dim = 16, Heads = 2, Blocks = 2, MemoryChunk = 8, ContextLength = 64, WarmupCommits = 4,
+        Dim = 16, Heads = 2, Blocks = 2, MemoryChunk = 8, ContextLength = 64, WarmupCommits = 4, ProjectionLevel = 0,
         Levels = [new("fast", 16, 5e-3f, 24), new("slow", 64, 5e-3f, 24)],
     };
 
@@ -123,9 +123,9 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
             foreach (string name in before.Names.Where(n => n != missing))
             {
                 if (name is "levels.clock" or "levels.timeline" or "stream" or "state.context")
-                    file.Add(name, before.Integers(name, before.ShapeOf(name).Count));
+                    file.Add(name, before.Integers(name, before.ShapeOf(name).ElementCount));
                 else
-                    file.Add(name, before.ShapeOf(name), new float[before.ShapeOf(name).Count]);
+                    file.Add(name, before.ShapeOf(name), new float[before.ShapeOf(name).ElementCount]);
             }
 
             Assert.Throws<CheckpointException>(() => stream.Load(file, ""));
@@ -204,7 +204,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
         {
             if (name is "levels.clock" or "levels.timeline" or "stream" or "state.context")
             {
-                broken.Add(name, file.Integers(name, file.ShapeOf(name).Count));
+                broken.Add(name, file.Integers(name, file.ShapeOf(name).ElementCount));
                 continue;
             }
 

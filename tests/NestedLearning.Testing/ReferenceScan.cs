@@ -12,7 +12,7 @@ public static class ReferenceScan
     public static ScanResult Forward(ScanCase c)
     {
         int dk = c.KeyDim, dv = c.ValueDim, state = dk * dv;
-        double[] o = new double[c.ValueShape.Count], s = new double[c.StateShape.Count], p = new double[c.StateShape.Count];
+        double[] o = new double[c.ValueShape.ElementCount], s = new double[c.StateShape.ElementCount], p = new double[c.StateShape.ElementCount];
         double[] states = new double[c.Batch * c.Heads * (c.Time + 1) * state], momenta = new double[states.Length];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
@@ -56,9 +56,9 @@ public static class ReferenceScan
         ScanResult forward = Forward(c);
         int dk = c.KeyDim, dv = c.ValueDim, state = dk * dv;
         var g = new ScanInputGradients(
-            new double[c.KeyShape.Count], new double[c.KeyShape.Count], new double[c.ValueShape.Count],
-            new double[c.GateShape.Count], new double[c.GateShape.Count], new double[c.GateShape.Count], new double[c.GateShape.Count],
-            new double[c.StateShape.Count], new double[c.StateShape.Count]);
+            new double[c.KeyShape.ElementCount], new double[c.KeyShape.ElementCount], new double[c.ValueShape.ElementCount],
+            new double[c.GateShape.ElementCount], new double[c.GateShape.ElementCount], new double[c.GateShape.ElementCount], new double[c.GateShape.ElementCount],
+            new double[c.StateShape.ElementCount], new double[c.StateShape.ElementCount]);
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
             ReadOnlySpan<double> all = forward.States.AsSpan(head * (c.Time + 1) * state, (c.Time + 1) * state);

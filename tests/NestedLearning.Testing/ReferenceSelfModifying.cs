@@ -13,7 +13,7 @@ public static class ReferenceSelfModifying
     public static SelfModifyingResult Forward(SelfModifyingCase c)
     {
         int d = c.Dim, columns = c.Columns, state = d * columns;
-        double[] o = new double[c.InputShape.Count], s = new double[c.StateShape.Count];
+        double[] o = new double[c.InputShape.ElementCount], s = new double[c.StateShape.ElementCount];
         double[] states = new double[c.Batch * c.Heads * (c.Time + 1) * state];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
@@ -49,7 +49,7 @@ public static class ReferenceSelfModifying
     {
         SelfModifyingResult forward = Forward(c);
         int d = c.Dim, columns = c.Columns, state = d * columns, eta = 3 * d, alpha = 3 * d + 1;
-        double[] dx = new double[c.InputShape.Count], dq = new double[c.InputShape.Count], dS0 = new double[c.StateShape.Count];
+        double[] dx = new double[c.InputShape.ElementCount], dq = new double[c.InputShape.ElementCount], dS0 = new double[c.StateShape.ElementCount];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
             ReadOnlySpan<double> all = forward.States.AsSpan(head * (c.Time + 1) * state, (c.Time + 1) * state);

@@ -14,7 +14,7 @@ public sealed class TestData(ulong seed)
     }
 
     /// <inheritdoc cref="Normal(int, float)"/>
-    public float[] Normal(Shape shape, float deviation = 1) => Normal(shape.Count, deviation);
+    public float[] Normal(Shape shape, float deviation = 1) => Normal(shape.ElementCount, deviation);
 
     /// <summary>Numbers uniform in [low, high).</summary>
     public float[] Uniform(int count, float low, float high)
@@ -25,7 +25,7 @@ public sealed class TestData(ulong seed)
     }
 
     /// <inheritdoc cref="Uniform(int, float, float)"/>
-    public float[] Uniform(Shape shape, float low, float high) => Uniform(shape.Count, low, high);
+    public float[] Uniform(Shape shape, float low, float high) => Uniform(shape.ElementCount, low, high);
 
     /// <summary>Integers uniform in [0, bound).</summary>
     public int[] Below(int count, int bound)

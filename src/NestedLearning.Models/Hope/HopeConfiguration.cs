@@ -57,8 +57,11 @@ public sealed record HopeConfiguration
         new("slow", 1024, 3e-3f, 192),
     ];
 
-    /// <summary>The index of the level that embeddings, projections, norms and the fast memories' starts belong to.</summary>
-    public int ProjectionLevel { get; init; }
+    /// <summary>
+    /// The index of the level that embeddings, projections, norms and the fast memories' starts belong to. Slower than
+    /// the fastest: everything else is built on them.
+    /// </summary>
+    public int ProjectionLevel { get; init; } = 1;
 
     /// <summary>Commits over which each level's learning rate rises.</summary>
     public int WarmupCommits { get; init; } = 20;

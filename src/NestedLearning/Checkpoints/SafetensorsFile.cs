@@ -38,8 +38,8 @@ public sealed class SafetensorsFile
     public void Add(string name, Shape shape, ReadOnlySpan<float> elements)
     {
         CheckName(name);
-        if (elements.Length != shape.Count)
-            throw new ArgumentException($"'{name}' of shape {shape} has {shape.Count} elements, got {elements.Length}.", nameof(elements));
+        if (elements.Length != shape.ElementCount)
+            throw new ArgumentException($"'{name}' of shape {shape} has {shape.ElementCount} elements, got {elements.Length}.", nameof(elements));
         _entries.Add(name, new SafetensorsEntry(shape, elements.ToArray()));
     }
 

@@ -47,8 +47,8 @@ internal static class SafetensorsReader
         foreach (Entry entry in entries)
         {
             Array data = entry.Type == "F32"
-                ? GC.AllocateUninitializedArray<float>(entry.Shape.Count)
-                : GC.AllocateUninitializedArray<long>(entry.Shape.Count);
+                ? GC.AllocateUninitializedArray<float>(entry.Shape.ElementCount)
+                : GC.AllocateUninitializedArray<long>(entry.Shape.ElementCount);
             var tensor = new SafetensorsEntry(entry.Shape, data);
             tensor.ForEachPiece(bytes =>
             {
@@ -215,7 +215,7 @@ internal static class SafetensorsReader
         long end = 0;
         foreach (Entry entry in sorted)
         {
-            long bytes = (long)entry.Shape.Count * (entry.Type == "F32" ? sizeof(float) : sizeof(long));
+            long bytes = (long)entry.Shape.ElementCount * (entry.Type == "F32" ? sizeof(float) : sizeof(long));
             if (entry.End < entry.Begin || entry.End - entry.Begin != bytes)
             {
                 throw new CheckpointException(

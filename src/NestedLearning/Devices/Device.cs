@@ -108,7 +108,7 @@ public sealed class Device : IDisposable
     }
 
     /// <summary>A tensor with undefined contents.</summary>
-    public Tensor Empty(Shape shape) => new(this, shape, Backend.Allocate(shape.Count));
+    public Tensor Empty(Shape shape) => new(this, shape, Backend.Allocate(shape.ElementCount));
 
     /// <summary>A tensor of zeros.</summary>
     public Tensor Zeros(Shape shape) => Full(shape, 0);
@@ -125,8 +125,8 @@ public sealed class Device : IDisposable
     /// <exception cref="ArgumentException">The numbers of elements differ.</exception>
     public Tensor From(Shape shape, ReadOnlySpan<float> elements)
     {
-        if (elements.Length != shape.Count)
-            throw new ArgumentException($"{shape} has {shape.Count} elements, got {elements.Length}.", nameof(elements));
+        if (elements.Length != shape.ElementCount)
+            throw new ArgumentException($"{shape} has {shape.ElementCount} elements, got {elements.Length}.", nameof(elements));
         Tensor tensor = Empty(shape);
         tensor.CopyFrom(elements);
         return tensor;
@@ -136,9 +136,9 @@ public sealed class Device : IDisposable
     /// <exception cref="ArgumentException">The numbers of elements differ.</exception>
     public IndexTensor FromIndices(Shape shape, ReadOnlySpan<int> elements)
     {
-        if (elements.Length != shape.Count)
-            throw new ArgumentException($"{shape} has {shape.Count} elements, got {elements.Length}.", nameof(elements));
-        TensorStorage storage = Backend.Allocate(shape.Count);
+        if (elements.Length != shape.ElementCount)
+            throw new ArgumentException($"{shape} has {shape.ElementCount} elements, got {elements.Length}.", nameof(elements));
+        TensorStorage storage = Backend.Allocate(shape.ElementCount);
         Backend.Upload(MemoryMarshal.AsBytes(elements), storage);
         return elements.IsEmpty
             ? new IndexTensor(this, shape, storage, 0, 0)

@@ -52,7 +52,12 @@ public sealed class Level
     public ErrorReduction Reduction { get; init; } = ErrorReduction.Sum;
 
     /// <summary>The largest global norm of a commit's error terms after reduction; larger ones are scaled down to it.</summary>
-    public double ClipNorm { get; init; } = double.PositiveInfinity;
+    /// <exception cref="ArgumentOutOfRangeException">Not above 0.</exception>
+    public double ClipNorm
+    {
+        get;
+        init => field = value > 0 ? value : throw new ArgumentOutOfRangeException(nameof(ClipNorm), value, $"ClipNorm is {value}, expected above 0.");
+    } = double.PositiveInfinity;
 
     /// <summary>What the level learns.</summary>
     public IReadOnlyList<Parameter> Parameters { get; }

@@ -96,7 +96,7 @@ public sealed class LevelSystem : IDisposable
         long[] clock = file.Integers(prefix + "clock", Clock().Length).ToArray();
         if (Array.Exists(clock, c => c < 0))
             throw new CheckpointException($"'{prefix}clock' has a negative count.");
-        long[] timeline = file.Integers(prefix + "timeline", file.ShapeOf(prefix + "timeline").Count).ToArray();
+        long[] timeline = file.Integers(prefix + "timeline", file.ShapeOf(prefix + "timeline").ElementCount).ToArray();
         if (timeline.Length % TimelineFields != 0)
             throw new CheckpointException($"'{prefix}timeline' has {timeline.Length} numbers, expected a multiple of {TimelineFields}.");
         for (int i = 0; i < timeline.Length; i += TimelineFields)

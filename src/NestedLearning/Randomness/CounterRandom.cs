@@ -68,7 +68,7 @@ public readonly struct CounterRandom
             destination[i] = deviation * Normal((ulong)i);
     }
 
-    /// <summary>Fills with numbers uniform in [<paramref name="low"/>, <paramref name="high"/>), from index 0.</summary>
+    /// <summary>Fills with numbers uniform between <paramref name="low"/> and <paramref name="high"/>, from index 0.</summary>
     public void FillUniform(Span<float> destination, float low, float high)
     {
         for (int i = 0; i < destination.Length; i++)

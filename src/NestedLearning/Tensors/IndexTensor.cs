@@ -11,7 +11,7 @@ public sealed class IndexTensor : IDisposable
     {
         Device = device;
         Shape = shape;
-        Count = shape.Count;
+        Count = shape.ElementCount;
         Minimum = minimum;
         Maximum = maximum;
         _storage = storage;

@@ -15,13 +15,13 @@ public readonly struct Shape : IEquatable<Shape>, IEnumerable<int>
     {
         if (axes.Length > MaxRank)
             throw new ArgumentException($"A shape has at most {MaxRank} axes, got {axes.Length}.", nameof(axes));
-        long count = 1;
+        Int128 count = 1;
         foreach (int axis in axes)
         {
             if (axis < 0)
                 throw new ArgumentException($"Axis lengths are at least 0, got {axis}.", nameof(axes));
-            count = checked(count * axis);
-            if (count > int.MaxValue)
+            count *= axis;
+            if (count > int.MaxValue && !axes.Contains(0))
                 throw new ArgumentException($"[{string.Join(", ", axes.ToArray())}] has more than {int.MaxValue} elements.", nameof(axes));
         }
 
@@ -34,8 +34,10 @@ public readonly struct Shape : IEquatable<Shape>, IEnumerable<int>
     /// <summary>The number of axes.</summary>
     public int Rank => _axes?.Length ?? 0;
 
-    /// <summary>The product of all axis lengths; 1 for a scalar.</summary>
-    public int Count
+    /// <summary>
+    /// The product of all axis lengths; 1 for a scalar. Not called Count: a shape is a collection of its axes.
+    /// </summary>
+    public int ElementCount
     {
         get
         {
@@ -53,7 +55,7 @@ public readonly struct Shape : IEquatable<Shape>, IEnumerable<int>
     public int Last => Rank == 0 ? 1 : this[^1];
 
     /// <summary>The number of rows when every axis but the innermost is flattened.</summary>
-    public int Rows => Last == 0 ? 0 : Count / Last;
+    public int Rows => Last == 0 ? 0 : ElementCount / Last;
 
     /// <summary>This shape with the innermost axis replaced.</summary>
     public Shape WithLast(int length)

@@ -14,7 +14,7 @@ public sealed class Tensor : IDisposable
     {
         Device = device;
         Shape = shape;
-        Count = shape.Count;
+        Count = shape.ElementCount;
         _storage = storage;
     }
 
@@ -55,8 +55,8 @@ public sealed class Tensor : IDisposable
     /// <exception cref="ArgumentException">The shape has another number of elements.</exception>
     public Tensor Reshape(Shape shape)
     {
-        if (shape.Count != Count)
-            throw new ArgumentException($"{shape} has {shape.Count} elements, the tensor {Shape} has {Count}.", nameof(shape));
+        if (shape.ElementCount != Count)
+            throw new ArgumentException($"{shape} has {shape.ElementCount} elements, the tensor {Shape} has {Count}.", nameof(shape));
         Storage.AddReference();
         return new Tensor(Device, shape, Storage);
     }

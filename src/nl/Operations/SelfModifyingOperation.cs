@@ -35,7 +35,7 @@ internal sealed class SelfModifyingOperation : Operation
         Shape tokens = [batch, run.Axis("T"), 1, dim];
         Shape states = [batch, 1, dim, columns];
 
-        float[] start = new float[states.Count];
+        float[] start = new float[states.ElementCount];
         int column = 0;
         foreach ((_, Tensor memory) in memories)
         {

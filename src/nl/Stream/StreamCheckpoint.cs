@@ -65,7 +65,7 @@ internal static class StreamCheckpoint
         SafetensorsFile file;
         try
         {
-            file = SafetensorsFile.Load(path);
+            file = SafetensorsFile.Load(path, requireChecksum: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CheckpointException)
         {

@@ -189,9 +189,9 @@ public sealed class LevelSystemTests : IDisposable
             foreach (string name in before.Names.Where(n => n != missing))
             {
                 if (name is "clock" or "timeline")
-                    file.Add(name, before.Integers(name, before.ShapeOf(name).Count));
+                    file.Add(name, before.Integers(name, before.ShapeOf(name).ElementCount));
                 else
-                    file.Add(name, before.ShapeOf(name), new float[before.ShapeOf(name).Count]);
+                    file.Add(name, before.ShapeOf(name), new float[before.ShapeOf(name).ElementCount]);
             }
 
             Assert.Throws<CheckpointException>(() => levels.Load(file, ""));

@@ -18,7 +18,7 @@ public abstract class OptimizerTests(string backend) : BackendTests(backend)
         Tensor w = From(shape, golden.Input("w")), m = Zeros(shape), v = Zeros(shape), g = Unwritten(shape);
         for (int step = 1; step <= golden.InputShape("g")[0]; step++)
         {
-            g.CopyFrom(gradients.AsSpan((step - 1) * shape.Count, shape.Count));
+            g.CopyFrom(gradients.AsSpan((step - 1) * shape.ElementCount, shape.ElementCount));
             Dense.AdamCommit(w, g, m, v, Settings(golden, decoupled, step));
         }
 

@@ -196,7 +196,7 @@ public sealed class TapeTests : IDisposable
 
     private Parameter New(Shape shape, float deviation = 1, float mean = 0)
     {
-        float[] values = new float[shape.Count];
+        float[] values = new float[shape.ElementCount];
         new CounterRandom(7, _stream++).FillNormal(values, deviation);
         for (int i = 0; i < values.Length; i++)
             values[i] += mean;

@@ -9,7 +9,7 @@ public sealed class ShapeTests
     {
         Shape shape = [2, 3, 4];
         Assert.Equal(3, shape.Rank);
-        Assert.Equal(24, shape.Count);
+        Assert.Equal(24, shape.ElementCount);
         Assert.Equal(4, shape.Last);
         Assert.Equal(6, shape.Rows);
         Assert.Equal(2, shape[0]);
@@ -24,7 +24,7 @@ public sealed class ShapeTests
         Shape scalar = [];
         Assert.Equal(default, scalar);
         Assert.Equal(0, scalar.Rank);
-        Assert.Equal(1, scalar.Count);
+        Assert.Equal(1, scalar.ElementCount);
         Assert.Equal(1, scalar.Last);
         Assert.Equal(1, scalar.Rows);
         Assert.Equal("[]", scalar.ToString());
@@ -36,9 +36,9 @@ public sealed class ShapeTests
     public void EmptyAxis_HasNoElements()
     {
         Shape rows = [0, 4], columns = [4, 0];
-        Assert.Equal(0, rows.Count);
+        Assert.Equal(0, rows.ElementCount);
         Assert.Equal(0, rows.Rows);
-        Assert.Equal(0, columns.Count);
+        Assert.Equal(0, columns.ElementCount);
         Assert.Equal(0, columns.Rows);
         Assert.NotEqual(rows, columns);
     }
@@ -69,8 +69,8 @@ public sealed class ShapeTests
     [Fact]
     public void LargestCount_IsAllowed()
     {
-        Assert.Equal(int.MaxValue, new Shape(int.MaxValue).Count);
-        Assert.Equal(int.MaxValue, new Shape(1, int.MaxValue, 1).Count);
+        Assert.Equal(int.MaxValue, new Shape(int.MaxValue).ElementCount);
+        Assert.Equal(int.MaxValue, new Shape(1, int.MaxValue, 1).ElementCount);
     }
 
     [Fact]
