@@ -24,6 +24,8 @@ internal unsafe struct SelfModifyingArguments
     public float* O;
     public float* S;
     public float* States;
+    public int NormalizeValues;
+    public int Reserved;
 }
 
 /// <summary>nl_self_modifying_gradients.</summary>

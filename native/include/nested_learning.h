@@ -376,7 +376,8 @@ enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
  * With S_c the state at the start of the token's chunk:
  *   k = norm(x S_k,c)   v = x S_v,c   eta = softplus(x S_eta,c + eta_bias) eta_scale   a = sigmoid(x S_alpha,c + alpha_bias)
  *   S_t = a S_{t-1} - eta k^T (k S_{t-1}) - eta k^T (k S_c - v S_c)     the last bracket is -v S_c for the dot product
- *   o_t = q S_mem,t-1 or q S_mem,t, as read */
+ *   o_t = q S_mem,t-1 or q S_mem,t, as read
+ * With normalize_values v = norm(x S_v,c). */
 typedef struct nl_self_modifying_arguments {
   uint32_t size;
   int32_t batch, time, heads, dim; /* B, T, H, D */
@@ -392,6 +393,8 @@ typedef struct nl_self_modifying_arguments {
   float* s;                        /* the final memories; may be s0 */
   float* states;                   /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not
                                     * wanted. Backward: an input. */
+  int32_t normalize_values;        /* 0 or 1 */
+  int32_t reserved;
 } nl_self_modifying_arguments;
 
 /* As nl_scan_gradients. Only the inputs and the chunk-start states of nl_self_modifying_arguments are read. */

@@ -13,6 +13,7 @@ struct Case {
   int32_t batch, time, heads, dim, chunk;
   int32_t objective = NL_OBJECTIVE_L2, read = NL_READ_BEFORE;
   float eta_bias = -0.5f, alpha_bias = 1.5f;
+  bool unit_values = false;
 
   int64_t tokens() const { return int64_t{batch} * time * heads; }
   int64_t columns() const { return 3 * int64_t{dim} + 2; }
@@ -22,7 +23,7 @@ struct Case {
     return std::to_string(batch) + "x" + std::to_string(time) + "x" + std::to_string(heads) + "x" +
            std::to_string(dim) + " chunk " + std::to_string(chunk) +
            (objective == NL_OBJECTIVE_L2 ? " L2" : " dot") +
-           (read == NL_READ_AFTER ? " after" : " before");
+           (read == NL_READ_AFTER ? " after" : " before") + (unit_values ? " unit values" : "");
   }
 };
 
@@ -62,6 +63,7 @@ struct Tensors {
     a.o = o.data();
     a.s = s.data();
     a.states = states.data();
+    a.normalize_values = shape.unit_values ? 1 : 0;
     return a;
   }
 
@@ -120,12 +122,20 @@ struct Reference {
 
   struct Token {
     Doubles x, q, k, v, w, error;
-    double inverse_norm, eta, z_eta, alpha, z_alpha;
+    double inverse_norm, inverse_value_norm, eta, z_eta, alpha, z_alpha;
   };
 
   static double Sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
   static double Softplus(double z) {
     return z > 0 ? z + std::log1p(std::exp(-z)) : std::log1p(std::exp(z));
+  }
+
+  // Gives the row length one and returns the factor.
+  static double Normalise(Doubles& row) {
+    const double squares = nl_testing::Inner(row.data(), row.data(), row.size());
+    const double factor = 1 / std::sqrt(squares + kNormEpsilon * kNormEpsilon);
+    for (double& value : row) value *= factor;
+    return factor;
   }
 
   void Head(const Tensors& in, int32_t b, int32_t h) {
@@ -146,9 +156,8 @@ struct Reference {
       const Doubles projected = nl_testing::Times(y.x.data(), start.data(), d, n);
       y.k.assign(projected.begin(), projected.begin() + d);
       y.v.assign(projected.begin() + d, projected.begin() + 2 * d);
-      y.inverse_norm =
-          1 / std::sqrt(nl_testing::Inner(y.k.data(), y.k.data(), d) + kNormEpsilon * kNormEpsilon);
-      for (double& value : y.k) value *= y.inverse_norm;
+      y.inverse_norm = Normalise(y.k);
+      y.inverse_value_norm = c.unit_values ? Normalise(y.v) : 0;
       y.z_eta = projected[3 * d] + c.eta_bias;
       y.z_alpha = projected[3 * d + 1] + c.alpha_bias;
       y.eta = Softplus(y.z_eta) * Tensors::kEtaScale;
@@ -205,9 +214,12 @@ struct Reference {
 
       Doubles d_projected(n);
       const double along = nl_testing::Inner(dk.data(), y.k.data(), d);
+      const double value_along = nl_testing::Inner(minus_dv.data(), y.v.data(), d);
       for (int64_t i = 0; i < d; ++i) {
         d_projected[i] = y.inverse_norm * (dk[i] - along * y.k[i]);
-        d_projected[d + i] = -minus_dv[i];
+        d_projected[d + i] = c.unit_values
+                                 ? y.inverse_value_norm * (value_along * y.v[i] - minus_dv[i])
+                                 : -minus_dv[i];
       }
       d_projected[3 * d] = d_eta * Tensors::kEtaScale * Sigmoid(y.z_eta);
       d_projected[3 * d + 1] = d_alpha * y.alpha * Sigmoid(-y.z_alpha);
@@ -249,10 +261,13 @@ TEST_P(SelfModifying, Results_MatchTheReference) {
   for (Case c : shapes) {
     for (int32_t objective : {NL_OBJECTIVE_L2, NL_OBJECTIVE_DOT}) {
       for (int32_t read : {NL_READ_AFTER, NL_READ_BEFORE}) {
-        c.objective = objective;
-        c.read = read;
-        ExpectBoth(c);
-        if (HasFatalFailure()) return;
+        for (bool unit_values : {false, true}) {
+          c.objective = objective;
+          c.read = read;
+          c.unit_values = unit_values;
+          ExpectBoth(c);
+          if (HasFatalFailure()) return;
+        }
       }
     }
   }

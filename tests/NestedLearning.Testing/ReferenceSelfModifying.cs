@@ -3,7 +3,7 @@ namespace NestedLearning.Testing;
 /// <summary>
 /// Spec section 6 for matrix memories, token by token in double. The columns of S are [k | v | mem | η | α]:
 /// <code>
-/// k = norm(x S_k,c)   v = x S_v,c   η = softplus(x S_η,c + b_η) s_η   α = sigmoid(x S_α,c + b_α)   v̂ = v S_c
+/// k = norm(x S_k,c)   v = x S_v,c or norm(x S_v,c)   η = softplus(x S_η,c + b_η) s_η   α = sigmoid(x S_α,c + b_α)   v̂ = v S_c
 /// w_t = −η (k S_{t−1} + k S_c − v̂)      (dot product: −η (k S_{t−1} − v̂))
 /// S_t = α S_{t−1} + kᵀ w_t              o_t = q S_mem,t or q S_mem,t−1
 /// </code>
@@ -97,17 +97,17 @@ public static class ReferenceSelfModifying
                         }
 
                         dv[i] -= dError[j] * start[at];
-                        dStart[at] -= token.Y[d + i] * dError[j];
+                        dStart[at] -= token.V[i] * dError[j];
                     }
                 }
 
                 // y = x S_c, of which k, v, η and α are made; mem's columns are not read here.
                 double[] dy = new double[columns];
-                double projection = FiniteDifferences.Dot(token.K, dk);
+                double projection = FiniteDifferences.Dot(token.K, dk), valueProjection = FiniteDifferences.Dot(token.V, dv);
                 for (int i = 0; i < d; i++)
                 {
                     dy[i] = (dk[i] - token.K[i] * projection) / token.KeyNorm;
-                    dy[d + i] = dv[i];
+                    dy[d + i] = c.Settings.NormalizeValues ? (dv[i] - token.V[i] * valueProjection) / token.ValueNorm : dv[i];
                 }
 
                 dy[eta] = dEta * c.Settings.EtaScale * Sigmoid(token.Y[eta] + c.Settings.EtaBias);
@@ -198,20 +198,26 @@ public static class ReferenceSelfModifying
             Y = Times(c.X.AsSpan(row * d, d), start, columns);
             KeyNorm = Norm(Y.AsSpan(0, d));
             K = Normalise(Y.AsSpan(0, d), d);
+            ValueNorm = Norm(Y.AsSpan(d, d));
+            V = settings.NormalizeValues ? Normalise(Y.AsSpan(d, d), d) : Y.AsSpan(d, d).ToArray();
             Eta = Softplus(Y[3 * d] + settings.EtaBias) * settings.EtaScale;
             Alpha = Sigmoid(Y[3 * d + 1] + settings.AlphaBias);
             Error = Times(K, previous, columns);
-            double[] frozen = Times(K, start, columns), target = Times(Y.AsSpan(d, d), start, columns);
+            double[] frozen = Times(K, start, columns), target = Times(V, start, columns);
             for (int j = 0; j < columns; j++)
                 Error[j] += (settings.Objective == MemoryObjective.L2 ? frozen[j] : 0) - target[j];
         }
 
-        /// <summary>x S_c: [unnormalised key | v | mem | η's argument | α's].</summary>
+        /// <summary>x S_c: [unnormalised key | unnormalised v | mem | η's argument | α's].</summary>
         public double[] Y { get; }
 
         public double KeyNorm { get; }
 
         public double[] K { get; }
+
+        public double ValueNorm { get; }
+
+        public double[] V { get; }
 
         public double Eta { get; }
 

@@ -32,13 +32,14 @@ struct SelfModifyingShape {
         chunk(std::min<size_t>(a.chunk, std::max<size_t>(1, time))),
         token_stride(static_cast<size_t>(a.heads) * dim),
         after(a.read == NL_READ_AFTER),
-        l2(a.objective == NL_OBJECTIVE_L2) {}
+        l2(a.objective == NL_OBJECTIVE_L2),
+        unit_values(a.normalize_values != 0) {}
 
   size_t chunks() const { return (time + chunk - 1) / chunk; }
 
   size_t time, dim, columns, chunk;
   size_t token_stride;  // from a head's token to the next
-  bool after, l2;
+  bool after, l2, unit_values;
 };
 
 // States are [D, 3D + 2] in rows of lds, padded with columns that stay 0, so that products run over
@@ -67,6 +68,7 @@ struct SelfModifyingChunk {
     transposed = arena.Rows(dim, n);
     gates = arena.Rows(n, 2);
     inverse_norm = arena.Take(n);
+    inverse_value_norm = arena.Take(n);
     eta = arena.Take(n);
     eta_input = arena.Take(n);
     alpha_input = arena.Take(n);
@@ -138,7 +140,8 @@ struct SelfModifyingChunk {
   float *kk, *qk, *erase, *m;      // [n, n]; erase is N
   float* transposed;               // Kᵀ
   float* gates;                    // [n, 2]: x S_η and x S_α
-  float *inverse_norm, *eta, *eta_input, *alpha_input, *gamma;  // [n]; gamma is g of README.md
+  float *inverse_norm, *inverse_value_norm, *eta, *eta_input, *alpha_input,
+      *gamma;  // [n]; gamma is g of README.md
 
  private:
   void Project(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a,
@@ -147,10 +150,16 @@ struct SelfModifyingChunk {
     const size_t n = length, dim = shape.dim;
     Product<false, false>(Into::kSet, n, 2 * dim, dim, x, ldd, s, lds, projections, ldp);
     Product<false, false>(Into::kSet, n, 2, dim, x, ldd, s + 3 * dim, lds, gates, kRowPadding);
-    const float epsilon = a.norm_epsilon * a.norm_epsilon;
+    const auto inverse_norm_of = [&](const float* row) {
+      return 1.0f / std::sqrt(Dot(row, row, dim) + a.norm_epsilon * a.norm_epsilon);
+    };
     for (size_t t = 0; t < n; ++t) {
-      const float* raw = projections + t * ldp;
-      inverse_norm[t] = 1.0f / std::sqrt(Dot(raw, raw, dim) + epsilon);
+      float *raw = projections + t * ldp, *value = raw + dim;
+      inverse_norm[t] = inverse_norm_of(raw);
+      if (shape.unit_values) {
+        inverse_value_norm[t] = inverse_norm_of(value);
+        ScaleRow(inverse_value_norm[t], value, value, dim);
+      }
       eta_input[t] = gates[t * kRowPadding] + a.eta_bias;
       alpha_input[t] = gates[t * kRowPadding + 1] + a.alpha_bias;
       const VecF factor = hn::Set(d, inverse_norm[t]);

@@ -40,7 +40,7 @@ internal sealed class SelfModifyingTitans
         _dim = configuration.Dim;
         _heads = configuration.Heads;
         _settings = new SelfModifyingSettings(
-            configuration.MemoryChunk, configuration.Objective, ScanRead.Before, configuration.EtaScale, configuration.EtaBias, configuration.AlphaBias);
+            configuration.MemoryChunk, configuration.Objective, ScanRead.Before, configuration.EtaScale, configuration.EtaBias, configuration.AlphaBias, NormalizeValues: true);
         int width = _dim / _heads;
         double deviation = 1 / Math.Sqrt(_dim);
         _norm = make.Constant($"{name}.norm", [_dim], 1);

@@ -132,17 +132,24 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         int dim = chunk.Dim;
         for (int t = 0; t < chunk.Length; t++)
         {
-            float* row = work.DProjections.Row(t), dk = work.DK.Row(t), k = chunk.K.Row(t);
-
-            // k = r x with r = 1/√(Σx² + ε²):  dx = r (dk − ⟨dk, k⟩ k).
-            AddScaled(k, -Dot(dk, k, dim), dim, dk);
-            TensorPrimitives.Multiply(Span(dk, dim), chunk.InverseNorm[t], Span(row, dim));
-            Span(work.DF.Row(t), dim).CopyTo(Span(row + dim, dim));
+            float* row = work.DProjections.Row(t), dv = work.DF.Row(t);
+            NormGradient(chunk.InverseNorm[t], chunk.K.Row(t), work.DK.Row(t), row, dim);
+            if (settings.NormalizeValues)
+                NormGradient(chunk.InverseValueNorm[t], chunk.Projections.Row(t) + dim, dv, row + dim, dim);
+            else
+                Span(dv, dim).CopyTo(Span(row + dim, dim));
 
             float* gates = work.DGates.Row(t);
             gates[0] = work.DEta[t] * settings.EtaScale * SelfModifyingChunk.Sigmoid(chunk.EtaInput[t]);
             gates[1] = work.Coefficients.Alpha[t] * chunk.Coefficients.Alpha[t] * SelfModifyingChunk.Sigmoid(-chunk.AlphaInput[t]);
         }
+    }
+
+    // From y = r x with r = 1/√(Σx² + ε²):  dx = r (dy − ⟨dy, y⟩ y). Overwrites dy.
+    private static void NormGradient(float r, float* y, float* dy, float* dx, int count)
+    {
+        AddScaled(y, -Dot(dy, y, count), count, dy);
+        TensorPrimitives.Multiply(Span(dy, count), r, Span(dx, count));
     }
 
     private struct Workspace

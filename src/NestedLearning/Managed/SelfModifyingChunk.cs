@@ -22,12 +22,13 @@ internal unsafe struct SelfModifyingChunk
 
     public readonly ChunkCoefficients Coefficients;
 
-    /// <summary>[n, 2D]: x S_k before its norm, and v = x S_v.</summary>
+    /// <summary>[n, 2D]: x S_k before its norm, and v.</summary>
     public readonly MatrixView Projections;
 
-    /// <summary>k [n, D] and its 1 / √(Σx² + ε²).</summary>
     public readonly MatrixView K;
-    public readonly float* InverseNorm;
+
+    /// <summary>1 / √(Σx² + ε²) of k and, where values are normalised, of v.</summary>
+    public readonly float* InverseNorm, InverseValueNorm;
 
     /// <summary>η, its pre-activation, α's pre-activation, and g.</summary>
     public readonly float* Eta, EtaInput, AlphaInput, Gamma;
@@ -61,6 +62,7 @@ internal unsafe struct SelfModifyingChunk
         Projections = arena.Matrix(n, 2 * Dim);
         K = arena.Matrix(n, Dim);
         InverseNorm = arena.Vector(n);
+        InverseValueNorm = arena.Vector(n);
         Eta = arena.Vector(n);
         EtaInput = arena.Vector(n);
         AlphaInput = arena.Vector(n);
@@ -153,15 +155,24 @@ internal unsafe struct SelfModifyingChunk
 
         for (int t = 0; t < Length; t++)
         {
-            float* raw = Projections.Row(t);
-            InverseNorm[t] = 1 / MathF.Sqrt(Dot(raw, raw, Dim) + SelfModifyingSettings.NormEpsilon * SelfModifyingSettings.NormEpsilon);
+            float* raw = Projections.Row(t), value = raw + Dim;
+            InverseNorm[t] = InverseNormOf(raw);
             TensorPrimitives.Multiply(Span(raw, Dim), InverseNorm[t], Span(K.Row(t), Dim));
+            if (_settings.NormalizeValues)
+            {
+                InverseValueNorm[t] = InverseNormOf(value);
+                TensorPrimitives.Multiply(Span(value, Dim), InverseValueNorm[t], Span(value, Dim));
+            }
+
             EtaInput[t] = Dot(X.Row(t), etaMemory, Dim) + _settings.EtaBias;
             AlphaInput[t] = Dot(X.Row(t), alphaMemory, Dim) + _settings.AlphaBias;
             Eta[t] = Softplus(EtaInput[t]) * _settings.EtaScale;
             Coefficients.Alpha[t] = Sigmoid(AlphaInput[t]);
         }
     }
+
+    private readonly float InverseNormOf(float* row) =>
+        1 / MathF.Sqrt(Dot(row, row, Dim) + SelfModifyingSettings.NormEpsilon * SelfModifyingSettings.NormEpsilon);
 
     // max(z, 0) + log(1 + e^−|z|), with log(1 + y) kept exact for y below the spacing of doubles around 1.
     private static float Softplus(float z)

@@ -50,6 +50,7 @@ internal sealed unsafe partial class CpuBackend
         X = inputs.X.Pointer,
         Q = inputs.Q.Pointer,
         S0 = inputs.S0.Pointer,
+        NormalizeValues = settings.NormalizeValues ? 1 : 0,
     };
 
     private readonly struct SelfModifyingForwardAction(SelfModifyingArguments arguments, long workspace) : IPieceAction

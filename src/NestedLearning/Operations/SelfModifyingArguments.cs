@@ -19,7 +19,13 @@ public enum MemoryObjective
 /// <param name="EtaScale">s_η in η = softplus(M_η(x) + b_η) · s_η.</param>
 /// <param name="EtaBias">b_η.</param>
 /// <param name="AlphaBias">b_α in α = sigmoid(M_α(x) + b_α).</param>
-public readonly record struct SelfModifyingSettings(int Chunk, MemoryObjective Objective, ScanRead Read, float EtaScale, float EtaBias, float AlphaBias)
+/// <param name="NormalizeValues">
+/// Whether v = norm(M_v(x)) in place of M_v(x). Targets v̂ = M(v) of memories that grow would grow with them, the faster
+/// the larger they are, without bound. With ‖v‖ ≤ 1 the L2 rule's step S ← (I + η kᵀ(v − 2k)) S lets them grow by
+/// e^{η/8} a token at most (to first order in η), whatever they have become.
+/// </param>
+public readonly record struct SelfModifyingSettings(
+    int Chunk, MemoryObjective Objective, ScanRead Read, float EtaScale, float EtaBias, float AlphaBias, bool NormalizeValues = false)
 {
     /// <summary>ε in norm(x) = x / √(Σx² + ε²).</summary>
     public const float NormEpsilon = 1e-6f;

@@ -51,6 +51,29 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
     public void Backward_MatchesReference(MemoryObjective objective, ScanRead read, int shape) => CheckBackward(Create(objective, read, shape));
 
     [Theory]
+    [MemberData(nameof(Cases))]
+    public void NormalizedValues_MatchReference(MemoryObjective objective, ScanRead read, int shape)
+    {
+        SelfModifyingCase c = SelfModifyingCase.Create(
+            (ulong)shape + 90, new Shape(s_shapes[shape].Shape), Settings(objective, read, s_shapes[shape].Chunk) with { NormalizeValues = true });
+        CheckForward(c, Forward(c));
+        CheckBackward(c);
+    }
+
+    // Memories of three times their usual size outgrow every bound, unless their values have length one.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void LargeMemories_StayBounded_WithNormalizedValues(bool normalize)
+    {
+        var settings = new SelfModifyingSettings(8, MemoryObjective.L2, ScanRead.Before, EtaScale: 0.1f, EtaBias: 0, AlphaBias: 20, normalize);
+        SelfModifyingCase small = SelfModifyingCase.Create(59, [1, 512, 1, 16], settings);
+        SelfModifyingCase c = small.Slice(0, 512, Array.ConvertAll(small.S0, s => 3 * s));
+        double largest = Array.ConvertAll(Forward(c).S, Math.Abs).Max();
+        Assert.Equal(normalize, largest < 100 * c.S0.Max());
+    }
+
+    [Theory]
     [InlineData(-200f, -1f, 0.1f)]  // α underflows: total decay
     [InlineData(200f, -1f, 0.1f)]   // α = 1
     [InlineData(2f, -200f, 0.1f)]   // η underflows: nothing is learned

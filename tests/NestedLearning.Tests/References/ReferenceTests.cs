@@ -102,13 +102,15 @@ public sealed class ReferenceTests
     }
 
     [Theory]
-    [InlineData(MemoryObjective.L2, ScanRead.Before)]
-    [InlineData(MemoryObjective.L2, ScanRead.After)]
-    [InlineData(MemoryObjective.DotProduct, ScanRead.Before)]
-    [InlineData(MemoryObjective.DotProduct, ScanRead.After)]
-    public void SelfModifyingBackward_MatchesFiniteDifferences(MemoryObjective objective, ScanRead read)
+    [InlineData(MemoryObjective.L2, ScanRead.Before, false)]
+    [InlineData(MemoryObjective.L2, ScanRead.After, false)]
+    [InlineData(MemoryObjective.L2, ScanRead.Before, true)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.Before, false)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.After, false)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.After, true)]
+    public void SelfModifyingBackward_MatchesFiniteDifferences(MemoryObjective objective, ScanRead read, bool normalizeValues)
     {
-        SelfModifyingCase c = SelfModifyingCase.Create(13, [2, 7, 2, 3], new SelfModifyingSettings(3, objective, read, 0.5f, -0.5f, 1.5f));
+        SelfModifyingCase c = SelfModifyingCase.Create(17, [2, 7, 2, 3], new SelfModifyingSettings(3, objective, read, 0.5f, -0.5f, 1.5f, normalizeValues));
         var data = new TestData(14);
         double[] dOutput = Compare.ToDouble(data.Normal(c.InputShape)), dState = Compare.ToDouble(data.Normal(c.StateShape));
         SelfModifyingInputGradients g = ReferenceSelfModifying.Backward(c, dOutput, dState);
