@@ -5,6 +5,7 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job
   test       build and run every test, native and .NET
+  arm        only in build.sh: the native tests for 64-bit Arm, on Debian
   native     build the native kernels
   managed    build the .NET solution
   bench      run the benchmarks; ARGUMENTS go to BenchmarkDotNet, such as --filter *Scan*
@@ -274,6 +275,10 @@ switch ($verb) {
     }
     'run' { Invoke-Run }
     'test' { Invoke-Test }
+    'arm' {
+        Write-Host "build.ps1: arm takes Debian's cross compiler and qemu-user; on Debian: ./build.sh arm"
+        exit 1
+    }
     'native' {
         if (-not (Test-Native)) { exit 1 }
         Assert-Step (Build-Native 'release')

@@ -28,7 +28,8 @@ usage() {
 
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job (./build.sh run --help shows them)
-  test       build and run every test, native (release, asan-ubsan) and .NET
+  test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the next verb too
+  arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   native     build the native kernels
   managed    build the .NET solution
   bench      run the benchmarks; ARGUMENTS go to BenchmarkDotNet, such as --filter '*Scan*'
@@ -110,6 +111,10 @@ missing_packages() {
   fi
 }
 
+may_install() {
+  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] && [ "${NESTED_LEARNING_NO_INSTALL:-0}" != 1 ]
+}
+
 apt_install() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get install -y --no-install-recommends "$@" && return
@@ -132,7 +137,7 @@ have_native() {
       native_reason="there is no native/ folder here"
     elif [ -z "$missing" ]; then
       native_state=yes
-    elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] && [ "${NESTED_LEARNING_NO_INSTALL:-0}" != 1 ]; then
+    elif may_install; then
       # shellcheck disable=SC2086
       if step "install $missing" apt_install $missing; then
         native_state=yes
@@ -147,6 +152,21 @@ have_native() {
     [ "$native_state" = yes ] || say "No native kernels, everything runs on the managed backend (C#): $native_reason."
   fi
   [ "$native_state" = yes ]
+}
+
+# The cross compiler, the emulator and GoogleTest's sources, as Debian names them.
+have_arm() {
+  have_native || return
+  local package missing=
+  for package in g++-aarch64-linux-gnu qemu-user googletest; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+="$package "
+  done
+  # shellcheck disable=SC2086
+  [ -z "$missing" ] || { may_install && step "install $missing" apt_install $missing; } || {
+    native_reason="missing for 64-bit Arm: ${missing% } (packages of Debian)"
+    say "$native_reason"
+    return 1
+  }
 }
 
 # ---- verbs ----
@@ -311,12 +331,33 @@ test_managed() {
   fi
 }
 
+test_arm() {
+  if have_arm; then
+    test_native aarch64
+  else
+    fail "native, aarch64: $native_reason"
+  fi
+}
+
 jobs_at_once() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2; }
 
-test_all() {
-  local preset project row
+clear_results() {
   rm -rf "$results"
   mkdir -p "$results"
+}
+
+summary() {
+  local row
+  for row in "${rows[@]}"; do
+    echo "$row"
+  done
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [ "$failed" = 0 ]
+}
+
+test_all() {
+  local preset project
+  clear_results
   if have_native; then
     for preset in release asan-ubsan; do
       test_native "$preset"
@@ -324,6 +365,7 @@ test_all() {
     # With a compiler here a missing native library is an error, not a reason to test less.
     export NESTED_LEARNING_REQUIRE_NATIVE=1
   fi
+  [ "${1:-}" != --arm ] || test_arm
   if find_dotnet && build_managed; then
     for project in "$root"/tests/*.Tests; do
       test_managed "$project"
@@ -333,11 +375,7 @@ test_all() {
   fi
 
   [ "$native_state" = yes ] || echo "No native kernels were tested: $native_reason."
-  for row in "${rows[@]}"; do
-    echo "$row"
-  done
-  echo "$passed passed, $failed failed, $skipped skipped"
-  [ "$failed" = 0 ]
+  summary
 }
 
 verb=${1:-all}
@@ -353,7 +391,12 @@ fi
 case $verb in
   all) build_all ;;
   run) run "$@" ;;
-  test) test_all ;;
+  test) test_all "$@" ;;
+  arm)
+    clear_results
+    test_arm
+    summary
+    ;;
   native)
     have_native || exit 1
     build_native release
