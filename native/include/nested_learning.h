@@ -261,12 +261,12 @@ NL_API int32_t nl_embedding_backward(const nl_embedding_arguments* arguments, in
 
 typedef struct nl_cross_entropy_arguments {
   uint32_t size;
-  int32_t reserved;
+  float gradient_scale;   /* of nl_cross_entropy_with_gradient */
   int64_t rows, columns;
   const float* logits;    /* [rows, columns] */
   const int32_t* targets; /* [rows], each in 0..columns-1, or -1 for a row that does not count */
   float* losses;          /* [rows]; forward */
-  float* log_sums;        /* [rows]; written forward, read backward */
+  float* log_sums;        /* [rows]; written forward, read backward; null when not wanted with the gradient */
   const float* dlosses;   /* [rows]; backward */
   float* dlogits;         /* [rows, columns]; backward; may be logits */
 } nl_cross_entropy_arguments;
@@ -278,6 +278,11 @@ NL_API int32_t nl_cross_entropy_forward(const nl_cross_entropy_arguments* argume
 /* dlogits = (exp(logits - log_sums) - onehot(target)) dlosses, 0 where the target is -1. */
 NL_API int32_t nl_cross_entropy_backward(const nl_cross_entropy_arguments* arguments, int64_t begin,
                                          int64_t end);
+
+/* Both at once: losses, and dlogits = gradient_scale (softmax(logits) - onehot(target)), 0 where the target is -1. Needs
+ * a workspace of `columns` floats. */
+NL_API int32_t nl_cross_entropy_with_gradient(const nl_cross_entropy_arguments* arguments, int64_t begin, int64_t end,
+                                              float* workspace);
 
 /* ---- Adam and AdamW: pieces are elements ---- */
 
