@@ -12,6 +12,7 @@
 #include "hwy/highway.h"
 #include "core/math-inl.h"
 #include "core/product-inl.h"
+#include "core/softmax-inl.h"
 #include "core/vector-inl.h"
 #include "hwy/cache_control.h"
 #include "kernels/attention/attention.h"
@@ -27,6 +28,9 @@ namespace {
 constexpr size_t kPanel = kTileColumns;
 static_assert(kWidestPanel % kPanel == 0 && kAttentionQueries % kWidestPanel == 0 &&
               kBackwardQueries % kWidestPanel == 0);
+
+// Up to so many queries leave most of a panel empty.
+constexpr size_t kFewQueries = 4;
 
 // Which of a block's keys the queries of a panel see: all of them the first `full`, at least one the first `some`.
 struct Visible {
@@ -157,71 +161,119 @@ HWY_INLINE bool OnlineSoftmax(size_t keys, float* scores, float* maxima, float* 
   return scales;
 }
 
-void AttentionForward(const nl_attention_arguments& a, const AttentionForwardPlan& plan,
-                      int64_t piece, float* workspace) {
-  const size_t dk = static_cast<size_t>(a.key_dim), dv = static_cast<size_t>(a.value_dim);
-  const size_t heads = static_cast<size_t>(a.heads), time = static_cast<size_t>(a.time);
-  const size_t past = static_cast<size_t>(a.keys - a.time);
-  const size_t head = static_cast<size_t>(piece / plan.blocks);
-  // The last block sees most and comes first.
-  const size_t first = static_cast<size_t>((plan.blocks - 1 - piece % plan.blocks) * plan.queries);
-  const size_t queries = std::min(static_cast<size_t>(plan.queries), time - first);
-  const HeadRows<const float> q(a.q, time, heads, dk, head);
-  const HeadRows<const float> k(a.k, static_cast<size_t>(a.keys), heads, dk, head);
-  const HeadRows<const float> v(a.v, static_cast<size_t>(a.keys), heads, dv, head);
-  const HeadRows<float> o(a.o, time, heads, dv, head), log_sums(a.log_sums, time, heads, 1, head);
-  Arena arena(workspace);
-  const AttentionForwardScratch scratch(a, arena);
-  HWY_ALIGN float factors[kPanel];
+// A block of one head's queries, from `first` on; `past` keys are before the first query's own.
+struct ForwardPiece {
+  size_t dk, dv, past, first, queries;
+  HeadRows<const float> q, k, v;
+  const AttentionForwardScratch& s;
+  float scale;
 
-  for (size_t i = 0; i < queries; i += kPanel) {
-    float* panel = scratch.q + i * dk;
-    PackTransposed(std::min(kPanel, queries - i), dk, q.Row(first + i), q.stride, panel);
-    ScaleRow(dk * kPanel, a.scale, panel, panel);
-  }
-  std::fill_n(scratch.maxima, kAttentionQueries, -std::numeric_limits<float>::infinity());
-  std::fill_n(scratch.sums, kAttentionQueries, 0.0f);
-
-  const size_t seen = past + first + queries;
-  for (size_t j = 0; j < seen; j += kAttentionKeys) {
-    const size_t keys = std::min(kAttentionKeys, seen - j);
-    CopyRows(k, j, keys, dk, scratch.k);
-    CopyRows(v, j, keys, dv, scratch.v);
-    // The next block is asked for a few rows at a time.
-    const size_t step = (kAttentionKeys * kPanel + queries - 1) / queries;
-    size_t next = j + keys;
-    for (size_t i = 0; i < queries; i += kPanel, next += step) {
-      PrefetchRows(k, next, std::min(seen, next + step), dk);
-      PrefetchRows(v, next, std::min(seen, next + step), dv);
-      const size_t rows = std::min(kPanel, queries - i);
-      const Visible visible(j, keys, past + first + i + 1, rows);
-      if (visible.some == 0) continue;
-      Panel<false, true>(Into::kSet, visible.some, kPanel, dk, scratch.k, dk, scratch.q + i * dk,
-                         kPanel, scratch.scores, kPanel);
-      Mask(visible, scratch.scores);
-      const bool scales = OnlineSoftmax(visible.some, scratch.scores, scratch.maxima + i,
-                                        scratch.sums + i, factors);
-      float* sums = scratch.o + i * dv;
-      if (scales && j > 0) {
-        for (size_t r = 0; r < rows; ++r) ScaleRow(dv, factors[r], sums + r * dv, sums + r * dv);
-      }
-      Product<true, false>(j > 0 ? Into::kAdd : Into::kSet, rows, dv, visible.full, scratch.scores,
-                           kPanel, scratch.v, dv, sums, dv);
-      if (visible.full == visible.some) continue;
-      for (size_t r = 0; r < rows; ++r) {
-        const size_t end = visible.Seen(r);
-        if (end <= visible.full) continue;
-        AddRow(dv, end - visible.full, scratch.scores + visible.full * kPanel + r, kPanel,
-               scratch.v + visible.full * dv, dv, sums + r * dv);
+  // All of a head's queries where they are few: keys and values are read once, where they lie, and scores stand in rows.
+  void Few() const {
+    const size_t all_keys = past + queries;
+    for (size_t i = 0; i < queries; ++i) ScaleRow(dk, scale, q.Row(i), s.q + i * dk);
+    for (size_t j = 0; j < all_keys; j += kAttentionKeys) {
+      const size_t keys = std::min(kAttentionKeys, all_keys - j);
+      PrefetchRows(v, j, j + keys, dv);
+      Product<false, true>(Into::kSet, queries, keys, dk, s.q, dk, k.Row(j), k.stride, s.scores,
+                           kAttentionKeys);
+      PrefetchRows(k, j + keys, std::min(all_keys, j + keys + kAttentionKeys), dk);
+      for (size_t i = 0; i < queries; ++i) {
+        if (past + i + 1 <= j) continue;
+        const size_t seen = std::min(keys, past + i + 1 - j);
+        float* scores = s.scores + i * kAttentionKeys;
+        const float maximum = std::max(s.maxima[i], Maximum(scores, seen));
+        const float factor = std::exp(s.maxima[i] - maximum);
+        s.maxima[i] = maximum;
+        s.sums[i] = s.sums[i] * factor + SumOfExponentials<true>(scores, seen, maximum, scores);
+        float* o = s.o + i * dv;
+        if (j > 0) ScaleRow(dv, factor, o, o);
+        Product<false, false>(j > 0 ? Into::kAdd : Into::kSet, 1, dv, seen, scores, kAttentionKeys,
+                              v.Row(j), v.stride, o, dv);
       }
     }
   }
 
+  // Block of keys by block of keys, each copied together and used by panel after panel of the queries.
+  void Blocks() const {
+    for (size_t i = 0; i < queries; i += kPanel) {
+      float* panel = s.q + i * dk;
+      PackTransposed(std::min(kPanel, queries - i), dk, q.Row(first + i), q.stride, panel);
+      ScaleRow(dk * kPanel, scale, panel, panel);
+    }
+    const size_t seen = past + first + queries;
+    for (size_t j = 0; j < seen; j += kAttentionKeys) {
+      const size_t keys = std::min(kAttentionKeys, seen - j);
+      CopyRows(k, j, keys, dk, s.k);
+      CopyRows(v, j, keys, dv, s.v);
+      // The next block is asked for a few rows at a time.
+      const size_t step = (kAttentionKeys * kPanel + queries - 1) / queries;
+      size_t next = j + keys;
+      for (size_t i = 0; i < queries; i += kPanel, next += step) {
+        const size_t rows = std::min(kPanel, queries - i);
+        const Visible visible(j, keys, past + first + i + 1, rows);
+        PrefetchRows(k, next, std::min(seen, next + step), dk);
+        if (visible.some > 0) AddBlock(j == 0, i, rows, visible);
+        PrefetchRows(v, next, std::min(seen, next + step), dv);
+      }
+    }
+  }
+
+  // The block of keys in s.k and s.v, for the panel from query i on.
+  void AddBlock(bool is_first, size_t i, size_t rows, const Visible& visible) const {
+    Panel<false, true>(Into::kSet, visible.some, kPanel, dk, s.k, dk, s.q + i * dk, kPanel,
+                       s.scores, kPanel);
+    Mask(visible, s.scores);
+    HWY_ALIGN float factors[kPanel];
+    const bool scales = OnlineSoftmax(visible.some, s.scores, s.maxima + i, s.sums + i, factors);
+    float* o = s.o + i * dv;
+    if (scales && !is_first) {
+      for (size_t r = 0; r < rows; ++r) ScaleRow(dv, factors[r], o + r * dv, o + r * dv);
+    }
+    Product<true, false>(is_first ? Into::kSet : Into::kAdd, rows, dv, visible.full, s.scores,
+                         kPanel, s.v, dv, o, dv);
+    for (size_t r = 0; r < rows && visible.full < visible.some; ++r) {
+      const size_t end = visible.Seen(r);
+      if (end <= visible.full) continue;
+      AddRow(dv, end - visible.full, s.scores + visible.full * kPanel + r, kPanel,
+             s.v + visible.full * dv, dv, o + r * dv);
+    }
+  }
+};
+
+void AttentionForward(const nl_attention_arguments& a, const AttentionForwardPlan& plan,
+                      int64_t piece, float* workspace) {
+  const size_t dk = static_cast<size_t>(a.key_dim), dv = static_cast<size_t>(a.value_dim);
+  const size_t heads = static_cast<size_t>(a.heads), time = static_cast<size_t>(a.time);
+  const size_t keys = static_cast<size_t>(a.keys), head = static_cast<size_t>(piece / plan.blocks);
+  // The last block sees most and comes first.
+  const size_t first = static_cast<size_t>((plan.blocks - 1 - piece % plan.blocks) * plan.queries);
+  const size_t queries = std::min(static_cast<size_t>(plan.queries), time - first);
+  Arena arena(workspace);
+  const AttentionForwardScratch s(a, arena);
+  const ForwardPiece body = {dk,
+                             dv,
+                             keys - time,
+                             first,
+                             queries,
+                             {a.q, time, heads, dk, head},
+                             {a.k, keys, heads, dk, head},
+                             {a.v, keys, heads, dv, head},
+                             s,
+                             a.scale};
+  std::fill_n(s.maxima, kAttentionQueries, -std::numeric_limits<float>::infinity());
+  std::fill_n(s.sums, kAttentionQueries, 0.0f);
+  if (time <= kFewQueries) {
+    body.Few();
+  } else {
+    body.Blocks();
+  }
+  const HeadRows<float> o(a.o, time, heads, dv, head), log_sums(a.log_sums, time, heads, 1, head);
   for (size_t i = 0; i < queries; ++i) {
-    ScaleRow(dv, 1 / scratch.sums[i], scratch.o + i * dv, o.Row(first + i));
+    ScaleRow(dv, 1 / s.sums[i], s.o + i * dv, o.Row(first + i));
     if (a.log_sums != nullptr) {
       *log_sums.Row(first + i) =
-          static_cast<float>(scratch.maxima[i] + std::log(static_cast<double>(scratch.sums[i])));
+          static_cast<float>(s.maxima[i] + std::log(static_cast<double>(s.sums[i])));
     }
   }
 }
