@@ -2,7 +2,7 @@
 //
 //   function        range           largest error (native/tests/math_test.cc holds them to it)
 //   Exp             all             2 ulp; underflow is gradual to 2^-149, overflow is infinity, Exp(-inf) = 0
-//   ExpFlushed      x <= 88         2 ulp and 6e-8 |x| relative; 0 where the result would be subnormal
+//   ExpFlushed      x <= 88         2 ulp and 8e-8 |x| relative; 0 where the result would be subnormal
 //   Log1p           x > -1          3 ulp; Log1p(-1) = -inf, below it NaN
 //   Sigmoid         all             4 ulp
 //   Softplus        all             4 ulp

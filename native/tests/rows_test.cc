@@ -241,7 +241,26 @@ NL_TEST_TARGETS(Embedding);
 
 // ---- Cross-entropy
 
-class CrossEntropy : public nl_testing::KernelTest {};
+class CrossEntropy : public nl_testing::KernelTest {
+ protected:
+  static nl_cross_entropy_arguments Arguments(float scale, const Buffer& logits,
+                                              const std::vector<int32_t>& targets, Buffer& losses,
+                                              Buffer& log_sums, const Buffer* dlosses,
+                                              Buffer& dlogits) {
+    nl_cross_entropy_arguments a = {};
+    a.size = sizeof(a);
+    a.gradient_scale = scale;
+    a.rows = losses.count();
+    a.columns = logits.count() / a.rows;
+    a.logits = logits.data();
+    a.targets = targets.data();
+    a.losses = losses.data();
+    a.log_sums = log_sums.data();
+    a.dlosses = dlosses == nullptr ? nullptr : dlosses->data();
+    a.dlogits = dlogits.data();
+    return a;
+  }
+};
 
 TEST_P(CrossEntropy, ForwardAndBackward_MatchTheReference) {
   for (int64_t columns : nl_testing::Lengths()) {
@@ -318,16 +337,8 @@ TEST_P(CrossEntropy, WithGradient_MatchesTheReference) {
     const std::vector<int32_t> targets = {last / 2, last, -1};
     Buffer losses(rows), log_sums(rows), apart(rows * columns, 2), same = logits;
     Buffer workspace(columns, 3);
-    nl_cross_entropy_arguments a = {};
-    a.size = sizeof(a);
-    a.gradient_scale = 0.25f;
-    a.rows = rows;
-    a.columns = columns;
-    a.logits = logits.data();
-    a.targets = targets.data();
-    a.losses = losses.data();
-    a.log_sums = log_sums.data();
-    a.dlogits = apart.data();
+    nl_cross_entropy_arguments a =
+        Arguments(0.25f, logits, targets, losses, log_sums, nullptr, apart);
     EXPECT_OK(nl_cross_entropy_with_gradient(&a, 0, rows, workspace.data()));
     for (int64_t i = 0; i < rows; ++i) {
       const float* x = logits.data() + i * columns;
@@ -363,16 +374,7 @@ TEST_P(CrossEntropy, LargeGradients_AreTheSame) {
   const Buffer dlosses = Buffer::Uniform(rows, 2);
   std::vector<int32_t> targets(static_cast<size_t>(rows), 5);
   Buffer losses(rows), log_sums(rows), apart(rows * columns, 3), workspace(columns);
-  nl_cross_entropy_arguments a = {};
-  a.size = sizeof(a);
-  a.gradient_scale = 1;
-  a.rows = rows;
-  a.columns = columns;
-  a.logits = logits.data();
-  a.targets = targets.data();
-  a.losses = losses.data();
-  a.log_sums = log_sums.data();
-  a.dlosses = dlosses.data();
+  nl_cross_entropy_arguments a = Arguments(1, logits, targets, losses, log_sums, &dlosses, apart);
   for (bool both : {false, true}) {
     Buffer same = logits;
     const auto run = [&] {

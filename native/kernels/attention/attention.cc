@@ -16,6 +16,7 @@
 #include "core/vector-inl.h"
 #include "hwy/cache_control.h"
 #include "kernels/attention/attention.h"
+#include "kernels/scan/rows-inl.h"
 
 #include <cmath>
 #include <limits>
@@ -32,27 +33,29 @@ static_assert(kWidestPanel % kPanel == 0 && kAttentionQueries % kWidestPanel == 
 // Up to so many queries leave most of a panel empty.
 constexpr size_t kFewQueries = 4;
 
-// Which of a block's keys the queries of a panel see: all of them the first `full`, at least one the first `some`.
+// Which of the keys j..j+n-1 the queries of a panel see, when its first sees `first` keys in all, the next one more, and so
+// on for `count` queries.
 struct Visible {
-  // keys from j, n of them; queries that see `first`, first + 1, .. keys in all, count of them.
   Visible(size_t j, size_t n, size_t first, size_t count)
-      : start(first > j ? first - j : 0),
-        full(std::min(n, start)),
-        some(std::min(n, first + count - 1 > j ? first + count - 1 - j : 0)),
-        shift(static_cast<int64_t>(first) - static_cast<int64_t>(j)) {}
+      : full(std::min(n, first - std::min(first, j))),
+        some(std::min(n, first + count - 1 - std::min(first + count - 1, j))),
+        offset_(static_cast<int64_t>(first) - static_cast<int64_t>(j)) {}
 
-  // Key j of the block is hidden from so many of the panel's first queries.
-  size_t Hidden(size_t key) const {
-    return static_cast<size_t>(std::max<int64_t>(0, static_cast<int64_t>(key) + 1 - shift));
+  // So many of the panel's first queries do not see key j + i.
+  size_t Hidden(size_t i) const {
+    return static_cast<size_t>(std::max<int64_t>(0, static_cast<int64_t>(i) + 1 - offset_));
   }
-  // Query `lane` sees so many keys of the block.
+  // Query `lane` sees so many of the keys.
   size_t Seen(size_t lane) const {
-    return std::min(some,
-                    static_cast<size_t>(std::max<int64_t>(0, shift + static_cast<int64_t>(lane))));
+    return std::min(
+        some, static_cast<size_t>(std::max<int64_t>(0, static_cast<int64_t>(lane) + offset_)));
   }
 
-  size_t start, full, some;
-  int64_t shift;
+  size_t full;  // all queries see so many of the keys
+  size_t some;  // the last query sees so many
+
+ private:
+  int64_t offset_;
 };
 
 // c [n] += Σ_p a[p stride] b[p, n].
@@ -84,15 +87,6 @@ HWY_INLINE void AddRow(size_t n, size_t k, const float* a, size_t stride, const 
   }
 }
 
-// to [n] = factor from; from may be to.
-HWY_INLINE void ScaleRow(size_t n, float factor, const float* from, float* to) {
-  const F32 d;
-  const VecF f = hn::Set(d, factor);
-  size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) hn::StoreU(hn::Mul(f, hn::LoadU(d, from + i)), d, to + i);
-  if (i < n) StorePart(hn::Mul(f, LoadPart(from + i, n - i)), to + i, n - i);
-}
-
 // Brings rows nearer while something else is computed.
 HWY_INLINE void PrefetchRows(const HeadRows<const float>& rows, size_t first, size_t end,
                              size_t dim) {
@@ -100,11 +94,6 @@ HWY_INLINE void PrefetchRows(const HeadRows<const float>& rows, size_t first, si
   for (size_t i = first; i < end; ++i) {
     for (size_t j = 0; j < dim; j += kLine) hwy::Prefetch(rows.Row(i) + j);
   }
-}
-
-HWY_INLINE void CopyRows(const HeadRows<const float>& rows, size_t first, size_t count, size_t dim,
-                         float* to) {
-  for (size_t i = 0; i < count; ++i) std::copy_n(rows.Row(first + i), dim, to + i * dim);
 }
 
 // Scores of the keys that not all of a panel's queries see: -infinity where one does not.
@@ -171,7 +160,7 @@ struct ForwardPiece {
   // All of a head's queries where they are few: keys and values are read once, where they lie, and scores stand in rows.
   void Few() const {
     const size_t all_keys = past + queries;
-    for (size_t i = 0; i < queries; ++i) ScaleRow(dk, scale, q.Row(i), s.q + i * dk);
+    for (size_t i = 0; i < queries; ++i) ScaleRow(scale, q.Row(i), s.q + i * dk, dk);
     for (size_t j = 0; j < all_keys; j += kAttentionKeys) {
       const size_t keys = std::min(kAttentionKeys, all_keys - j);
       PrefetchRows(v, j, j + keys, dv);
@@ -187,7 +176,7 @@ struct ForwardPiece {
         s.maxima[i] = maximum;
         s.sums[i] = s.sums[i] * factor + SumOfExponentials<true>(scores, seen, maximum, scores);
         float* o = s.o + i * dv;
-        if (j > 0) ScaleRow(dv, factor, o, o);
+        if (j > 0) ScaleRow(factor, o, o, dv);
         Product<false, false>(j > 0 ? Into::kAdd : Into::kSet, 1, dv, seen, scores, kAttentionKeys,
                               v.Row(j), v.stride, o, dv);
       }
@@ -199,13 +188,13 @@ struct ForwardPiece {
     for (size_t i = 0; i < queries; i += kPanel) {
       float* panel = s.q + i * dk;
       PackTransposed(std::min(kPanel, queries - i), dk, q.Row(first + i), q.stride, panel);
-      ScaleRow(dk * kPanel, scale, panel, panel);
+      ScaleRow(scale, panel, panel, dk * kPanel);
     }
     const size_t seen = past + first + queries;
     for (size_t j = 0; j < seen; j += kAttentionKeys) {
       const size_t keys = std::min(kAttentionKeys, seen - j);
-      CopyRows(k, j, keys, dk, s.k);
-      CopyRows(v, j, keys, dv, s.v);
+      CopyRows(keys, dk, k.Row(j), k.stride, s.k, dk);
+      CopyRows(keys, dv, v.Row(j), v.stride, s.v, dv);
       // The next block is asked for a few rows at a time.
       const size_t step = (kAttentionKeys * kPanel + queries - 1) / queries;
       size_t next = j + keys;
@@ -228,7 +217,7 @@ struct ForwardPiece {
     const bool scales = OnlineSoftmax(visible.some, s.scores, s.maxima + i, s.sums + i, factors);
     float* o = s.o + i * dv;
     if (scales && !is_first) {
-      for (size_t r = 0; r < rows; ++r) ScaleRow(dv, factors[r], o + r * dv, o + r * dv);
+      for (size_t r = 0; r < rows; ++r) ScaleRow(factors[r], o + r * dv, o + r * dv, dv);
     }
     Product<true, false>(is_first ? Into::kSet : Into::kAdd, rows, dv, visible.full, s.scores,
                          kPanel, s.v, dv, o, dv);
@@ -251,16 +240,16 @@ void AttentionForward(const nl_attention_arguments& a, const AttentionForwardPla
   const size_t queries = std::min(static_cast<size_t>(plan.queries), time - first);
   Arena arena(workspace);
   const AttentionForwardScratch s(a, arena);
-  const ForwardPiece body = {dk,
-                             dv,
-                             keys - time,
-                             first,
-                             queries,
-                             {a.q, time, heads, dk, head},
-                             {a.k, keys, heads, dk, head},
-                             {a.v, keys, heads, dv, head},
-                             s,
-                             a.scale};
+  const ForwardPiece body = {.dk = dk,
+                             .dv = dv,
+                             .past = keys - time,
+                             .first = first,
+                             .queries = queries,
+                             .q = {a.q, time, heads, dk, head},
+                             .k = {a.k, keys, heads, dk, head},
+                             .v = {a.v, keys, heads, dv, head},
+                             .s = s,
+                             .scale = a.scale};
   std::fill_n(s.maxima, kAttentionQueries, -std::numeric_limits<float>::infinity());
   std::fill_n(s.sums, kAttentionQueries, 0.0f);
   if (time <= kFewQueries) {
@@ -270,7 +259,7 @@ void AttentionForward(const nl_attention_arguments& a, const AttentionForwardPla
   }
   const HeadRows<float> o(a.o, time, heads, dv, head), log_sums(a.log_sums, time, heads, 1, head);
   for (size_t i = 0; i < queries; ++i) {
-    ScaleRow(dv, 1 / s.sums[i], s.o + i * dv, o.Row(first + i));
+    ScaleRow(1 / s.sums[i], s.o + i * dv, o.Row(first + i), dv);
     if (a.log_sums != nullptr) {
       *log_sums.Row(first + i) =
           static_cast<float>(s.maxima[i] + std::log(static_cast<double>(s.sums[i])));
@@ -316,8 +305,8 @@ struct Upcoming {
   }
 
   HeadRows<const float> q, d_o, dq;
-  size_t dk, dv, time, ahead, step;
-  size_t next = 0, end = 0;
+  size_t dk, dv, time, ahead;
+  size_t step = 0, next = 0, end = 0;
 };
 
 // The part of a piece that works on one block of keys, and the gradients that are wanted.
@@ -406,14 +395,13 @@ void AttentionBackward(const nl_attention_arguments& a, const nl_attention_gradi
   const HeadRows<float> gk(g.dk, all_keys, heads, dk, head), gv(g.dv, all_keys, heads, dv, head);
   Arena arena(workspace);
   const AttentionBackwardScratch s(a, arena);
-  Upcoming upcoming{q,
-                    d_o,
-                    HeadRows<const float>(dq_start, time, heads, dk, head),
-                    dk,
-                    dv,
-                    time,
-                    kBackwardQueries,
-                    0};
+  Upcoming upcoming = {.q = q,
+                       .d_o = d_o,
+                       .dq = {dq_start, time, heads, dk, head},
+                       .dk = dk,
+                       .dv = dv,
+                       .time = time,
+                       .ahead = kBackwardQueries};
   const BackwardBlock block{s, dk, dv, g.dq != nullptr, g.dk != nullptr, g.dv != nullptr, upcoming};
 
   for (size_t t = AttentionBackwardPlan::FirstQuery(a, plan.starts[range]); t < time; ++t) {
@@ -425,14 +413,14 @@ void AttentionBackward(const nl_attention_arguments& a, const nl_attention_gradi
 
   for (size_t j = begin; j < end; j += kBackwardKeys) {
     const size_t keys = std::min(kBackwardKeys, end - j);
-    CopyRows(k, j, keys, dk, s.k);
-    CopyRows(v, j, keys, dv, s.v);
+    CopyRows(keys, dk, k.Row(j), k.stride, s.k, dk);
+    CopyRows(keys, dv, v.Row(j), v.stride, s.v, dv);
     std::fill_n(s.dk, keys * dk, 0.0f);
     std::fill_n(s.dv, keys * dv, 0.0f);
     for (size_t t = j > past ? j - past : 0; t < time; t += kBackwardQueries) {
       const size_t queries = std::min(kBackwardQueries, time - t);
       for (size_t i = 0; i < queries; ++i) {
-        ScaleRow(dk, a.scale, q.Row(t + i), s.q + i * dk);
+        ScaleRow(a.scale, q.Row(t + i), s.q + i * dk, dk);
         std::copy_n(d_o.Row(t + i), dv, s.d_o + i * dv);
       }
       for (size_t i = 0; i < queries; i += kPanel) {
@@ -461,7 +449,7 @@ void AttentionBackward(const nl_attention_arguments& a, const nl_attention_gradi
       if (g.dq == nullptr) continue;
       for (size_t i = 0; i < queries; ++i) {
         if (j == begin) {
-          ScaleRow(dk, a.scale, s.dq + i * dk, dq.Row(t + i));
+          ScaleRow(a.scale, s.dq + i * dk, dq.Row(t + i), dk);
         } else {
           AddScaledTo(a.scale, s.dq + i * dk, dq.Row(t + i), dk);
         }

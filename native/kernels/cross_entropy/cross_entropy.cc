@@ -34,8 +34,6 @@ size_t BlockLength(size_t n) { return std::max(kBlock, (n + kMostBlocks - 1) / k
 struct RowSum {
   float maximum;
   double sum;  // of e^(x - maximum)
-
-  double Log() const { return std::log(sum); }
 };
 
 // One pass over a row in memory: each block against the largest element so far, what was summed before scaled where that
@@ -53,7 +51,7 @@ HWY_INLINE RowSum SumRow(const float* x, size_t n, float* kept, float* offsets) 
     }
     // Before the first element above -infinity there is nothing to sum.
     const float offset = std::max(row.maximum, std::numeric_limits<float>::lowest());
-    row.sum += SumOfExponentials<kKeep>(x + i, count, offset, kept + i);
+    row.sum += SumOfExponentials<kKeep>(x + i, count, offset, kKeep ? kept + i : nullptr);
     if (kKeep) offsets[i / length] = offset;
   }
   return row;
@@ -62,7 +60,7 @@ HWY_INLINE RowSum SumRow(const float* x, size_t n, float* kept, float* offsets) 
 // The loss from the maximum, so that a large common offset of the logits costs no digits.
 HWY_INLINE void Result(const nl_cross_entropy_arguments& a, int64_t row, const RowSum& sum,
                        float at_target) {
-  const double log = sum.Log();
+  const double log = std::log(sum.sum);
   if (a.log_sums != nullptr) a.log_sums[row] = static_cast<float>(sum.maximum + log);
   a.losses[row] = static_cast<float>(log + (static_cast<double>(sum.maximum) - at_target));
 }
