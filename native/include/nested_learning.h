@@ -171,6 +171,12 @@ NL_API int32_t nl_gemm_pack(const nl_gemm_arguments* arguments, int64_t pass, in
 NL_API int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin, int64_t end,
                        const float* packed, float* workspace);
 
+/* `batch` products of contiguous matrices, one after the other in each operand. Pieces are products, each on
+ * one thread with its operands where they lie: meant for matrices that fit a second-level cache. Of the arguments, bias,
+ * epilogue, residual, precision and symmetric are not taken: 0 or null. */
+NL_API int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch, int64_t begin,
+                               int64_t end);
+
 /* ---- Column sum: pieces are blocks of NL_COLUMN_BLOCK columns ---- */
 
 #define NL_COLUMN_BLOCK 64

@@ -567,6 +567,15 @@ nl_gemm_arguments Check(const nl_gemm_arguments* arguments) {
   return Simplified(g);
 }
 
+// That nothing is asked for but a product, or one added to C.
+void RequirePlain(const nl_gemm_arguments& g) {
+  if (g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE ||
+      g.precision != NL_PRECISION_FLOAT32 || g.symmetric != 0) {
+    throw Error(NL_INVALID_ARGUMENT,
+                "a bias, epilogue, residual, precision or symmetry is given, expected none in a batch");
+  }
+}
+
 GemmPlan PlanOf(const nl_gemm_arguments& g) {
   return g.m > 0 && g.n > 0 ? MakePlan(g) : GemmPlan{};
 }
@@ -628,6 +637,34 @@ int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin,
     } else {
       NL_CALL(DirectPiece)(g, plan, piece, workspace);
     }
+  }
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch, int64_t begin,
+                        int64_t end) try {
+  nl_gemm_arguments g = nl::Check(arguments);
+  nl::RequireNotNegative(batch, "batch");
+  nl::RequireRange(begin, end, batch);
+  nl::RequirePlain(g);
+  if (g.m == 0 || g.n == 0) return NL_OK;
+  nl::GemmPlan plan = {};
+  plan.method = nl::MethodOf(g) == nl::GemmMethod::kDots ? nl::GemmMethod::kDots
+                                                         : nl::GemmMethod::kDirect;
+  plan.block_rows = g.m;
+  plan.block_columns = g.n;
+  plan.column_blocks = 1;
+  const auto product = NL_CALL(DirectPiece);
+  const nl_gemm_arguments first = g;
+  for (int64_t i = begin; i < end; ++i) {
+    if (g.k > 0) {
+      g.a = first.a + i * g.m * g.k;
+      g.b = first.b + i * g.k * g.n;
+    }
+    g.c = first.c + i * g.m * g.n;
+    (*product)(g, plan, 0, nullptr);
   }
   return NL_OK;
 } catch (...) {
