@@ -361,8 +361,35 @@ HWY_INLINE PackedTileFunction PackedTileOf(size_t rows) {
 HWY_INLINE void PrefetchPart(const float* from, int64_t count, int64_t r, int64_t m, int64_t rows) {
 #if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
   const int64_t end = count * (r + m) / rows;
-  for (int64_t s = count * r / rows; s < end; s += 16) __builtin_prefetch(from + s, 0, 2);
+  for (int64_t s = count * r / rows; s < end; s += 16) __builtin_prefetch(from + s, 0, 3);
 #endif
+}
+
+// What the epilogue of one tile's rows will read and write beside the sums.
+HWY_INLINE void PrefetchEpilogue(const nl_gemm_arguments& g, int64_t i, int64_t j, int64_t rows) {
+  for (int64_t r = i; r < i + rows; ++r) {
+    if (g.pre_activation != nullptr) hwy::Prefetch(g.pre_activation + r * g.n + j);
+    if (g.residual != nullptr) hwy::Prefetch(g.residual + r * g.n + j);
+  }
+}
+
+// Copies rows x columns elements, the first at row i, column j of C, to their places across the diagonal: in squares, so that
+// lines are written whole. On the diagonal only from below it.
+void Mirror(int64_t i, int64_t j, int64_t rows, int64_t columns, float* c, int64_t n) {
+  constexpr int64_t kSquare = 16;
+  for (int64_t r = i; r < i + rows; r += kSquare) {
+    for (int64_t s = j; s < j + columns && s <= r; s += kSquare) {
+      const int64_t r_end = std::min(r + kSquare, i + rows);
+      const int64_t s_end = std::min(s + kSquare, j + columns);
+      if (s < r) {
+        Transpose(r_end - r, s_end - s, c + r * n + s, n, c + s * n + r, n);
+        continue;
+      }
+      for (int64_t p = r; p < r_end; ++p) {
+        for (int64_t q = s; q < p; ++q) c[q * n + p] = c[p * n + q];
+      }
+    }
+  }
 }
 
 void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
@@ -395,9 +422,11 @@ void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass,
         const float* panel = b + (j + s) * depth;
         for (int64_t r = 0; r < rows; r += kTileRows) {
           const int64_t m = std::min<int64_t>(kTileRows, rows - r);
+          if (g.symmetric && i + r + m <= j + s) continue;  // mirrored
           const float* tile = a + (i + r) * depth;
           float* c = sums + r * ld + s;
           PrefetchPart(panel + kTileColumns * depth, kTileColumns * depth, r, m, rows);
+          if (last) PrefetchEpilogue(g, i + r, j + s, m);
           if (n > static_cast<int64_t>(kLanes)) {
             PackedTileOf<2>(m)(add, depth, tile, panel, c, ld, n - kLanes);
           } else {
@@ -412,8 +441,57 @@ void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass,
     a += plan.padded_rows * depth;
     b += plan.padded_columns * depth;
   }
-  if (g.symmetric && i != j && end == plan.depth_blocks) {
-    Transpose(rows, columns, g.c + i * g.n + j, g.n, g.c + j * g.n + i, g.n);
+  if (g.symmetric && end == plan.depth_blocks) Mirror(i, j, rows, columns, g.c, g.n);
+}
+
+// ---- Batches ----
+
+// Product by product, in slices of one panel of columns by two tiles of rows. With each comes a part of the next product's
+// operands: all at once would leave the multiply-adds waiting for memory.
+template <bool kTransposeA, bool kTransposeB>
+void Batch(const nl_gemm_arguments& g, int64_t begin, int64_t end) {
+  HWY_ALIGN float panel[kTransposeB ? kDepth * kTileColumns : 1];
+  const int64_t lda = kTransposeA ? g.m : g.k;
+  const int64_t ldb = kTransposeB ? g.k : g.n;
+  const Into into = g.accumulate ? Into::kAdd : Into::kSet;
+  // A transposed B is packed once for all rows where the panel holds it.
+  const bool packs = kTransposeB && g.k <= static_cast<int64_t>(kDepth);
+  const int64_t columns = kTileColumns;
+  const int64_t rows = kTransposeB && !packs ? g.m : 2 * kTileRows;
+  const int64_t slices = (g.n + columns - 1) / columns * ((g.m + rows - 1) / rows);
+  for (int64_t i = begin; i < end; ++i) {
+    const float* a = g.a + i * g.m * g.k;
+    const float* b = g.b + i * g.k * g.n;
+    float* c = g.c + i * g.m * g.n;
+    int64_t slice = 0;
+    for (int64_t j = 0; j < g.n; j += columns) {
+      const int64_t n = std::min(columns, g.n - j);
+      const float* b_panel = b + (kTransposeB ? j * ldb : j);
+      if (packs) PackTransposed(n, g.k, b_panel, ldb, panel);
+      for (int64_t r = 0; r < g.m; r += rows, ++slice) {
+        if (i + 1 < end) {
+          PrefetchPart(a + g.m * g.k, g.m * g.k, slice, 1, slices);
+          PrefetchPart(b + g.k * g.n, g.k * g.n, slice, 1, slices);
+          PrefetchPart(c + g.m * g.n, g.m * g.n, slice, 1, slices);
+        }
+        const int64_t m = std::min(rows, g.m - r);
+        const float* a_rows = a + (kTransposeA ? r : r * lda);
+        float* to = c + r * g.n + j;
+        if (packs) {
+          Panel<kTransposeA, true>(into, m, n, g.k, a_rows, lda, panel, kTileColumns, to, g.n);
+        } else {
+          Product<kTransposeA, kTransposeB>(into, m, n, g.k, a_rows, lda, b_panel, ldb, to, g.n);
+        }
+      }
+    }
+  }
+}
+
+void BatchPieces(const nl_gemm_arguments& g, int64_t begin, int64_t end) {
+  if (g.transpose_a) {
+    g.transpose_b ? Batch<true, true>(g, begin, end) : Batch<true, false>(g, begin, end);
+  } else {
+    g.transpose_b ? Batch<false, true>(g, begin, end) : Batch<false, false>(g, begin, end);
   }
 }
 
@@ -431,6 +509,7 @@ namespace nested_learning {
 NL_TARGET_TABLE(DirectPiece);
 NL_TARGET_TABLE(PackPiece);
 NL_TARGET_TABLE(PackedPiece);
+NL_TARGET_TABLE(BatchPieces);
 NL_TARGET_TABLE(SizeOfTile);
 
 namespace {
@@ -536,7 +615,7 @@ int64_t PackedFloats(const nl_gemm_arguments& g, const GemmPlan& plan) {
   return depth * (plan.padded_rows + plan.padded_columns);
 }
 
-nl_gemm_arguments Check(const nl_gemm_arguments* arguments) {
+const nl_gemm_arguments& RequireGemm(const nl_gemm_arguments* arguments) {
   const auto& g = RequireArguments(arguments, "nl_gemm_arguments");
   RequireNotNegative(g.m, "m");
   RequireNotNegative(g.n, "n");
@@ -564,15 +643,20 @@ nl_gemm_arguments Check(const nl_gemm_arguments* arguments) {
     RequireNotNull(g.c, "c");
     if (g.epilogue == NL_EPILOGUE_GELU_GRADIENT) RequireNotNull(g.pre_activation, "pre_activation");
   }
-  return Simplified(g);
+  return g;
+}
+
+nl_gemm_arguments Check(const nl_gemm_arguments* arguments) {
+  return Simplified(RequireGemm(arguments));
 }
 
 // That nothing is asked for but a product, or one added to C.
 void RequirePlain(const nl_gemm_arguments& g) {
   if (g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE ||
       g.precision != NL_PRECISION_FLOAT32 || g.symmetric != 0) {
-    throw Error(NL_INVALID_ARGUMENT,
-                "a bias, epilogue, residual, precision or symmetry is given, expected none in a batch");
+    throw Error(
+        NL_INVALID_ARGUMENT,
+        "a bias, epilogue, residual, precision or symmetry is given, expected none in a batch");
   }
 }
 
@@ -645,27 +729,11 @@ int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin,
 
 int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch, int64_t begin,
                         int64_t end) try {
-  nl_gemm_arguments g = nl::Check(arguments);
+  const nl_gemm_arguments& g = nl::RequireGemm(arguments);
   nl::RequireNotNegative(batch, "batch");
   nl::RequireRange(begin, end, batch);
   nl::RequirePlain(g);
-  if (g.m == 0 || g.n == 0) return NL_OK;
-  nl::GemmPlan plan = {};
-  plan.method = nl::MethodOf(g) == nl::GemmMethod::kDots ? nl::GemmMethod::kDots
-                                                         : nl::GemmMethod::kDirect;
-  plan.block_rows = g.m;
-  plan.block_columns = g.n;
-  plan.column_blocks = 1;
-  const auto product = NL_CALL(DirectPiece);
-  const nl_gemm_arguments first = g;
-  for (int64_t i = begin; i < end; ++i) {
-    if (g.k > 0) {
-      g.a = first.a + i * g.m * g.k;
-      g.b = first.b + i * g.k * g.n;
-    }
-    g.c = first.c + i * g.m * g.n;
-    (*product)(g, plan, 0, nullptr);
-  }
+  if (g.m > 0 && g.n > 0) NL_CALL(BatchPieces)(g, begin, end);
   return NL_OK;
 } catch (...) {
   return nl::Caught();

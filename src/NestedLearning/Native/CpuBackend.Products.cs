@@ -7,8 +7,8 @@ internal sealed unsafe partial class CpuBackend
     // From so many multiply-adds on a product is cut into pieces itself, its operands packed.
     private const long LargeProduct = 1 << 22;
 
-    // Multiply-adds of a piece of small products: some tens of microseconds.
-    private const long ProductsPiece = 1 << 20;
+    // Multiply-adds of a piece of small products: about a tenth of a millisecond.
+    private const long ProductsPiece = 1 << 22;
 
     public override void BatchedGemm(Tensor a, Tensor b, Tensor c, bool transposeA, bool transposeB, bool accumulate)
     {
