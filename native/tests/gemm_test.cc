@@ -316,6 +316,46 @@ TEST_P(Gemm, Nan_ReachesItsRowAndNoOther) {
   for (int64_t i = 0; i < 15; ++i) EXPECT_EQ(i / 5 == 1, std::isnan(c[i])) << i;
 }
 
+TEST_P(Gemm, Batches_GiveWhatTheirProductsDo) {
+  constexpr int64_t kBatch = 3;
+  for (const Case& x : {Case{1, 1, 1}, Case{5, 7, 3}, Case{25, 33, 40}, Case{64, 64, 64},
+                        Case{13, 65, 300}, Case{4, 5, 0}}) {
+    for (int bits = 0; bits < 8; ++bits) {
+      const Buffer a = Buffer::Uniform(kBatch * x.m * x.k, 1, -1, 1, 1);
+      const Buffer b = Buffer::Uniform(kBatch * x.k * x.n, 2, -1, 1, 2);
+      const Buffer before = Buffer::Uniform(kBatch * x.m * x.n, 3);
+      Buffer c(kBatch * x.m * x.n, 3), single(x.m * x.n);
+      nl_gemm_arguments g = {};
+      g.size = sizeof(g);
+      g.transpose_a = bits & 1;
+      g.transpose_b = bits & 2;
+      g.accumulate = bits & 4;
+      g.m = x.m;
+      g.n = x.n;
+      g.k = x.k;
+      g.a = a.data();
+      g.b = b.data();
+      g.c = c.data();
+      if (g.accumulate) c = before;
+      EXPECT_OK(nl_batched_gemm(&g, kBatch, 2, kBatch));
+      EXPECT_OK(nl_batched_gemm(&g, kBatch, 0, 2));
+      for (int64_t i = 0; i < kBatch; ++i) {
+        g.a = a.data() + i * x.m * x.k;
+        g.b = b.data() + i * x.k * x.n;
+        g.c = single.data();
+        if (g.accumulate)
+          std::memcpy(g.c, before.data() + i * x.m * x.n, x.m * x.n * sizeof(float));
+        Run(g);
+        for (int64_t e = 0; e < x.m * x.n; ++e) {
+          nl_testing::ExpectNear(single[e], c[i * x.m * x.n + e],
+                                 2 * nl_testing::SumTolerance(x.k + 1, x.k + 1), "an element");
+        }
+      }
+      c.ExpectGuardsUntouched();
+    }
+  }
+}
+
 TEST_P(Gemm, BadArguments_AreRefused) {
   nl_gemm_arguments g = {};
   nl_gemm_sizes sizes = {};
@@ -338,6 +378,18 @@ TEST_P(Gemm, BadArguments_AreRefused) {
   g.symmetric = 1;
   g.n = 5;
   refused("n is 5, expected m, as the product is symmetric");
+  Buffer x(25);
+  g.n = 4;
+  g.a = g.b = x.data();
+  g.c = x.data();
+  EXPECT_EQ(NL_INVALID_ARGUMENT, nl_batched_gemm(&g, 1, 0, 1));
+  EXPECT_STREQ(
+      "a bias, epilogue, residual, precision or symmetry is given, expected none in a batch",
+      nl_last_error());
+  g.symmetric = 0;
+  EXPECT_EQ(NL_INVALID_ARGUMENT, nl_batched_gemm(&g, 1, 0, 2));
+  EXPECT_EQ(NL_INVALID_ARGUMENT, nl_gemm(&g, 1, 0, 1, nullptr, nullptr));
+  EXPECT_STREQ("pass is 1, expected one of the plan's", nl_last_error());
 }
 
 NL_TEST_TARGETS(Gemm);
