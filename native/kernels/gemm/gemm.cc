@@ -238,8 +238,8 @@ struct RoundToBFloat16 {
   }
 };
 
-// `tiles` tiles of `width` rows (of A) or columns (of B) each, the last with what `count` leaves, k steps deep:
-// to [tiles, k, width]. `from` is [k, count] or, when transposed, [count, k]. Lanes beyond count become zeros.
+// count columns of B or rows of A in tiles of width, k steps deep: to [tiles, k, width], the last filled up with zeros.
+// from is [k, count] or, when transposed, [count, k].
 void PackTiles(bool transposed, size_t width, size_t count, size_t k, const float* from, size_t ld,
                float* to) {
   const F32 d;
@@ -278,15 +278,15 @@ void PackTiles(bool transposed, size_t width, size_t count, size_t k, const floa
 // packed: B as [blocks][panels][depth][kTileColumns], then A as [blocks][tiles][depth][kTileRows].
 void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
                float* packed) {
-  const int64_t pieces_of_b = plan.padded_columns / kTileColumns + kPackedTogether - 1;
-  const bool is_b = piece < pieces_of_b / kPackedTogether;
+  constexpr int64_t kPanel = kPackedTogether * kTileColumns;
+  const int64_t pieces_of_b = (g.n + kPanel - 1) / kPanel;
+  const bool is_b = piece < pieces_of_b;
   const int64_t width = is_b ? kTileColumns : kTileRows;
   const int64_t size = is_b ? g.n : g.m;
   const int64_t padded = is_b ? plan.padded_columns : plan.padded_rows;
   const bool transposed = is_b ? g.transpose_b != 0 : g.transpose_a == 0;
   const int64_t ld = transposed ? g.k : size;
-  const int64_t at =
-      (is_b ? piece : piece - pieces_of_b / kPackedTogether) * kPackedTogether * width;
+  const int64_t at = (is_b ? piece : piece - pieces_of_b) * kPackedTogether * width;
   const int64_t count = std::min(kPackedTogether * width, size - at);
   float* to = packed + (is_b ? 0 : plan.PassDepth(g.k, pass) * plan.padded_columns);
   for (int64_t block = plan.FirstBlock(pass); block < plan.FirstBlock(pass + 1); ++block) {
@@ -356,13 +356,11 @@ HWY_INLINE PackedTileFunction PackedTileOf(size_t rows) {
   return kTiles[rows - 1];
 }
 
-// The share of `count` floats that m of the rows have, into the second-level cache. Targets are asked for what is beyond
-// the end too, which does nothing.
+// Asks for the share of count floats that the m rows from r on have, of all rows. It may lie where nothing is.
 HWY_INLINE void PrefetchPart(const float* from, int64_t count, int64_t r, int64_t m, int64_t rows) {
-#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  constexpr int64_t kLine = 16;
   const int64_t end = count * (r + m) / rows;
-  for (int64_t s = count * r / rows; s < end; s += 16) __builtin_prefetch(from + s, 0, 3);
-#endif
+  for (int64_t s = count * r / rows; s < end; s += kLine) hwy::Prefetch(from + s);
 }
 
 // What the epilogue of one tile's rows will read and write beside the sums.
