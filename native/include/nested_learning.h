@@ -126,7 +126,8 @@ enum nl_epilogue {
 
 enum nl_precision {
   NL_PRECISION_FLOAT32 = 0,
-  NL_PRECISION_BFLOAT16 = 1 /* A and B are rounded to bfloat16, to nearest even; sums stay float32 */
+  /* A and B are rounded to bfloat16, to nearest even; sums stay float32 */
+  NL_PRECISION_BFLOAT16 = 1
 };
 
 /* C = epilogue(op(A) op(B) + bias) + residual_scale residual, or that added to C. Matrices are
