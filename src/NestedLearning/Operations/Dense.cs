@@ -6,7 +6,7 @@ namespace NestedLearning;
 /// The operations around the memories, with their arguments checked. Write modes as in <see cref="Backend"/>:
 /// activation gradients are written, parameter gradients added to.
 /// </summary>
-public static class Dense
+public static partial class Dense
 {
     /// <summary>C = epilogue(op(A) op(B) + bias) + residual; see <see cref="GemmArguments"/>.</summary>
     /// <exception cref="ArgumentException">A shape or device does not fit, or settings exclude each other. Nothing was written.</exception>
@@ -23,6 +23,9 @@ public static class Dense
         RequireCount(arguments.Residual, m * n, "residual");
         if (arguments.Accumulate && arguments.Residual is not null)
             throw new ArgumentException("A product is either accumulated or has a residual, not both.", nameof(arguments));
+        Require.Finite(arguments.ResidualScale, "residual scale");
+        if (arguments.Symmetric && (m != n || arguments.Bias is not null || arguments.Epilogue != Epilogue.None))
+            throw new ArgumentException($"A symmetric product has as many rows as columns, no bias and no epilogue; c has shape {arguments.C.Shape}.", nameof(arguments));
         if (arguments.Epilogue == Epilogue.GeluGradient && arguments.PreActivation is null)
             throw new ArgumentException("The GELU gradient needs the pre-activation.", nameof(arguments));
         Device device = arguments.C.Device;

@@ -13,7 +13,20 @@ public sealed partial class Tape
         var y = new Variable(New(x.Shape.WithLast(n)), Needs(x, weight, bias, residual));
         Dense.Gemm(new GemmArguments { A = x.Value, B = weight.Value, TransposeB = transposeWeight, C = y.Value, Bias = bias?.Value, Residual = residual?.Value });
         if (y.NeedsGradient)
-            Record(() => LinearBackward(x, weight, bias, residual, transposeWeight, y.Gradient!), y);
+        {
+            Record(
+                () =>
+                {
+                    // The product for x reads y's gradient to the last, so x cannot take it over.
+                    if (residual == x)
+                        AddGradient(x, y.Gradient!);
+                    LinearBackward(x, weight, bias, transposeWeight, y.Gradient!);
+                    if (residual != x)
+                        PassGradient(y, residual);
+                },
+                y);
+        }
+
         return y;
     }
 
@@ -41,11 +54,11 @@ public sealed partial class Tape
                 () =>
                 {
                     Tensor dy = y.Gradient!;
-                    AddGradient(residual, dy);
                     ProductGradients(hidden, weightOut, biasOut, transposeWeight: false, dy);
                     using Tensor dPre = Device.Empty(hidden.Shape);
                     Dense.Gemm(new GemmArguments { A = dy, B = weightOut.Value, TransposeB = true, C = dPre, Epilogue = Epilogue.GeluGradient, PreActivation = pre });
-                    LinearBackward(x, weightIn, biasIn, null, transposeWeight: false, dPre);
+                    PassGradient(y, residual);
+                    LinearBackward(x, weightIn, biasIn, transposeWeight: false, dPre);
                 },
                 y);
         }
@@ -138,7 +151,7 @@ public sealed partial class Tape
                 () =>
                 {
                     AddGradient(x, z.Gradient!);
-                    AddGradient(y, z.Gradient!);
+                    PassGradient(z, y);
                 },
                 z);
         }
@@ -233,9 +246,8 @@ public sealed partial class Tape
         return losses;
     }
 
-    private void LinearBackward(Variable x, Variable weight, Variable? bias, Variable? residual, bool transposeWeight, Tensor dy)
+    private void LinearBackward(Variable x, Variable weight, Variable? bias, bool transposeWeight, Tensor dy)
     {
-        AddGradient(residual, dy);
         ProductGradients(x.Value, weight, bias, transposeWeight, dy);
         if (Accumulated(x, out bool first) is { } dx)
             Dense.Gemm(new GemmArguments { A = dy, B = weight.Value, TransposeB = !transposeWeight, C = dx, Accumulate = !first });
@@ -253,6 +265,22 @@ public sealed partial class Tape
 
         if (Added(bias) is { } dbias)
             Dense.ColumnSum(dy, dbias);
+    }
+
+    // As AddGradient, but input's first contribution is output's gradient itself. Nothing may read that afterwards.
+    private void PassGradient(Variable output, Variable? input)
+    {
+        Tensor gradient = output.Gradient!;
+        if (input is { NeedsGradient: true, Gradient: null } && input.Shape == output.Shape)
+        {
+            output.Gradient = null;
+            input.Gradient = gradient;
+            _gradients.Add(input);
+        }
+        else
+        {
+            AddGradient(input, gradient);
+        }
     }
 
     private void AddGradient(Variable? input, Tensor gradient)
