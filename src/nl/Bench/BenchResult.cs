@@ -24,5 +24,5 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
     });
 
     public override string ToString() =>
-        FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-7} {ShareOfFloor,7:P0}");
+        FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-7} {ShareOfFloor,8:P0}  {Measured.Title}");
 }

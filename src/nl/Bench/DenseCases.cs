@@ -3,6 +3,7 @@ namespace NestedLearning.CommandLine.Bench;
 /// <summary>The operations around the memories.</summary>
 internal static class DenseCases
 {
+    private const string MlpShape = "512→2048→512, 2048 tokens";
     private const int Tokens = 2048, Dim = 512, Hidden = 2048;
     private const int Parameters = 1 << 24;
     private const int Classes = 32000;
@@ -13,14 +14,14 @@ internal static class DenseCases
 
     public static IReadOnlyList<BenchCase> All { get; } =
     [
-        new("gemm-1024", 2.0 * 1024 * 1024 * 1024, 3.0 * 1024 * 1024 * sizeof(float), Gemm),
-        new("mlp", MlpFlops, WeightBytes + TokenBytes, MlpForward),
-        new("mlp-backward", 3 * MlpFlops, 3 * WeightBytes + 2 * TokenBytes, MlpForwardAndBackward),
+        new("gemm-1024", "matrix product 1024³", 2.0 * 1024 * 1024 * 1024, 3.0 * 1024 * 1024 * sizeof(float), Gemm),
+        new("mlp", $"residual MLP, forward, {MlpShape}", MlpFlops, WeightBytes + TokenBytes, MlpForward),
+        new("mlp-backward", $"residual MLP, forward and backward, {MlpShape}", 3 * MlpFlops, 3 * WeightBytes + 2 * TokenBytes, MlpForwardAndBackward),
         // Reads w, g, m, v and writes w, m, v.
-        new("adamw-16m", 0, 7.0 * Parameters * sizeof(float), t => AdamW(t, 1, Parameters)),
-        new("adamw-200x80k", 0, 7.0 * 200 * 80_000 * sizeof(float), t => AdamW(t, 200, 80_000)),
+        new("adamw-16m", "AdamW, one tensor of 16M", 0, 7.0 * Parameters * sizeof(float), t => AdamW(t, 1, Parameters)),
+        new("adamw-200x80k", "AdamW, 200 tensors of 80k", 0, 7.0 * 200 * 80_000 * sizeof(float), t => AdamW(t, 200, 80_000)),
         // Reads the logits and writes their gradient.
-        new("cross-entropy", 0, 2.0 * Tokens * Classes * sizeof(float), CrossEntropy),
+        new("cross-entropy", "softmax cross-entropy, forward and backward, logits 2048×32000", 0, 2.0 * Tokens * Classes * sizeof(float), CrossEntropy),
     ];
 
     private static Action Gemm(BenchTensors t)
@@ -88,7 +89,7 @@ internal static class DenseCases
         var memories = new (Tensor W, Tensor G, Tensor M, Tensor V)[tensors];
         for (int i = 0; i < tensors; i++)
             memories[i] = (t.Uniform($"w{i}", [length]), t.Uniform($"g{i}", [length]), t.Zeros($"m{i}", [length]), t.Zeros($"v{i}", [length]));
-        var settings = new AdamSettings(1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
+        var settings = new AdamSettings(1e-2f, 0.9f, 0.999f, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
         return () =>
         {
             settings = settings with { Step = settings.Step + 1 };

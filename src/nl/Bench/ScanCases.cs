@@ -6,6 +6,7 @@ namespace NestedLearning.CommandLine.Bench;
 /// </summary>
 internal static class ScanCases
 {
+    private const string ScanShape = "B=2 H=8 T=2048 D=64";
     private const int Dim = 64;
     private const double Tokens = 2.0 * 2048 * 8;
     private static readonly Shape s_tokens = [2, 2048, 8, Dim], s_coefficients = [2, 2048, 8];
@@ -14,18 +15,18 @@ internal static class ScanCases
     public static IReadOnlyList<BenchCase> All { get; } =
     [
         // k S, kᵀw, q S
-        new("scan-delta", Flops(6), Bytes(4), t => Forward(t, Delta(t), s_settings)),
+        new("scan-delta", $"delta rule, forward, {ScanShape}", Flops(6), Bytes(4), t => Forward(t, Delta(t), s_settings)),
         // and back: qᵀdo, S do, k dS, w dS, kᵀdr, S dr; once more kᵀw
-        new("scan-delta-backward", Flops(6 + 14), Bytes(4 + 7), t => ForwardAndBackward(t, Delta(t), s_settings)),
+        new("scan-delta-backward", $"delta rule, forward and backward, {ScanShape}", Flops(6 + 14), Bytes(4 + 7), t => ForwardAndBackward(t, Delta(t), s_settings)),
         // α S + kᵀu, q S; and back: qᵀdo, S do, k dS, u dS, ⟨dS, S⟩, α dS; once more α S + kᵀu
-        new("scan-linear-backward", Flops(5 + 14), Bytes(4 + 7), t => ForwardAndBackward(t, Linear(t), s_settings)),
+        new("scan-linear-backward", $"linear attention with decay, forward and backward, {ScanShape}", Flops(5 + 14), Bytes(4 + 7), t => ForwardAndBackward(t, Linear(t), s_settings)),
         // k S, μ P + kᵀw, α S + P, q S; and back: qᵀdo, S do, dP + dS, ⟨dS, S⟩, k dP, w dP, ⟨dP, P⟩, S dr,
         // α dS + kᵀdr, μ dP; once more μ P + kᵀw, α S + P
-        new("scan-titans-backward", Flops(9 + 24), Bytes(4 + 7), t => ForwardAndBackward(t, Titans(t), s_settings with { Write = ScanWrite.Scaled })),
+        new("scan-titans-backward", $"Titans with momentum, exact, forward and backward, {ScanShape}", Flops(9 + 24), Bytes(4 + 7), t => ForwardAndBackward(t, Titans(t), s_settings with { Write = ScanWrite.Scaled })),
     ];
 
     /// <summary>One token, B = 1, H = 8, D = 64, on a state that stays in cache.</summary>
-    public static BenchCase Token { get; } = new("scan-token", 8.0 * 6 * Dim * Dim, 0, t =>
+    public static BenchCase Token { get; } = new("scan-token", "one token of a scan, B=1 H=8 D=64", 8.0 * 6 * Dim * Dim, 0, t =>
     {
         ScanInputs inputs = Delta(t, [1, 1, 8, Dim], [1, 1, 8]);
         Tensor state = t.Zeros("s", Scan.StateShape(inputs));

@@ -39,7 +39,7 @@ internal static class BenchCommand
         {
             output.WriteLine($"{device.Name} ({device.Description}), threads: {device.Threads}");
             output.WriteLine(FormattableString.Invariant($"machine: {limits.Gflops:F0} GFLOP/s (float32), {limits.GigabytesPerSecond:F1} GB/s (seven streams)"));
-            output.WriteLine($"{"case",-22} {"threads",7} {"median ms",12} {"rate",9} {"",-7} {"of floor",8}");
+            output.WriteLine($"{"case",-22} {"threads",7} {"median ms",12} {"rate",9} {"",-7} {"of floor",8}  work");
         }
 
         foreach (BenchCase measured in cases)
