@@ -5,7 +5,7 @@ namespace NestedLearning.Tests;
 
 public abstract class AdamTests(string backend) : DenseTests(backend)
 {
-    private static readonly AdamSettings s_plain = new(1e-2f, 0.9f, 0.999f, 1e-8f, 0, false, 1, 1);
+    private static readonly AdamSettings s_plain = new(1e-2f, 0.9, 0.999, 1e-8f, 0, false, 1, 1);
 
     [Theory]
     [InlineData(0f, false, 1f)]
