@@ -11,7 +11,7 @@ internal static class ResultTable
     public static string Markdown(BenchmarkResults results)
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"{results.Machine.Processor}, {results.Rows[0].Threads} threads ({results.Device}): ");
+        text.Append(CultureInfo.InvariantCulture, $"{results.Machine.Processor}, {results.Machine.Cores} threads ({results.Device}): ");
         text.Append(CultureInfo.InvariantCulture, $"{results.Limits.Gflops:F0} GFLOP/s, {results.Limits.GigabytesPerSecond:F0} GB/s over seven streams. ");
         text.Append(CultureInfo.InvariantCulture, $"{string.Join(", ", results.Versions.Select(v => $"{v.Key} {v.Value}"))}, {results.Machine.Runtime}. Medians in ms, float32.\n\n");
         text.Append("| work | stock libtorch | best libtorch | ours | of the floor |\n| --- | ---: | ---: | ---: | ---: |\n");

@@ -86,15 +86,13 @@ internal static class DenseCases
 
     private static Action AdamW(BenchTensors t, int tensors, int length)
     {
-        var memories = new (Tensor W, Tensor G, Tensor M, Tensor V)[tensors];
-        for (int i = 0; i < tensors; i++)
-            memories[i] = (t.Uniform($"w{i}", [length]), t.Uniform($"g{i}", [length]), t.Zeros($"m{i}", [length]), t.Zeros($"v{i}", [length]));
-        var settings = new AdamSettings(1e-2f, 0.9f, 0.999f, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
+        AdamTensors[] memories = [.. Enumerable.Range(0, tensors).Select(i =>
+            new AdamTensors(t.Uniform($"w{i}", [length]), t.Uniform($"g{i}", [length]), t.Zeros($"m{i}", [length]), t.Zeros($"v{i}", [length])))];
+        var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
         return () =>
         {
             settings = settings with { Step = settings.Step + 1 };
-            foreach ((Tensor w, Tensor g, Tensor m, Tensor v) in memories)
-                Dense.AdamCommit(w, g, m, v, settings);
+            Dense.AdamCommit(memories, settings);
         };
     }
 
