@@ -11,7 +11,7 @@ internal unsafe struct GemmArguments
     public int TransposeB;
     public int Epilogue;
     public int Accumulate;
-    public int Reserved;
+    public int Precision;
     public long M;
     public long N;
     public long K;
@@ -21,13 +21,34 @@ internal unsafe struct GemmArguments
     public float* Bias;
     public float* PreActivation;
     public float* Residual;
+    public float ResidualScale;
+    public int Symmetric;
+}
+
+/// <summary>nl_gemm_sizes.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct GemmSizes
+{
+    public uint Size;
+    public uint Reserved;
+    public long Passes;
+    public long PackPieces;
+    public long Pieces;
+    public long Packed;
+    public long Workspace;
 }
 
 internal static unsafe partial class Kernels
 {
     [LibraryImport(Library, EntryPoint = "nl_gemm_plan")]
-    public static partial int GemmPlan(GemmArguments* arguments, long* pieces, long* workspace);
+    public static partial int GemmPlan(GemmArguments* arguments, GemmSizes* sizes);
+
+    [LibraryImport(Library, EntryPoint = "nl_gemm_pack")]
+    public static partial int GemmPack(GemmArguments* arguments, long pass, long begin, long end, float* packed);
 
     [LibraryImport(Library, EntryPoint = "nl_gemm")]
-    public static partial int Gemm(GemmArguments* arguments, long begin, long end, float* workspace);
+    public static partial int Gemm(GemmArguments* arguments, long pass, long begin, long end, float* packed, float* workspace);
+
+    [LibraryImport(Library, EntryPoint = "nl_batched_gemm")]
+    public static partial int BatchedGemm(GemmArguments* arguments, long batch, long begin, long end);
 }

@@ -18,6 +18,7 @@ internal static unsafe partial class Kernels
     [
         ("nl_elementwise_arguments", sizeof(ElementwiseArguments)),
         ("nl_gemm_arguments", sizeof(GemmArguments)),
+        ("nl_gemm_sizes", sizeof(GemmSizes)),
         ("nl_column_sum_arguments", sizeof(ColumnSumArguments)),
         ("nl_norm_arguments", sizeof(NormArguments)),
         ("nl_convolution_arguments", sizeof(ConvolutionArguments)),

@@ -58,6 +58,9 @@ template <bool kTransposeA, bool kPadded>
 void Panel(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda, const float* b,
            size_t ldb, float* c, size_t ldc);
 
+// to [k, n] = the transpose of from [n, k], ldt and ld floats from a row to the next.
+void Transpose(size_t n, size_t k, const float* from, size_t ld, float* to, size_t ldt);
+
 // to [k, kTileColumns] = transpose of the n rows of from [n, k]; columns from n on become zeros.
 void PackTransposed(size_t n, size_t k, const float* from, size_t ld, float* to);
 

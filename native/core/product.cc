@@ -83,8 +83,8 @@ HWY_INLINE TileFunction TileOf(size_t rows) {
 
 // Rows are shared out evenly among the tiles, so that none is left with a single row.
 template <bool kTransposeA, bool kPadded>
-void Panel(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
-                      const float* b, size_t ldb, float* c, size_t ldc) {
+void Panel(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda, const float* b,
+           size_t ldb, float* c, size_t ldc) {
   const size_t tiles = (m + kTileRows - 1) / kTileRows;
   for (size_t t = 0, i = 0; t < tiles; ++t) {
     const size_t rows = (m - i) / (tiles - t);
@@ -101,10 +101,11 @@ void Panel(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
   }
 }
 
-void PackTransposed(size_t n, size_t k, const float* from, size_t ld, float* to) {
+void Transpose(size_t n, size_t k, const float* from, size_t ld, float* to, size_t ldt) {
   size_t j = 0;
 #if HWY_TARGET != HWY_SCALAR
   const hn::FixedTag<float, 4> d4;
+  const hn::FixedTag<float, 2> half;
   const hn::RepartitionToWide<decltype(d4)> d2;
   for (; j + 4 <= n; j += 4) {
     const float* r = from + j * ld;
@@ -118,22 +119,43 @@ void PackTransposed(size_t n, size_t k, const float* from, size_t ld, float* to)
       const auto low23 = hn::BitCast(d2, hn::InterleaveLower(d4, r2, r3));
       const auto high01 = hn::BitCast(d2, hn::InterleaveUpper(d4, r0, r1));
       const auto high23 = hn::BitCast(d2, hn::InterleaveUpper(d4, r2, r3));
-      float* t = to + p * kTileColumns + j;
+      float* t = to + p * ldt + j;
       hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, low01, low23)), d4, t);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, t + kTileColumns);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4,
-                 t + 2 * kTileColumns);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4,
-                 t + 3 * kTileColumns);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, t + ldt);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4, t + 2 * ldt);
+      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4, t + 3 * ldt);
     }
     for (; p < k; ++p) {
-      for (size_t s = 0; s < 4; ++s) to[p * kTileColumns + j + s] = r[s * ld + p];
+      for (size_t s = 0; s < 4; ++s) to[p * ldt + j + s] = r[s * ld + p];
+    }
+  }
+  // The last two of a tile's six rows.
+  for (; j + 2 <= n; j += 2) {
+    const float* r = from + j * ld;
+    size_t p = 0;
+    for (; p + 4 <= k; p += 4) {
+      const auto r0 = hn::LoadU(d4, r + p);
+      const auto r1 = hn::LoadU(d4, r + ld + p);
+      const auto low = hn::InterleaveLower(d4, r0, r1);
+      const auto high = hn::InterleaveUpper(d4, r0, r1);
+      float* t = to + p * ldt + j;
+      hn::StoreU(hn::LowerHalf(half, low), half, t);
+      hn::StoreU(hn::UpperHalf(half, low), half, t + ldt);
+      hn::StoreU(hn::LowerHalf(half, high), half, t + 2 * ldt);
+      hn::StoreU(hn::UpperHalf(half, high), half, t + 3 * ldt);
+    }
+    for (; p < k; ++p) {
+      for (size_t s = 0; s < 2; ++s) to[p * ldt + j + s] = r[s * ld + p];
     }
   }
 #endif
   for (; j < n; ++j) {
-    for (size_t p = 0; p < k; ++p) to[p * kTileColumns + j] = from[j * ld + p];
+    for (size_t p = 0; p < k; ++p) to[p * ldt + j] = from[j * ld + p];
   }
+}
+
+void PackTransposed(size_t n, size_t k, const float* from, size_t ld, float* to) {
+  Transpose(n, k, from, ld, to, kTileColumns);
   if (n < kTileColumns) {
     for (size_t p = 0; p < k; ++p) {
       std::fill(to + p * kTileColumns + n, to + (p + 1) * kTileColumns, 0.0f);
@@ -208,8 +230,8 @@ void ProductOfDots(Into into, size_t m, size_t n, size_t k, const float* a, size
 }
 
 template <bool kTransposeA, bool kTransposeB>
-void Product(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda,
-                        const float* b, size_t ldb, float* c, size_t ldc) {
+void Product(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda, const float* b,
+             size_t ldb, float* c, size_t ldc) {
   if (m == 0 || n == 0) return;
   if constexpr (kTransposeB) {
     if (m <= kFewRows && !kTransposeA) {
@@ -250,11 +272,11 @@ void Product(Into into, size_t m, size_t n, size_t k, const float* a, size_t lda
   }
 }
 
-#define NL_PRODUCT(transpose_a, transpose_b)                                                    \
-  template void Product<transpose_a, transpose_b>(Into, size_t, size_t, size_t, const float*,   \
+#define NL_PRODUCT(transpose_a, transpose_b)                                                  \
+  template void Product<transpose_a, transpose_b>(Into, size_t, size_t, size_t, const float*, \
                                                   size_t, const float*, size_t, float*, size_t);
-#define NL_PANEL(transpose_a, padded)                                                           \
-  template void Panel<transpose_a, padded>(Into, size_t, size_t, size_t, const float*, size_t,  \
+#define NL_PANEL(transpose_a, padded)                                                          \
+  template void Panel<transpose_a, padded>(Into, size_t, size_t, size_t, const float*, size_t, \
                                            const float*, size_t, float*, size_t);
 NL_PRODUCT(false, false)
 NL_PRODUCT(false, true)

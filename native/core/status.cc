@@ -24,6 +24,7 @@ struct StructSize {
 constexpr StructSize kStructSizes[] = {
     {"nl_elementwise_arguments", sizeof(nl_elementwise_arguments)},
     {"nl_gemm_arguments", sizeof(nl_gemm_arguments)},
+    {"nl_gemm_sizes", sizeof(nl_gemm_sizes)},
     {"nl_scan_arguments", sizeof(nl_scan_arguments)},
     {"nl_scan_gradients", sizeof(nl_scan_gradients)},
     {"nl_self_modifying_arguments", sizeof(nl_self_modifying_arguments)},

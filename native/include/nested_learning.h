@@ -124,16 +124,21 @@ enum nl_epilogue {
   NL_EPILOGUE_GELU_GRADIENT = 2
 };
 
-/* C = epilogue(op(A) op(B) + bias) + residual, or that added to C. Matrices are contiguous; op is
- * the identity or the transpose. Each element is summed over k in order, in blocks of 256, so it
- * does not depend on the pieces. */
+enum nl_precision {
+  NL_PRECISION_FLOAT32 = 0,
+  NL_PRECISION_BFLOAT16 = 1 /* A and B are rounded to bfloat16, to nearest even; sums stay float32 */
+};
+
+/* C = epilogue(op(A) op(B) + bias) + residual_scale residual, or that added to C. Matrices are
+ * contiguous; op is the identity or the transpose. Each element is summed over k in order, in blocks
+ * cut by k alone, so it does not depend on the pieces. */
 typedef struct nl_gemm_arguments {
   uint32_t size;
   int32_t transpose_a;
   int32_t transpose_b;
   int32_t epilogue; /* enum nl_epilogue */
   int32_t accumulate;
-  int32_t reserved;
+  int32_t precision; /* enum nl_precision */
   int64_t m, n, k;
   const float* a;        /* [m, k], or [k, m] when transposed */
   const float* b;        /* [k, n], or [n, k] when transposed */
@@ -141,14 +146,36 @@ typedef struct nl_gemm_arguments {
   const float* bias;     /* [n], or null */
   float* pre_activation; /* [m, n], or null */
   const float* residual; /* [m, n], or null; may be c */
+  float residual_scale;
+  /* The caller knows that C is symmetric, a residual with it: half is computed, and mirrored. m = n, without bias and
+   * epilogue. */
+  int32_t symmetric;
 } nl_gemm_arguments;
 
-/* How many pieces, and how many floats of workspace each call of nl_gemm needs. */
-NL_API int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, int64_t* pieces,
-                            int64_t* workspace);
+/* A product runs pass by pass; in each, first all pieces of nl_gemm_pack, then all of nl_gemm. */
+typedef struct nl_gemm_sizes {
+  uint32_t size;
+  uint32_t reserved;
+  int64_t passes;
+  int64_t pack_pieces; /* of each pass; 0 where operands are read where they lie */
+  int64_t pieces;      /* of each pass */
+  int64_t packed;      /* floats that all pieces of a pass share */
+  int64_t workspace;   /* floats that each call of nl_gemm needs to itself */
+} nl_gemm_sizes;
 
-NL_API int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t begin, int64_t end,
-                       float* workspace);
+NL_API int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, nl_gemm_sizes* sizes);
+
+NL_API int32_t nl_gemm_pack(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin,
+                            int64_t end, float* packed);
+
+NL_API int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin, int64_t end,
+                       const float* packed, float* workspace);
+
+/* `batch` products of contiguous matrices, one after the other in each operand. Pieces are products, each on
+ * one thread with its operands where they lie: meant for matrices that fit a second-level cache. Of the arguments, bias,
+ * epilogue, residual, precision and symmetric are not taken: 0 or null. */
+NL_API int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch, int64_t begin,
+                               int64_t end);
 
 /* ---- Column sum: pieces are blocks of NL_COLUMN_BLOCK columns ---- */
 

@@ -10,7 +10,16 @@ struct Case {
   bool in_place = false;  // the residual is C itself
   int epilogue = NL_EPILOGUE_NONE;
   bool keep = false;  // the pre-activation
+  float residual_scale = 1;
+  int precision = NL_PRECISION_FLOAT32;
 };
+
+// To the nearest number with eight significant bits, ties to even.
+float RoundToBFloat16(float x) {
+  int exponent = 0;
+  const float fraction = std::frexp(x, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
+}
 
 double Phi(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
@@ -21,8 +30,8 @@ double GeluSlope(double x) {
 class Gemm : public nl_testing::KernelTest {
  protected:
   void Check(const Case& x) {
-    const Buffer a = Buffer::Uniform(x.m * x.k, 1, -1, 1, 1);
-    const Buffer b = Buffer::Uniform(x.k * x.n, 2, -1, 1, 2);
+    Buffer a = Buffer::Uniform(x.m * x.k, 1, -1, 1, 1);
+    Buffer b = Buffer::Uniform(x.k * x.n, 2, -1, 1, 2);
     const Buffer bias = Buffer::Uniform(x.n, 3, -1, 1, 3);
     const Buffer residual = Buffer::Uniform(x.m * x.n, 4, -1, 1, 1);
     Buffer c =
@@ -45,12 +54,12 @@ class Gemm : public nl_testing::KernelTest {
     g.bias = x.bias ? bias.data() : nullptr;
     g.residual = x.in_place ? c.data() : x.residual ? residual.data() : nullptr;
     g.pre_activation = x.keep || x.epilogue == NL_EPILOGUE_GELU_GRADIENT ? pre.data() : nullptr;
-    int64_t pieces = -1, floats = -1;
-    ASSERT_EQ(NL_OK, nl_gemm_plan(&g, &pieces, &floats)) << nl_last_error();
-    Buffer workspace(floats, 1);
-    // Backwards, as any order must do.
-    for (int64_t piece = pieces; piece-- > 0;) {
-      ASSERT_EQ(NL_OK, nl_gemm(&g, piece, piece + 1, workspace.data())) << nl_last_error();
+    g.residual_scale = x.residual_scale;
+    g.precision = x.precision;
+    Run(g);
+    if (x.precision == NL_PRECISION_BFLOAT16) {
+      for (int64_t i = 0; i < a.count(); ++i) a[i] = RoundToBFloat16(a[i]);
+      for (int64_t i = 0; i < b.count(); ++i) b[i] = RoundToBFloat16(b[i]);
     }
     const std::string where = "m " + std::to_string(x.m) + " n " + std::to_string(x.n) + " k " +
                               std::to_string(x.k) + " A" + (x.transpose_a ? "t" : "") + " B" +
@@ -75,13 +84,33 @@ class Gemm : public nl_testing::KernelTest {
         } else if (x.epilogue == NL_EPILOGUE_GELU_GRADIENT) {
           z *= GeluSlope(pre[at]);
         }
-        if (x.residual) z += residual[at];
-        if (x.accumulate || x.in_place) z += before[at];
+        if (x.residual) z += x.residual_scale * residual[at];
+        if (x.accumulate) z += before[at];
+        if (x.in_place) z += x.residual_scale * before[at];
         nl_testing::ExpectNear(z, c[at], tolerance + 4e-7 * std::abs(z), where);
       }
     }
     c.ExpectGuardsUntouched();
     pre.ExpectGuardsUntouched();
+  }
+
+  void Run(const nl_gemm_arguments& g) {
+    nl_gemm_sizes sizes = {};
+    sizes.size = sizeof(sizes);
+    ASSERT_EQ(NL_OK, nl_gemm_plan(&g, &sizes)) << nl_last_error();
+    Buffer packed(sizes.packed, 1), workspace(sizes.workspace, 1);
+    // Backwards, as any order must do.
+    for (int64_t pass = 0; pass < sizes.passes; ++pass) {
+      for (int64_t piece = sizes.pack_pieces; piece-- > 0;) {
+        ASSERT_EQ(NL_OK, nl_gemm_pack(&g, pass, piece, piece + 1, packed.data()))
+            << nl_last_error();
+      }
+      for (int64_t piece = sizes.pieces; piece-- > 0;) {
+        ASSERT_EQ(NL_OK, nl_gemm(&g, pass, piece, piece + 1, packed.data(), workspace.data()))
+            << nl_last_error();
+      }
+    }
+    packed.ExpectGuardsUntouched();
     workspace.ExpectGuardsUntouched();
   }
 };
@@ -122,29 +151,143 @@ TEST_P(Gemm, Epilogues_MatchTheReference) {
   for (int transposes = 0; transposes < 4; ++transposes) {
     for (int epilogue = NL_EPILOGUE_NONE; epilogue <= NL_EPILOGUE_GELU_GRADIENT; ++epilogue) {
       for (int bits = 0; bits < 16; ++bits) {
-        Case x = {19, 70, 300};
-        x.transpose_a = (transposes & 1) != 0;
-        x.transpose_b = (transposes & 2) != 0;
-        x.epilogue = epilogue;
-        x.bias = (bits & 1) != 0;
-        x.residual = (bits & 2) != 0;
-        x.accumulate = (bits & 4) != 0 && !x.residual;
-        x.keep = (bits & 8) != 0;
-        Check(x);
-        if (HasFailure()) return;
+        // Operands where they lie, and packed.
+        for (const Case& size : {Case{19, 70, 300}, Case{50, 150, 561}}) {
+          if (size.m > 20 && transposes % 3 != 0) continue;
+          Case x = size;
+          x.transpose_a = (transposes & 1) != 0;
+          x.transpose_b = (transposes & 2) != 0;
+          x.epilogue = epilogue;
+          x.bias = (bits & 1) != 0;
+          x.residual = (bits & 2) != 0;
+          x.accumulate = (bits & 4) != 0 && !x.residual;
+          x.keep = (bits & 8) != 0;
+          Check(x);
+          if (HasFailure()) return;
+        }
       }
     }
   }
 }
 
 TEST_P(Gemm, Residual_MayBeTheOutput) {
-  for (int64_t k : {5, 300}) {
-    Case x = {60, 70, k};
-    x.in_place = true;
-    x.bias = true;
+  for (const Case& size : {Case{60, 70, 5}, Case{60, 70, 300}, Case{60, 140, 600}}) {
+    for (int epilogue : {NL_EPILOGUE_NONE, NL_EPILOGUE_GELU}) {
+      for (float scale : {1.0f, -2.5f}) {
+        for (bool bias : {false, true}) {
+          Case x = size;
+          x.in_place = true;
+          x.epilogue = epilogue;
+          x.residual_scale = scale;
+          x.bias = bias;
+          Check(x);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Gemm, ScaledResidual_MatchesTheReference) {
+  for (const Case& size : {Case{7, 20, 30}, Case{60, 140, 600}}) {
+    Case x = size;
+    x.residual = true;
+    x.residual_scale = 3.5f;
     Check(x);
-    x.bias = false;
-    Check(x);
+  }
+}
+
+TEST_P(Gemm, ManyPasses_MatchTheReference) {
+  Case x = {49, 2001, 2100};
+  x.transpose_b = true;
+  x.bias = true;
+  x.residual = true;
+  Check(x);
+}
+
+TEST_P(Gemm, VectorsAndFewRows_MatchTheReference) {
+  for (const Case& size : {Case{530, 1, 77}, Case{1, 1, 300}, Case{1, 700, 301}, Case{8, 700, 301},
+                           Case{16, 700, 301}, Case{17, 700, 301}}) {
+    for (int bits = 0; bits < 16; ++bits) {
+      Case x = size;
+      x.transpose_a = (bits & 1) != 0;
+      x.transpose_b = (bits & 2) != 0;
+      x.accumulate = (bits & 4) != 0;
+      x.bias = (bits & 8) != 0;
+      Check(x);
+    }
+  }
+}
+
+TEST_P(Gemm, BFloat16_RoundsTheOperands) {
+  for (const Case& size : {Case{1, 1, 1}, Case{3, 5, 7}, Case{13, 33, 300}, Case{70, 150, 530}}) {
+    for (int transposes = 0; transposes < 4; ++transposes) {
+      Case x = size;
+      x.transpose_a = (transposes & 1) != 0;
+      x.transpose_b = (transposes & 2) != 0;
+      x.precision = NL_PRECISION_BFLOAT16;
+      x.bias = true;
+      x.epilogue = NL_EPILOGUE_GELU;
+      Check(x);
+    }
+  }
+}
+
+TEST_P(Gemm, BFloat16_RoundsToNearestEvenAndKeepsWhatIsNotFinite) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  // Ties to even, both ways; what overflows; and what is left alone.
+  const float from[] = {1 + 0x1p-8f, 1 + 0x3p-8f, 1 + 0x1.8p-8f, -0x1.ffp127f, infinity, 0x1p-133f};
+  const float to[] = {1, 1 + 0x1p-6f, 1 + 0x1p-7f, -infinity, infinity, 0x1p-133f};
+  Buffer a(7), b(1), c(7);
+  for (int i = 0; i < 6; ++i) a[i] = from[i];
+  a[6] = nan;
+  b[0] = 1;
+  nl_gemm_arguments g = {};
+  g.size = sizeof(g);
+  g.precision = NL_PRECISION_BFLOAT16;
+  g.m = 7;
+  g.n = g.k = 1;
+  g.a = a.data();
+  g.b = b.data();
+  g.c = c.data();
+  Run(g);
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(to[i], c[i]) << i;
+  EXPECT_TRUE(std::isnan(c[6]));
+}
+
+TEST_P(Gemm, Symmetric_MirrorsWhatTheWholeProductGives) {
+  for (int64_t n : {1, 5, 97, 200, 450}) {
+    for (bool transpose_a : {false, true}) {
+      const int64_t k = 70;
+      const Buffer a = Buffer::Uniform(n * k, 1);
+      Buffer residual = Buffer::Uniform(n * n, 2);
+      for (int64_t i = 0; i < n; ++i) {
+        for (int64_t j = 0; j < i; ++j) residual[j * n + i] = residual[i * n + j];
+      }
+      Buffer whole(n * n), half(n * n);
+      nl_gemm_arguments g = {};
+      g.size = sizeof(g);
+      g.transpose_a = transpose_a;
+      g.transpose_b = !transpose_a;
+      g.m = g.n = n;
+      g.k = k;
+      g.a = g.b = a.data();
+      g.residual = residual.data();
+      g.residual_scale = 0.5f;
+      g.c = whole.data();
+      Run(g);
+      g.symmetric = 1;
+      g.c = half.data();
+      Run(g);
+      for (int64_t i = 0; i < n; ++i) {
+        for (int64_t j = 0; j < n; ++j) {
+          ASSERT_EQ(half[i * n + j], half[j * n + i]) << n << ": " << i << ", " << j;
+          nl_testing::ExpectNear(whole[i * n + j], half[i * n + j],
+                                 2 * nl_testing::SumTolerance(k + 1, k), "an element");
+        }
+      }
+      half.ExpectGuardsUntouched();
+    }
   }
 }
 
@@ -169,26 +312,32 @@ TEST_P(Gemm, Nan_ReachesItsRowAndNoOther) {
   g.a = a.data();
   g.b = b.data();
   g.c = c.data();
-  int64_t pieces, floats;
-  EXPECT_OK(nl_gemm_plan(&g, &pieces, &floats));
-  Buffer workspace(floats);
-  EXPECT_OK(nl_gemm(&g, 0, pieces, workspace.data()));
+  Run(g);
   for (int64_t i = 0; i < 15; ++i) EXPECT_EQ(i / 5 == 1, std::isnan(c[i])) << i;
 }
 
 TEST_P(Gemm, BadArguments_AreRefused) {
   nl_gemm_arguments g = {};
+  nl_gemm_sizes sizes = {};
   g.size = sizeof(g);
+  sizes.size = sizeof(sizes);
+  const auto refused = [&](const char* message) {
+    EXPECT_EQ(NL_INVALID_ARGUMENT, nl_gemm_plan(&g, &sizes));
+    EXPECT_STREQ(message, nl_last_error());
+  };
   g.m = -1;
-  int64_t pieces, floats;
-  EXPECT_EQ(NL_INVALID_ARGUMENT, nl_gemm_plan(&g, &pieces, &floats));
-  EXPECT_STREQ("m is -1, expected at least 0", nl_last_error());
+  refused("m is -1, expected at least 0");
   g.m = g.n = g.k = 4;
-  EXPECT_EQ(NL_INVALID_ARGUMENT, nl_gemm_plan(&g, &pieces, &floats));
-  EXPECT_STREQ("a is null", nl_last_error());
+  refused("a is null");
   g.epilogue = 7;
-  EXPECT_EQ(NL_INVALID_ARGUMENT, nl_gemm_plan(&g, &pieces, &floats));
-  EXPECT_STREQ("epilogue is 7, expected 0 to 2", nl_last_error());
+  refused("epilogue is 7, expected 0 to 2");
+  g.epilogue = 0;
+  g.precision = 2;
+  refused("precision is 2, expected 0 or 1");
+  g.precision = 0;
+  g.symmetric = 1;
+  g.n = 5;
+  refused("n is 5, expected m, as the product is symmetric");
 }
 
 NL_TEST_TARGETS(Gemm);

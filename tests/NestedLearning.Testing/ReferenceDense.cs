@@ -26,6 +26,40 @@ public static class ReferenceDense
         return c;
     }
 
+    /// <summary>X of g [rows, columns]: its values over their norm + 1e−7, then the quintic, of the transpose when tall.</summary>
+    public static double[] NewtonSchulz(int rows, int columns, double[] g, int steps)
+    {
+        bool tall = rows > columns;
+        (int r, int c) = tall ? (columns, rows) : (rows, columns);
+        double norm = Math.Sqrt(g.Sum(e => e * e)) + 1e-7;
+        double[] x = Array.ConvertAll(tall ? Transpose(rows, columns, g) : g, e => e / norm);
+        for (int step = 0; step < steps; step++)
+        {
+            double[] a = Product(r, r, c, x, false, x, true, null), square = Product(r, r, r, a, false, a, false, null);
+            double[] terms = new double[r * r];
+            for (int i = 0; i < terms.Length; i++)
+                terms[i] = -4.7750 * a[i] + 2.0315 * square[i];
+            double[] product = Product(r, c, r, terms, false, x, false, null);
+            for (int i = 0; i < x.Length; i++)
+                x[i] = 3.4445 * x[i] + product[i];
+        }
+
+        return tall ? Transpose(columns, rows, x) : x;
+    }
+
+    /// <summary>The transpose of x [rows, columns].</summary>
+    public static double[] Transpose(int rows, int columns, double[] x)
+    {
+        double[] y = new double[x.Length];
+        for (int i = 0; i < rows; i++)
+        {
+            for (int j = 0; j < columns; j++)
+                y[j * rows + i] = x[i * columns + j];
+        }
+
+        return y;
+    }
+
     /// <summary>Σ over rows of x [rows, width].</summary>
     public static double[] ColumnSum(double[] x, int width)
     {

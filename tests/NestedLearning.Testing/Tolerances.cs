@@ -25,6 +25,16 @@ public static class Tolerances
 
     public static readonly Tolerance Gemm = new(1e-5, 2e-5);
 
+    /// <summary>
+    /// Products of operands rounded to bfloat16 against those of the operands as they were, relative to the sum of the
+    /// terms' absolute values: half a unit of eight significant bits, 2⁻⁹, for either factor of a term. Against the
+    /// rounded operands they are held to <see cref="Gemm"/>.
+    /// </summary>
+    public const double BFloat16 = 3.92e-3;
+
+    /// <summary>A step multiplies what lies along small singular values by up to 3.4445, rounding errors too: 485 times in five steps.</summary>
+    public static readonly Tolerance NewtonSchulz = new(3e-5, 3e-5);
+
     public static readonly Tolerance ColumnSum = new(1e-5, 1e-5);
 
     public static readonly Tolerance Norm = new(1e-5, 2e-5);

@@ -28,6 +28,7 @@ public abstract class GoldenCheckTests(string backend) : BackendTests(backend)
     [InlineData("adam")]
     [InlineData("adamw")]
     [InlineData("commit")]
+    [InlineData("newton-schulz")]
     public void GoldenCase_IsWithinTolerance(string name)
     {
         CommandLineRun run = CommandLineRun.Of("check", SharedFiles.Golden(name), "--device", Device.Name);

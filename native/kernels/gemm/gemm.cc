@@ -1,12 +1,13 @@
-// C = epilogue(op(A) op(B) + bias) + residual, or that added to C; README.md has the blocking.
+// C = epilogue(op(A) op(B) + bias) + scaled residual, or that added to C; README.md has the blocking.
 // A [m, k], B [k, n], C [m, n] row-major, A and B also transposed; float32 accumulation, over k in
-// order in blocks of kDepth, with one accumulator each. Writes C (adds to it when accumulating)
-// and, for GELU, the pre-activation.
+// order in blocks of at most kDepth, with one accumulator each. Writes C (adds to it when
+// accumulating) and, for GELU, the pre-activation.
 #include "core/dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm/gemm.cc"
 #include "hwy/foreach_target.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "core/math-inl.h"
 #include "core/product-inl.h"
@@ -18,16 +19,57 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace nested_learning {
 
-// How a product is cut, from its shape alone.
+enum class GemmMethod {
+  kDots,    // few rows by a transposed B: dot products
+  kFlat,    // few rows by a large B: whole rows of B are added to C
+  kDirect,  // tiles that read the operands where they lie
+  kPacked   // tiles that read copies made for them
+};
+
+struct TileSize {
+  int64_t rows, columns, depth;
+};
+
+// How a product is cut, from its shape and the target alone.
 struct GemmPlan {
+  GemmMethod method;
+  bool staged;  // whether sums wait outside C for their epilogue
   int64_t block_rows, block_columns;
   int64_t row_blocks, column_blocks;
-  bool copy_b;  // whether panels of B are first copied together
-  bool staged;  // whether sums wait outside C for their epilogue
+  int64_t pieces;
+  // Packed only. Passes are runs of blocks of k, the operands' rows and columns padded to whole tiles.
+  TileSize tile;
+  int64_t depth_blocks, passes;
+  int64_t padded_rows, padded_columns;
+  int64_t pack_pieces;
+
+  // Where a block of k begins, and where a pass.
+  int64_t Depth(int64_t k, int64_t block) const { return k * block / depth_blocks; }
+  int64_t FirstBlock(int64_t pass) const { return depth_blocks * pass / passes; }
+  int64_t PassDepth(int64_t k, int64_t pass) const {
+    return Depth(k, FirstBlock(pass + 1)) - Depth(k, FirstBlock(pass));
+  }
 };
+
+// The tiles that one piece of packing copies.
+constexpr int64_t kPackedTogether = 8;
+
+// A residual that is C and needs no other work than adding is added by accumulating.
+inline bool Accumulates(const nl_gemm_arguments& g) {
+  return g.accumulate != 0 ||
+         (g.residual == g.c && g.residual_scale == 1 && g.epilogue == NL_EPILOGUE_NONE);
+}
+
+// The pieces of a symmetric product are blocks on and below the diagonal, counted row by row.
+inline void LowerBlock(int64_t piece, int64_t& row, int64_t& column) {
+  row = 0;
+  while (piece > row) piece -= ++row;
+  column = piece;
+}
 
 }  // namespace nested_learning
 
@@ -38,129 +80,344 @@ namespace nested_learning {
 namespace HWY_NAMESPACE {
 namespace {
 
-// to [k, kTileColumns] = the n columns of from [k, ld]; columns from n on become zeros.
-HWY_INLINE void PackPanel(size_t n, size_t k, const float* from, size_t ld, float* to) {
-  const F32 d;
-  if (n == kTileColumns) {
-    for (size_t p = 0; p < k; ++p) {
-      for (size_t j = 0; j < kTileVectors; ++j) {
-        hn::StoreU(hn::LoadU(d, from + p * ld + j * kLanes), d, to + p * kTileColumns + j * kLanes);
-      }
-    }
-    return;
-  }
-  for (size_t p = 0; p < k; ++p) {
-    for (size_t j = 0; j < kTileVectors; ++j) {
-      const size_t at = j * kLanes;
-      const VecF v =
-          LoadPart(from + p * ld + std::min(at, n), std::min(kLanes, n - std::min(at, n)));
-      hn::StoreU(v, d, to + p * kTileColumns + at);
-    }
-  }
-}
+// ---- Epilogue ----
 
 // One vector of columns of one row, sums + bias in z, through the epilogue.
 template <class TVector>
-HWY_INLINE void Finish(const nl_gemm_arguments& g, VecF z, size_t at, TVector vector) {
+HWY_INLINE void Finish(const nl_gemm_arguments& g, bool accumulate, bool add_residual, VecF z,
+                       size_t at, TVector vector) {
   if (g.epilogue == NL_EPILOGUE_GELU) {
     if (g.pre_activation != nullptr) vector(z, g.pre_activation + at);
     z = Gelu(z);
   } else if (g.epilogue == NL_EPILOGUE_GELU_GRADIENT) {
     z = hn::Mul(z, GeluGradient(vector(g.pre_activation + at)));
   }
-  if (g.residual != nullptr) z = hn::Add(z, vector(g.residual + at));
-  if (g.accumulate) z = hn::Add(vector(g.c + at), z);
+  if (add_residual) z = hn::MulAdd(Constant(g.residual_scale), vector(g.residual + at), z);
+  if (accumulate) z = hn::Add(vector(g.c + at), z);
   vector(z, g.c + at);
 }
 
-// The epilogue of rows x columns sums, the first of them at row i, column j of C.
+// The epilogue of rows x columns sums, the first of them at row i, column j of C. Sums that stand in C have what it held
+// among them.
 void Epilogue(const nl_gemm_arguments& g, const float* sums, size_t ld, size_t i, size_t j,
               size_t rows, size_t columns) {
   const F32 d;
   const size_t n = static_cast<size_t>(g.n);
+  const bool in_place = sums == g.c + i * n + j;
+  const bool accumulate = g.accumulate && !in_place;
+  const bool add_residual = g.residual != nullptr && !(in_place && g.residual == g.c);
   for (size_t r = 0; r < rows; ++r) {
     const size_t at = (i + r) * n + j;
     size_t s = 0;
     for (; s + kLanes <= columns; s += kLanes) {
       VecF z = hn::LoadU(d, sums + r * ld + s);
       if (g.bias != nullptr) z = hn::Add(z, hn::LoadU(d, g.bias + j + s));
-      Finish(g, z, at + s, WholeVector());
+      Finish(g, accumulate, add_residual, z, at + s, WholeVector());
     }
     if (s < columns) {
       const PartOfVector part{columns - s};
       VecF z = part(sums + r * ld + s);
       if (g.bias != nullptr) z = hn::Add(z, part(g.bias + j + s));
-      Finish(g, z, at + s, part);
+      Finish(g, accumulate, add_residual, z, at + s, part);
     }
   }
 }
 
-// Columns [j, j + columns) of the block, summed over one block of k.
-template <bool kTransposeA, bool kTransposeB>
-HWY_INLINE void Columns(const GemmPlan& plan, Into into, size_t rows, size_t columns, size_t depth,
-                        const float* a, size_t lda, const float* b, size_t ldb, float* panel,
-                        float* c, size_t ldc) {
-  if (!kTransposeB && !plan.copy_b) {
-    Product<kTransposeA, kTransposeB>(into, rows, columns, depth, a, lda, b, ldb, c, ldc);
-    return;
-  }
-  for (size_t j = 0; j < columns; j += kTileColumns) {
-    const size_t n = std::min(kTileColumns, columns - j);
-    if constexpr (kTransposeB) {
-      PackTransposed(n, depth, b + j * ldb, ldb, panel);
-    } else {
-      PackPanel(n, depth, b + j, ldb, panel);
+// ---- Operands where they lie ----
+
+// C [m, n] += A B, four rows of B at a time, which are read from end to end; a_row and a_step are the distances of A's
+// elements along a row of C and along k.
+void Flat(size_t m, size_t n, size_t k, const float* a, size_t a_row, size_t a_step, const float* b,
+          size_t ldb, float* c, size_t ldc) {
+  const F32 d;
+  size_t p = 0;
+  for (; p + 4 <= k; p += 4, a += 4 * a_step, b += 4 * ldb) {
+    const float* b1 = b + ldb;
+    const float* b2 = b1 + ldb;
+    const float* b3 = b2 + ldb;
+    size_t j = 0;
+    for (; j + 2 * kLanes <= n; j += 2 * kLanes) {
+      const VecF r00 = hn::LoadU(d, b + j), r01 = hn::LoadU(d, b + j + kLanes);
+      const VecF r10 = hn::LoadU(d, b1 + j), r11 = hn::LoadU(d, b1 + j + kLanes);
+      const VecF r20 = hn::LoadU(d, b2 + j), r21 = hn::LoadU(d, b2 + j + kLanes);
+      const VecF r30 = hn::LoadU(d, b3 + j), r31 = hn::LoadU(d, b3 + j + kLanes);
+      for (size_t i = 0; i < m; ++i) {
+        const float* x = a + i * a_row;
+        float* to = c + i * ldc + j;
+        VecF s0 = hn::LoadU(d, to), s1 = hn::LoadU(d, to + kLanes);
+        VecF factor = hn::Set(d, x[0]);
+        s0 = hn::MulAdd(factor, r00, s0);
+        s1 = hn::MulAdd(factor, r01, s1);
+        factor = hn::Set(d, x[a_step]);
+        s0 = hn::MulAdd(factor, r10, s0);
+        s1 = hn::MulAdd(factor, r11, s1);
+        factor = hn::Set(d, x[2 * a_step]);
+        s0 = hn::MulAdd(factor, r20, s0);
+        s1 = hn::MulAdd(factor, r21, s1);
+        factor = hn::Set(d, x[3 * a_step]);
+        s0 = hn::MulAdd(factor, r30, s0);
+        s1 = hn::MulAdd(factor, r31, s1);
+        hn::StoreU(s0, d, to);
+        hn::StoreU(s1, d, to + kLanes);
+      }
     }
-    Panel<kTransposeA, true>(into, rows, n, depth, a, lda, panel, kTileColumns, c + j, ldc);
+    for (size_t i = 0; i < m && j < n; ++i) {
+      for (size_t s = 0; s < 4; ++s) {
+        AddScaledTo(a[i * a_row + s * a_step], b + s * ldb + j, c + i * ldc + j, n - j);
+      }
+    }
+  }
+  for (; p < k; ++p, a += a_step, b += ldb) {
+    for (size_t i = 0; i < m; ++i) AddScaledTo(a[i * a_row], b, c + i * ldc, n);
   }
 }
 
 template <bool kTransposeA, bool kTransposeB>
-void Block(const nl_gemm_arguments& g, const GemmPlan& plan, size_t i, size_t j, size_t rows,
-           size_t columns, float* workspace) {
+void Direct(const nl_gemm_arguments& g, const GemmPlan& plan, size_t i, size_t j, size_t rows,
+            size_t columns, float* workspace) {
   const size_t m = static_cast<size_t>(g.m);
   const size_t n = static_cast<size_t>(g.n);
   const size_t k = static_cast<size_t>(g.k);
   const size_t lda = kTransposeA ? m : k;
   const size_t ldb = kTransposeB ? k : n;
-  float* panel = workspace;
-  float* c = plan.staged ? panel + kDepth * kTileColumns : g.c + i * n + j;
+  float* c = plan.staged ? workspace : g.c + i * n + j;
   const size_t ldc = plan.staged ? static_cast<size_t>(plan.block_columns) : n;
   const float* a = g.a + (kTransposeA ? i : i * lda);
   const float* b = g.b + (kTransposeB ? j * ldb : j);
+  const bool add = !plan.staged && Accumulates(g);
 
-  if (kTransposeB && !kTransposeA && m <= kFewRows) {
-    ProductOfDots(!plan.staged && g.accumulate ? Into::kAdd : Into::kSet, rows, columns, k, a, lda,
-                  b, ldb, c, ldc);
+  if (plan.method == GemmMethod::kFlat) {
+    for (size_t r = 0; r < rows && !add; ++r) std::fill(c + r * ldc, c + r * ldc + columns, 0.0f);
+    Flat(rows, columns, k, a, kTransposeA ? 1 : lda, kTransposeA ? lda : 1, b, ldb, c, ldc);
+  } else if (plan.method == GemmMethod::kDots) {
+    ProductOfDots(add ? Into::kAdd : Into::kSet, rows, columns, k, a, lda, b, ldb, c, ldc);
   } else {
     size_t p = 0;
     do {
       const size_t depth = std::min(kDepth, k - p);
-      const Into into = p > 0 || (!plan.staged && g.accumulate) ? Into::kAdd : Into::kSet;
-      Columns<kTransposeA, kTransposeB>(plan, into, rows, columns, depth,
-                                        a + (kTransposeA ? p * lda : p), lda,
-                                        b + (kTransposeB ? p : p * ldb), ldb, panel, c, ldc);
+      Product<kTransposeA, kTransposeB>(p > 0 || add ? Into::kAdd : Into::kSet, rows, columns,
+                                        depth, a + (kTransposeA ? p * lda : p), lda,
+                                        b + (kTransposeB ? p : p * ldb), ldb, c, ldc);
       p += depth;
     } while (p < k);
   }
   if (plan.staged) Epilogue(g, c, ldc, i, j, rows, columns);
 }
 
-void GemmBlock(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece, float* workspace) {
+void DirectPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece,
+                 float* workspace) {
   const int64_t i = piece / plan.column_blocks * plan.block_rows;
   const int64_t j = piece % plan.column_blocks * plan.block_columns;
   const int64_t rows = std::min(plan.block_rows, g.m - i);
   const int64_t columns = std::min(plan.block_columns, g.n - j);
   if (g.transpose_a) {
-    g.transpose_b ? Block<true, true>(g, plan, i, j, rows, columns, workspace)
-                  : Block<true, false>(g, plan, i, j, rows, columns, workspace);
+    g.transpose_b ? Direct<true, true>(g, plan, i, j, rows, columns, workspace)
+                  : Direct<true, false>(g, plan, i, j, rows, columns, workspace);
   } else {
-    g.transpose_b ? Block<false, true>(g, plan, i, j, rows, columns, workspace)
-                  : Block<false, false>(g, plan, i, j, rows, columns, workspace);
+    g.transpose_b ? Direct<false, true>(g, plan, i, j, rows, columns, workspace)
+                  : Direct<false, false>(g, plan, i, j, rows, columns, workspace);
   }
 }
 
-size_t PanelSize() { return kDepth * kTileColumns; }
+// ---- Packed operands ----
+
+// Rounds to the nearest bfloat16, ties to even. A NaN stays one.
+struct RoundToBFloat16 {
+  float* x;
+  template <class TVector>
+  HWY_INLINE void Run(TVector vector, size_t i) {
+    const F32 d;
+    const hn::RebindToUnsigned<F32> du;
+    const VecF v = vector(x + i);
+    const auto bits = hn::BitCast(du, v);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+    const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd);
+    const auto nan = hn::Or(bits, hn::Set(du, 0x00400000));
+    const auto result = hn::IfThenElse(hn::RebindMask(du, hn::Eq(v, v)), rounded, nan);
+    vector(hn::BitCast(d, hn::And(result, hn::Set(du, 0xFFFF0000u))), x + i);
+  }
+};
+
+// `tiles` tiles of `width` rows (of A) or columns (of B) each, the last with what `count` leaves, k steps deep:
+// to [tiles, k, width]. `from` is [k, count] or, when transposed, [count, k]. Lanes beyond count become zeros.
+void PackTiles(bool transposed, size_t width, size_t count, size_t k, const float* from, size_t ld,
+               float* to) {
+  const F32 d;
+  const size_t whole = count / width, rest = count % width;
+  if (transposed) {
+    for (size_t t = 0; t * width < count; ++t) {
+      Transpose(std::min(width, count - t * width), k, from + t * width * ld, ld,
+                to + t * width * k, width);
+    }
+  } else {
+    // Row by row, as the rows of a large matrix lie in pages of their own. Vectors run over a tile's end into what is
+    // written later, but at the end of all.
+    const size_t over = (width + kLanes - 1) / kLanes * kLanes - width;
+    for (size_t p = 0; p < k; ++p) {
+      const float* row = from + p * ld;
+      for (size_t t = 0; t < whole; ++t) {
+        float* tile = to + (t * k + p) * width;
+        if (over > 0 && (p + 1 == k || (t + 1) * width + over > count)) {
+          std::copy(row + t * width, row + t * width + width, tile);
+          continue;
+        }
+        for (size_t s = 0; s < width; s += kLanes) {
+          hn::StoreU(hn::LoadU(d, row + t * width + s), d, tile + s);
+        }
+      }
+      for (size_t s = 0; s < rest; ++s) to[(whole * k + p) * width + s] = row[whole * width + s];
+    }
+  }
+  for (size_t p = 0; rest > 0 && p < k; ++p) {
+    float* tile = to + (whole * k + p) * width;
+    std::fill(tile + rest, tile + width, 0.0f);
+  }
+}
+
+// Piece: kPackedTogether panels of B or row tiles of A, over all blocks of k of the pass.
+// packed: B as [blocks][panels][depth][kTileColumns], then A as [blocks][tiles][depth][kTileRows].
+void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
+               float* packed) {
+  const int64_t pieces_of_b = plan.padded_columns / kTileColumns + kPackedTogether - 1;
+  const bool is_b = piece < pieces_of_b / kPackedTogether;
+  const int64_t width = is_b ? kTileColumns : kTileRows;
+  const int64_t size = is_b ? g.n : g.m;
+  const int64_t padded = is_b ? plan.padded_columns : plan.padded_rows;
+  const bool transposed = is_b ? g.transpose_b != 0 : g.transpose_a == 0;
+  const int64_t ld = transposed ? g.k : size;
+  const int64_t at =
+      (is_b ? piece : piece - pieces_of_b / kPackedTogether) * kPackedTogether * width;
+  const int64_t count = std::min(kPackedTogether * width, size - at);
+  float* to = packed + (is_b ? 0 : plan.PassDepth(g.k, pass) * plan.padded_columns);
+  for (int64_t block = plan.FirstBlock(pass); block < plan.FirstBlock(pass + 1); ++block) {
+    const int64_t p = plan.Depth(g.k, block);
+    const int64_t depth = plan.Depth(g.k, block + 1) - p;
+    const float* from = (is_b ? g.b : g.a) + (transposed ? at * ld + p : p * ld + at);
+    PackTiles(transposed, width, count, depth, from, ld, to + at * depth);
+    if (g.precision == NL_PRECISION_BFLOAT16) {
+      RoundToBFloat16 round = {to + at * depth};
+      ForEachVector((count + width - 1) / width * width * depth, round);
+    }
+    to += padded * depth;
+  }
+}
+
+// A tile of C, kRows by kVectors, the last vector with `lanes` columns; a [k, kTileRows], b [k, kTileColumns].
+template <size_t kRows, size_t kVectors>
+HWY_NOINLINE void PackedTile(bool add, size_t k, const float* HWY_RESTRICT a,
+                             const float* HWY_RESTRICT b, float* HWY_RESTRICT c, size_t ldc,
+                             size_t lanes) {
+  const F32 d;
+  VecF sum[kRows][kVectors];
+  HWY_UNROLL(16)
+  for (size_t i = 0; i < kRows; ++i) {
+    hwy::Prefetch(c + i * ldc);
+    HWY_UNROLL(16)
+    for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::Zero(d);
+  }
+  for (size_t p = 0; p < k; ++p) {
+    VecF row[kVectors];
+    HWY_UNROLL(16)
+    for (size_t j = 0; j < kVectors; ++j) row[j] = hn::LoadU(d, b + j * kLanes);
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kRows; ++i) {
+      const VecF factor = hn::Set(d, a[i]);
+      HWY_UNROLL(16)
+      for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::MulAdd(factor, row[j], sum[i][j]);
+    }
+    a += kTileRows;
+    b += kTileColumns;
+  }
+  const PartOfVector part{lanes};
+  HWY_UNROLL(16)
+  for (size_t i = 0; i < kRows; ++i) {
+    HWY_UNROLL(16)
+    for (size_t j = 0; j < kVectors; ++j) {
+      float* to = c + i * ldc + j * kLanes;
+      if (j + 1 < kVectors || lanes == kLanes) {
+        hn::StoreU(add ? hn::Add(hn::LoadU(d, to), sum[i][j]) : sum[i][j], d, to);
+      } else {
+        part(add ? hn::Add(part(to), sum[i][j]) : sum[i][j], to);
+      }
+    }
+  }
+}
+
+using PackedTileFunction = void (*)(bool, size_t, const float*, const float*, float*, size_t,
+                                    size_t);
+
+template <size_t kVectors>
+HWY_INLINE PackedTileFunction PackedTileOf(size_t rows) {
+#define NL_TILE(r) PackedTile<(r) < kTileRows ? (r) : kTileRows, kVectors>
+  static constexpr PackedTileFunction kTiles[] = {
+      NL_TILE(1), NL_TILE(2), NL_TILE(3), NL_TILE(4),  NL_TILE(5),  NL_TILE(6),
+      NL_TILE(7), NL_TILE(8), NL_TILE(9), NL_TILE(10), NL_TILE(11), NL_TILE(12)};
+#undef NL_TILE
+  return kTiles[rows - 1];
+}
+
+// The share of `count` floats that m of the rows have, into the second-level cache. Targets are asked for what is beyond
+// the end too, which does nothing.
+HWY_INLINE void PrefetchPart(const float* from, int64_t count, int64_t r, int64_t m, int64_t rows) {
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  const int64_t end = count * (r + m) / rows;
+  for (int64_t s = count * r / rows; s < end; s += 16) __builtin_prefetch(from + s, 0, 2);
+#endif
+}
+
+void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
+                 const float* packed, float* workspace) {
+  int64_t row_block = piece / plan.column_blocks;
+  int64_t column_block = piece % plan.column_blocks;
+  if (g.symmetric) LowerBlock(piece, row_block, column_block);
+  const int64_t i = row_block * plan.block_rows;
+  const int64_t j = column_block * plan.block_columns;
+  const int64_t rows = std::min(plan.block_rows, g.m - i);
+  const int64_t columns = std::min(plan.block_columns, g.n - j);
+  float* sums = plan.staged ? workspace : g.c + i * g.n + j;
+  const int64_t ld = plan.staged ? plan.block_columns : g.n;
+  const bool finishes =
+      g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
+
+  const float* b = packed;
+  const float* a = packed + plan.PassDepth(g.k, pass) * plan.padded_columns;
+  const int64_t end = plan.FirstBlock(pass + 1);
+  for (int64_t block = plan.FirstBlock(pass); block < end; ++block) {
+    const int64_t depth = plan.Depth(g.k, block + 1) - plan.Depth(g.k, block);
+    const bool add = block > 0 || (!plan.staged && Accumulates(g));
+    const bool last = block + 1 == plan.depth_blocks;
+    // The epilogue follows while its columns are in the second-level cache, and takes rows of some length.
+    constexpr int64_t kGroup = kPackedTogether * kTileColumns;
+    for (int64_t group = 0; group < columns; group += kGroup) {
+      const int64_t group_end = std::min(group + kGroup, columns);
+      for (int64_t s = group; s < group_end; s += kTileColumns) {
+        const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
+        const float* panel = b + (j + s) * depth;
+        for (int64_t r = 0; r < rows; r += kTileRows) {
+          const int64_t m = std::min<int64_t>(kTileRows, rows - r);
+          const float* tile = a + (i + r) * depth;
+          float* c = sums + r * ld + s;
+          PrefetchPart(panel + kTileColumns * depth, kTileColumns * depth, r, m, rows);
+          if (n > static_cast<int64_t>(kLanes)) {
+            PackedTileOf<2>(m)(add, depth, tile, panel, c, ld, n - kLanes);
+          } else {
+            PackedTileOf<1>(m)(add, depth, tile, panel, c, ld, n);
+          }
+        }
+      }
+      if (last && finishes) {
+        Epilogue(g, sums + group, ld, i, j + group, rows, group_end - group);
+      }
+    }
+    a += plan.padded_rows * depth;
+    b += plan.padded_columns * depth;
+  }
+  if (g.symmetric && i != j && end == plan.depth_blocks) {
+    Transpose(rows, columns, g.c + i * g.n + j, g.n, g.c + j * g.n + i, g.n);
+  }
+}
+
+TileSize SizeOfTile() { return {kTileRows, kTileColumns, kDepth}; }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -171,44 +428,133 @@ HWY_AFTER_NAMESPACE();
 
 namespace nested_learning {
 
-NL_TARGET_TABLE(GemmBlock);
-NL_TARGET_TABLE(PanelSize);
+NL_TARGET_TABLE(DirectPiece);
+NL_TARGET_TABLE(PackPiece);
+NL_TARGET_TABLE(PackedPiece);
+NL_TARGET_TABLE(SizeOfTile);
 
 namespace {
 
-GemmPlan MakePlan(const nl_gemm_arguments& g) {
-  // The largest blocks that still give every core of a usual machine something to do. Smaller ones
-  // read more of both operands for the same work.
-  constexpr int64_t kBlocks[][2] = {{192, 256}, {96, 256}, {96, 128}, {48, 128}, {48, 64}};
+int64_t Blocks(int64_t count, int64_t block) { return (count + block - 1) / block; }
+
+// Blocks of C: the largest that still give every core of a usual machine something to do. Smaller ones
+// read more of both operands for the same work.
+template <size_t kSizes>
+void Cut(const nl_gemm_arguments& g, const int64_t (&sizes)[kSizes][2], GemmPlan& plan) {
   constexpr int64_t kWantedPieces = 16;
-  GemmPlan plan = {};
-  for (const auto& block : kBlocks) {
-    plan.block_rows = std::min(g.m, block[0]);
-    plan.block_columns = std::min(g.n, g.m <= 2 ? 384 : block[1]);
-    plan.row_blocks = (g.m + plan.block_rows - 1) / plan.block_rows;
-    plan.column_blocks = (g.n + plan.block_columns - 1) / plan.block_columns;
-    if (plan.row_blocks * plan.column_blocks >= kWantedPieces) break;
+  for (const auto& size : sizes) {
+    plan.block_rows = std::min(g.m, size[0]);
+    plan.block_columns = std::min(g.n, size[1]);
+    plan.row_blocks = Blocks(g.m, plan.block_rows);
+    plan.column_blocks = Blocks(g.n, plan.block_columns);
+    plan.pieces = g.symmetric ? plan.row_blocks * (plan.row_blocks + 1) / 2
+                              : plan.row_blocks * plan.column_blocks;
+    if (plan.pieces >= kWantedPieces) break;
   }
-  // The rows of a B larger than the second-level cache lie in too many pages to be read again and
-  // again where they are.
-  plan.copy_b = plan.block_rows >= 24 && g.k * g.n > 1 << 18;
-  plan.staged = g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
+}
+
+// A product with one column of B is one with one row of A, whose dot products read A from end to end; and a vector is its
+// own transpose.
+nl_gemm_arguments Simplified(const nl_gemm_arguments& arguments) {
+  nl_gemm_arguments g = arguments;
+  if (g.n == 1 && g.m > 1 && g.bias == nullptr && !g.symmetric) {
+    std::swap(g.m, g.n);
+    std::swap(g.a, g.b);
+    std::swap(g.transpose_a, g.transpose_b);
+    g.transpose_a = g.transpose_a == 0;
+    g.transpose_b = g.transpose_b == 0;
+  }
+  if (g.m == 1) g.transpose_a = 0;
+  if (g.n == 1) g.transpose_b = 1;
+  return g;
+}
+
+GemmMethod MethodOf(const nl_gemm_arguments& g) {
+  constexpr int64_t kFewRows = 8;
+  // What the second-level cache holds, in floats.
+  constexpr int64_t kCached = 1 << 17;
+  const int64_t work = g.m * g.n * g.k;
+  if (g.k > 0 && (g.precision != NL_PRECISION_FLOAT32 || g.symmetric)) return GemmMethod::kPacked;
+  if (g.m <= kFewRows && g.transpose_b && !g.transpose_a) return GemmMethod::kDots;
+  // The elements of a column of A that is not transposed share few sets of the first-level cache.
+  if (g.m <= (g.transpose_a ? 2 * kFewRows : kFewRows) && !g.transpose_b && g.k * g.n > kCached)
+    return GemmMethod::kFlat;
+  if (g.m >= 48 && g.n >= 128 && g.k >= 32 && work >= 1 << 22) return GemmMethod::kPacked;
+  return GemmMethod::kDirect;
+}
+
+GemmPlan MakePlan(const nl_gemm_arguments& g) {
+  GemmPlan plan = {};
+  plan.passes = 1;
+  plan.method = MethodOf(g);
+  const bool finishes =
+      g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
+  if (plan.method != GemmMethod::kPacked) {
+    constexpr int64_t kBlocks[][2] = {{192, 256}, {96, 256}, {96, 128}, {48, 128}, {48, 64}};
+    constexpr int64_t kFlatBlocks[][2] = {{16, 256}};
+    if (plan.method == GemmMethod::kFlat) {
+      Cut(g, kFlatBlocks, plan);
+    } else {
+      Cut(g, kBlocks, plan);
+    }
+    // A large matrix' rows would share few sets of the first-level cache.
+    plan.staged = finishes || plan.method == GemmMethod::kFlat;
+    return plan;
+  }
+  // Whole tiles of every target, and for a symmetric product the same blocks each way.
+  constexpr int64_t kBlocks[][2] = {{192, 512}, {192, 256}, {96, 256}, {96, 128}};
+  constexpr int64_t kSymmetricBlocks[][2] = {{192, 192}, {96, 96}};
+  // Packed at once, in floats: what the third-level cache holds.
+  constexpr int64_t kPackedFloats = 1 << 22;
+  if (g.symmetric) {
+    Cut(g, kSymmetricBlocks, plan);
+  } else {
+    Cut(g, kBlocks, plan);
+  }
+  // Sums grow in C itself, but where it is still wanted as it was.
+  plan.staged = g.residual == g.c ? g.accumulate || !Accumulates(g)
+                                  : g.accumulate && g.epilogue != NL_EPILOGUE_NONE;
+  plan.tile = NL_CALL(SizeOfTile)();
+  plan.depth_blocks = Blocks(g.k, plan.tile.depth);
+  plan.padded_rows = Blocks(g.m, plan.tile.rows) * plan.tile.rows;
+  plan.padded_columns = Blocks(g.n, plan.tile.columns) * plan.tile.columns;
+  const int64_t block_floats = (plan.padded_rows + plan.padded_columns) * plan.tile.depth;
+  if (!plan.staged) {
+    plan.passes =
+        std::min(plan.depth_blocks, Blocks(plan.depth_blocks * block_floats, kPackedFloats));
+  }
+  plan.pack_pieces = Blocks(g.n, kPackedTogether * plan.tile.columns) +
+                     Blocks(g.m, kPackedTogether * plan.tile.rows);
   return plan;
 }
 
-int64_t Workspace(const GemmPlan& plan) {
-  int64_t floats = static_cast<int64_t>(NL_CALL(PanelSize)());
-  if (plan.staged) floats += plan.block_rows * plan.block_columns;
-  return floats;
+int64_t PackedFloats(const nl_gemm_arguments& g, const GemmPlan& plan) {
+  int64_t depth = 0;
+  for (int64_t pass = 0; pass < plan.passes && plan.method == GemmMethod::kPacked; ++pass) {
+    depth = std::max(depth, plan.PassDepth(g.k, pass));
+  }
+  return depth * (plan.padded_rows + plan.padded_columns);
 }
 
-const nl_gemm_arguments& Check(const nl_gemm_arguments* arguments) {
+nl_gemm_arguments Check(const nl_gemm_arguments* arguments) {
   const auto& g = RequireArguments(arguments, "nl_gemm_arguments");
   RequireNotNegative(g.m, "m");
   RequireNotNegative(g.n, "n");
   RequireNotNegative(g.k, "k");
   if (g.epilogue < NL_EPILOGUE_NONE || g.epilogue > NL_EPILOGUE_GELU_GRADIENT) {
     ThrowValue("epilogue", g.epilogue, "0 to 2");
+  }
+  if (g.precision < NL_PRECISION_FLOAT32 || g.precision > NL_PRECISION_BFLOAT16) {
+    ThrowValue("precision", g.precision, "0 or 1");
+  }
+  if (g.symmetric) {
+    if (g.m != g.n) ThrowValue("n", g.n, "m, as the product is symmetric");
+    if (g.epilogue != NL_EPILOGUE_NONE) {
+      ThrowValue("epilogue", g.epilogue, "0, as the product is symmetric");
+    }
+    if (g.bias != nullptr) {
+      throw Error(NL_INVALID_ARGUMENT, "bias is given, expected null, as the product is symmetric");
+    }
   }
   if (g.m > 0 && g.n > 0) {
     if (g.k > 0) {
@@ -218,7 +564,26 @@ const nl_gemm_arguments& Check(const nl_gemm_arguments* arguments) {
     RequireNotNull(g.c, "c");
     if (g.epilogue == NL_EPILOGUE_GELU_GRADIENT) RequireNotNull(g.pre_activation, "pre_activation");
   }
-  return g;
+  return Simplified(g);
+}
+
+// That nothing is asked for but a product, or one added to C.
+void RequirePlain(const nl_gemm_arguments& g) {
+  if (g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE ||
+      g.precision != NL_PRECISION_FLOAT32 || g.symmetric != 0) {
+    throw Error(NL_INVALID_ARGUMENT,
+                "a bias, epilogue, residual, precision or symmetry is given, expected none in a batch");
+  }
+}
+
+GemmPlan PlanOf(const nl_gemm_arguments& g) {
+  return g.m > 0 && g.n > 0 ? MakePlan(g) : GemmPlan{};
+}
+
+void RequirePass(int64_t pass, const GemmPlan& plan) {
+  if (pass < 0 || pass >= plan.passes) {
+    ThrowValue("pass", pass, "one of the plan's");
+  }
 }
 
 }  // namespace
@@ -228,33 +593,79 @@ namespace nl = nested_learning;
 
 extern "C" {
 
-int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, int64_t* pieces, int64_t* workspace) try {
-  const auto& g = nl::Check(arguments);
-  nl::RequireNotNull(pieces, "pieces");
-  nl::RequireNotNull(workspace, "workspace");
-  *pieces = *workspace = 0;
-  if (g.m > 0 && g.n > 0) {
-    const nl::GemmPlan plan = nl::MakePlan(g);
-    *pieces = plan.row_blocks * plan.column_blocks;
-    *workspace = nl::Workspace(plan);
+int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, nl_gemm_sizes* sizes) try {
+  const nl_gemm_arguments g = nl::Check(arguments);
+  const nl::GemmPlan plan = nl::PlanOf(g);
+  nl::RequireArguments(sizes, "nl_gemm_sizes");
+  sizes->passes = plan.passes;
+  sizes->pack_pieces = plan.pack_pieces;
+  sizes->pieces = plan.pieces;
+  sizes->packed = nl::PackedFloats(g, plan);
+  sizes->workspace = plan.staged ? plan.block_rows * plan.block_columns : 0;
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_gemm_pack(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin, int64_t end,
+                     float* packed) try {
+  const nl_gemm_arguments g = nl::Check(arguments);
+  const nl::GemmPlan plan = nl::PlanOf(g);
+  nl::RequireRange(begin, end, plan.pack_pieces);
+  if (begin == end) return NL_OK;
+  nl::RequirePass(pass, plan);
+  nl::RequireNotNull(packed, "packed");
+  const auto pack = NL_CALL(PackPiece);
+  for (int64_t piece = begin; piece < end; ++piece) (*pack)(g, plan, pass, piece, packed);
+  return NL_OK;
+} catch (...) {
+  return nl::Caught();
+}
+
+int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin, int64_t end,
+                const float* packed, float* workspace) try {
+  const nl_gemm_arguments g = nl::Check(arguments);
+  const nl::GemmPlan plan = nl::PlanOf(g);
+  nl::RequireRange(begin, end, plan.pieces);
+  if (begin == end) return NL_OK;
+  nl::RequirePass(pass, plan);
+  if (plan.pack_pieces > 0) nl::RequireNotNull(packed, "packed");
+  if (plan.staged) nl::RequireNotNull(workspace, "workspace");
+  for (int64_t piece = begin; piece < end; ++piece) {
+    if (plan.method == nl::GemmMethod::kPacked) {
+      NL_CALL(PackedPiece)(g, plan, pass, piece, packed, workspace);
+    } else {
+      NL_CALL(DirectPiece)(g, plan, piece, workspace);
+    }
   }
   return NL_OK;
 } catch (...) {
   return nl::Caught();
 }
 
-int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t begin, int64_t end,
-                float* workspace) try {
-  const auto& g = nl::Check(arguments);
-  if (g.m == 0 || g.n == 0) {
-    nl::RequireRange(begin, end, 0);
-    return NL_OK;
+int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch, int64_t begin,
+                        int64_t end) try {
+  nl_gemm_arguments g = nl::Check(arguments);
+  nl::RequireNotNegative(batch, "batch");
+  nl::RequireRange(begin, end, batch);
+  nl::RequirePlain(g);
+  if (g.m == 0 || g.n == 0) return NL_OK;
+  nl::GemmPlan plan = {};
+  plan.method = nl::MethodOf(g) == nl::GemmMethod::kDots ? nl::GemmMethod::kDots
+                                                         : nl::GemmMethod::kDirect;
+  plan.block_rows = g.m;
+  plan.block_columns = g.n;
+  plan.column_blocks = 1;
+  const auto product = NL_CALL(DirectPiece);
+  const nl_gemm_arguments first = g;
+  for (int64_t i = begin; i < end; ++i) {
+    if (g.k > 0) {
+      g.a = first.a + i * g.m * g.k;
+      g.b = first.b + i * g.k * g.n;
+    }
+    g.c = first.c + i * g.m * g.n;
+    (*product)(g, plan, 0, nullptr);
   }
-  const nl::GemmPlan plan = nl::MakePlan(g);
-  nl::RequireRange(begin, end, plan.row_blocks * plan.column_blocks);
-  if (begin < end) nl::RequireNotNull(workspace, "workspace");
-  const auto block = NL_CALL(GemmBlock);
-  for (int64_t piece = begin; piece < end; ++piece) (*block)(g, plan, piece, workspace);
   return NL_OK;
 } catch (...) {
   return nl::Caught();

@@ -7,14 +7,27 @@ namespace NestedLearning;
 
 internal sealed unsafe partial class ManagedBackend
 {
-    // C = epilogue(op(A) op(B) + bias) + residual, or C += that
+    // C = epilogue(op(A) op(B) + bias) + scale · residual, or C += that
     // A [M,K] or [K,M]  B [K,N] or [N,K]  C, residual, pre-activation [M,N]  bias [N]; float32 accumulation, in blocks
     // of K that are summed one after the other.
     public override void Gemm(in GemmArguments arguments)
     {
+        if (arguments.Precision == GemmPrecision.BFloat16)
+        {
+            using Tensor a = RoundedToBFloat16(arguments.A), b = RoundedToBFloat16(arguments.B);
+            Gemm(arguments with { A = a, B = b, Precision = GemmPrecision.Float32 });
+            return;
+        }
+
         var product = new GemmProduct(arguments);
         if (product.M == 0 || product.N == 0)
             return;
+        if (arguments.Symmetric)
+        {
+            int across = (product.N + SymmetricTile - 1) / SymmetricTile;
+            Work.For(across * (across + 1) / 2, product.Operations / 2, new SymmetricGemmAction(product));
+            return;
+        }
 
         // Cut by shape alone: smaller tiles while there are too few of them to go round.
         int rows = GemmTile.MaxRows, columns = GemmTile.MaxColumns;
@@ -26,20 +39,23 @@ internal sealed unsafe partial class ManagedBackend
                 rows /= 2;
         }
 
-        int across = (product.N + columns - 1) / columns;
-        Work.For(Tiles(product, rows, columns), 2L * product.M * product.N * Math.Max(product.K, 1), new GemmAction(product, rows, columns, across));
+        Work.For(Tiles(product, rows, columns), product.Operations, new GemmAction(product, rows, columns));
     }
 
     // Fewer tiles than this are cut smaller.
     private const int FewTiles = 16;
 
+    // Rows and columns of a symmetric product's tiles.
+    private const int SymmetricTile = 96;
+
     private static int Tiles(in GemmProduct product, int rows, int columns) =>
         ((product.M + rows - 1) / rows) * ((product.N + columns - 1) / columns);
 
-    private readonly struct GemmAction(GemmProduct product, int rows, int columns, int across) : IPieceAction
+    private readonly struct GemmAction(GemmProduct product, int rows, int columns) : IPieceAction
     {
         public void Invoke(int piece)
         {
+            int across = (product.N + columns - 1) / columns;
             int row = piece / across * rows, column = piece % across * columns;
             new GemmTile(product, row, Math.Min(rows, product.M - row), column, Math.Min(columns, product.N - column)).Compute();
         }
@@ -65,7 +81,32 @@ internal readonly unsafe struct GemmProduct
         PreActivation = a.PreActivation is null ? null : a.PreActivation.Pointer;
         Residual = a.Residual is null ? null : a.Residual.Pointer;
         Epilogue = a.Epilogue;
+        ResidualScale = a.ResidualScale;
         Accumulate = a.Accumulate;
+    }
+
+    /// <summary>The first of a batch's products.</summary>
+    public GemmProduct(Tensor a, Tensor b, Tensor c, bool transposeA, bool transposeB, bool accumulate)
+    {
+        M = c.Shape[^2];
+        N = c.Shape[^1];
+        K = a.Shape[transposeA ? ^2 : ^1];
+        A = a.Pointer;
+        B = b.Pointer;
+        C = c.Pointer;
+        TransposeB = transposeB;
+        RowStrideA = transposeA ? 1 : K;
+        StepStrideA = transposeA ? M : 1;
+        Accumulate = accumulate;
+    }
+
+    /// <summary>Another of a batch's products.</summary>
+    public GemmProduct(in GemmProduct first, nint index)
+    {
+        this = first;
+        A += index * M * K;
+        B += index * K * N;
+        C += index * M * N;
     }
 
     public readonly int M;
@@ -74,6 +115,9 @@ internal readonly unsafe struct GemmProduct
     public readonly float* A;
     public readonly float* B;
     public readonly float* C;
+
+    /// <summary>Roughly, scalar operations.</summary>
+    public long Operations => 2L * M * N * Math.Max(K, 1);
 
     /// <summary>Whether B is [N,K].</summary>
     public readonly bool TransposeB;
@@ -87,6 +131,7 @@ internal readonly unsafe struct GemmProduct
     public readonly float* Bias;
     public readonly float* PreActivation;
     public readonly float* Residual;
+    public readonly float ResidualScale;
     public readonly Epilogue Epilogue;
     public readonly bool Accumulate;
 }
@@ -431,7 +476,7 @@ internal readonly unsafe ref struct GemmTile
         }
 
         if (_product.Residual != null)
-            TensorPrimitives.Add(sums, new ReadOnlySpan<float>(_product.Residual + offset, _columns), c);
+            TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(_product.Residual + offset, _columns), _product.ResidualScale, sums, c);
         else if (_product.Accumulate)
             TensorPrimitives.Add(c, sums, c);
         else

@@ -7,9 +7,8 @@ internal sealed unsafe partial class CpuBackend
     // Elements of a piece where rows are cut: 64 KiB of each operand.
     private const int RowsPiece = 1 << 14;
 
-    public override void Gemm(in GemmArguments arguments)
-    {
-        var native = new Native.GemmArguments
+    public override void Gemm(in GemmArguments arguments) => Gemm(
+        new Native.GemmArguments
         {
             Size = (uint)sizeof(Native.GemmArguments),
             TransposeA = arguments.TransposeA ? 1 : 0,
@@ -25,12 +24,10 @@ internal sealed unsafe partial class CpuBackend
             Bias = PointerOrNull(arguments.Bias),
             PreActivation = PointerOrNull(arguments.PreActivation),
             Residual = PointerOrNull(arguments.Residual),
-        };
-        long pieces, workspace;
-        Status.ThrowIfFailed(Kernels.GemmPlan(&native, &pieces, &workspace));
-        // A vector of 16 counts as one operation, as the kernel computes that many at once.
-        Work.For((int)pieces, native.M * native.N * native.K / 16, new GemmAction(native, (nint)workspace));
-    }
+            ResidualScale = arguments.ResidualScale,
+            Precision = (int)arguments.Precision,
+            Symmetric = arguments.Symmetric ? 1 : 0,
+        });
 
     public override void ColumnSum(Tensor x, Tensor sums) => ColumnSum(x.Pointer, x.Shape.Rows, x.Shape.Last, sums.Pointer);
 
@@ -217,15 +214,6 @@ internal sealed unsafe partial class CpuBackend
             Sums = sums,
         };
         Work.For(Pieces(columns, Kernels.ColumnBlock), (long)rows * columns, new ColumnSumAction(native));
-    }
-
-    private readonly struct GemmAction(Native.GemmArguments arguments, nint workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            Native.GemmArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.Gemm(&local, piece, piece + 1, Scratch.Take(workspace)));
-        }
     }
 
     private readonly struct ColumnSumAction(ColumnSumArguments arguments) : IPieceAction

@@ -21,6 +21,9 @@ public static partial class Dense
         RequireCount(arguments.Residual, m * n, "residual");
         if (arguments.Accumulate && arguments.Residual is not null)
             throw new ArgumentException("A product is either accumulated or has a residual, not both.", nameof(arguments));
+        Require.Finite(arguments.ResidualScale, "residual scale");
+        if (arguments.Symmetric && (m != n || arguments.Bias is not null || arguments.Epilogue != Epilogue.None))
+            throw new ArgumentException($"A symmetric product has as many rows as columns, no bias and no epilogue; c has shape {arguments.C.Shape}.", nameof(arguments));
         if (arguments.Epilogue == Epilogue.GeluGradient && arguments.PreActivation is null)
             throw new ArgumentException("The GELU gradient needs the pre-activation.", nameof(arguments));
         Device device = arguments.C.Device;

@@ -13,12 +13,30 @@ public enum Epilogue
     GeluGradient,
 }
 
+/// <summary>What the operands of a product are rounded to before they are multiplied. Sums are float32 in any case.</summary>
+public enum GemmPrecision
+{
+    /// <summary>Nothing: they are float32.</summary>
+    Float32,
+
+    /// <summary>
+    /// bfloat16, to nearest even: eight significant bits, so each term is off by up to 2⁻⁸ of itself. It gives the
+    /// results of hardware with bfloat16 products everywhere; it is not faster on processors without them.
+    /// </summary>
+    BFloat16,
+}
+
 /// <summary>
-/// C = epilogue(op(A) op(B) + bias) + residual, or that added to C. A, B and C are matrices when every axis but the
+/// C = epilogue(op(A) op(B) + bias) + scale · residual, or that added to C. A, B and C are matrices when every axis but the
 /// innermost is flattened; op is the identity or the transpose.
 /// </summary>
 public readonly record struct GemmArguments
 {
+    /// <summary>A product with nothing around it.</summary>
+    public GemmArguments()
+    {
+    }
+
     /// <summary>[M, K], or [K, M] with <see cref="TransposeA"/>.</summary>
     public required Tensor A { get; init; }
 
@@ -45,6 +63,18 @@ public readonly record struct GemmArguments
 
     /// <summary>[M, N], added last, or null. May be C itself.</summary>
     public Tensor? Residual { get; init; }
+
+    /// <summary>What the residual is multiplied by; 1 unless set.</summary>
+    public float ResidualScale { get; init; } = 1;
+
+    /// <summary>What A and B are rounded to.</summary>
+    public GemmPrecision Precision { get; init; }
+
+    /// <summary>
+    /// A promise that C is symmetric, a residual or what it is added to with it: half of it may be computed and mirrored.
+    /// M = N; without bias and epilogue.
+    /// </summary>
+    public bool Symmetric { get; init; }
 
     /// <summary>Whether the result is added to C instead of written. Not together with a residual.</summary>
     public bool Accumulate { get; init; }

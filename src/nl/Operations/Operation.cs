@@ -22,6 +22,7 @@ internal abstract class Operation
         new AdamOperation("adam", decoupled: false),
         new AdamOperation("adamw", decoupled: true),
         new CommitOperation(),
+        new NewtonSchulzOperation(),
     ];
 
     /// <summary>What a case's metadata calls it.</summary>

@@ -44,7 +44,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void Epilogue_MatchesReference(bool transposeA, bool transposeB)
     {
-        foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 1), (1, 65, 33), (3, 17, 9), (7, 40, 65), (31, 33, 300), (130, 129, 65)])
+        foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 1), (1, 65, 33), (3, 17, 9), (7, 40, 65), (31, 33, 300), (130, 129, 65), (60, 150, 520)])
         {
             foreach (bool bias in (ReadOnlySpan<bool>)[false, true])
                 CheckEpilogues(m, n, k, transposeA, transposeB, bias);
@@ -123,7 +123,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void Threads_DoNotChangeBits(bool transposeA, bool transposeB)
     {
-        foreach ((int m, int n, int k) in ((int, int, int)[])[(3, 1100, 130), (200, 150, 270), (700, 20, 33)])
+        foreach ((int m, int n, int k) in ((int, int, int)[])[(3, 1100, 130), (200, 150, 570), (700, 20, 33)])
         {
             var data = new TestData(6);
             float[] a = data.Normal(m * k), b = data.Normal(k * n), bias = data.Normal(n), start = data.Normal(m * n);
@@ -146,6 +146,81 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
             });
             EndCase();
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Transposes))]
+    public void BFloat16_RoundsTheOperands(bool transposeA, bool transposeB)
+    {
+        foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 1), (1, 65, 33), (5, 1, 300), (19, 37, 21), (130, 140, 300)])
+        {
+            var data = new TestData(7);
+            float[] a = data.Normal(m * k), b = data.Normal(k * n), bias = data.Normal(n);
+            Tensor c = Output([m, n]);
+            Dense.Gemm(new GemmArguments
+            {
+                A = Input(ShapeOf(m, k, transposeA), a),
+                B = Input(ShapeOf(k, n, transposeB), b),
+                TransposeA = transposeA,
+                TransposeB = transposeB,
+                C = c,
+                Bias = Input([n], bias),
+                Precision = GemmPrecision.BFloat16,
+            });
+            double[] roundedA = Array.ConvertAll(a, Round), roundedB = Array.ConvertAll(b, Round), wideBias = Compare.ToDouble(bias);
+            double[] magnitude = ReferenceDense.Product(
+                m, n, k, Absolute(Compare.ToDouble(a)), transposeA, Absolute(Compare.ToDouble(b)), transposeB, Absolute(wideBias));
+            CloseAsSum(
+                $"c of {m}×{n}×{k}", c, ReferenceDense.Product(m, n, k, roundedA, transposeA, roundedB, transposeB, wideBias), magnitude, Tolerances.Gemm.Forward);
+            CloseAsSum(
+                $"c of {m}×{n}×{k}", c, ReferenceDense.Product(m, n, k, Compare.ToDouble(a), transposeA, Compare.ToDouble(b), transposeB, wideBias),
+                magnitude, Tolerances.BFloat16);
+            EndCase();
+        }
+
+        // To eight significant bits; the rounding of a double is to even, too.
+        static double Round(float x)
+        {
+            double unit = Math.ScaleB(1, Math.ILogB(x) - 7);
+            return Math.Round(x / unit) * unit;
+        }
+    }
+
+    [Theory]
+    [InlineData(1, 4)]
+    [InlineData(33, 20)]
+    [InlineData(97, 300)]
+    [InlineData(300, 40)]
+    public void Symmetric_IsMirrored(int n, int k)
+    {
+        var data = new TestData(8);
+        float[] a = data.Normal(n * k), residual = data.Normal(n * n);
+        for (int i = 0; i < n; i++)
+        {
+            for (int j = 0; j < i; j++)
+                residual[j * n + i] = residual[i * n + j];
+        }
+
+        double[] wide = Compare.ToDouble(a);
+        double[] product = ReferenceDense.Product(n, n, k, wide, false, wide, true, null), magnitude = ReferenceDense.Product(n, n, k, Absolute(wide), false, Absolute(wide), true, null);
+        double[] scaled = Array.ConvertAll(residual, e => -0.5 * e);
+        Tensor x = Input([n, k], a), c = Output([n, n]), inPlace = InOut([n, n], residual);
+        var arguments = new GemmArguments { A = x, B = x, TransposeB = true, C = c, Residual = Input([n, n], residual), ResidualScale = -0.5f, Symmetric = true };
+        Dense.Gemm(arguments);
+        CloseAsSum("c", c, Sum(product, scaled), Sum(magnitude, Absolute(scaled)), Tolerances.Gemm.Forward);
+        Dense.Gemm(arguments with { C = inPlace, Residual = inPlace });
+        Compare.SameBits("c in place", inPlace.ToArray(), c.ToArray());
+    }
+
+    [Fact]
+    public void Symmetric_HasNeitherBiasNorEpilogue()
+    {
+        Tensor a = Input([2, 3], new float[6]), b = Input([3, 2], new float[6]), c = Output([2, 2]);
+        var arguments = new GemmArguments { A = a, B = b, C = c, Symmetric = true };
+        Assert.Throws<ArgumentException>(() => Dense.Gemm(arguments with { Bias = Input([2], [1, 2]) }));
+        Assert.Throws<ArgumentException>(() => Dense.Gemm(arguments with { Epilogue = Epilogue.Gelu }));
+        Assert.Throws<ArgumentException>(() => Dense.Gemm(arguments with { B = Input([3, 4], new float[12]), C = Output([2, 4]) }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Dense.Gemm(arguments with { Symmetric = false, Residual = c, ResidualScale = float.NaN }));
     }
 
     private static Shape ShapeOf(int rows, int columns, bool transposed) => transposed ? [columns, rows] : [rows, columns];
@@ -199,7 +274,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
             }
 
             double tolerance = epilogue == Epilogue.GeluGradient ? Tolerances.Gemm.Gradient : Tolerances.Gemm.Forward;
-            foreach (string end in (ReadOnlySpan<string>)["write", "residual", "residual in place", "accumulate"])
+            foreach (string end in (ReadOnlySpan<string>)["write", "residual", "scaled residual", "residual in place", "accumulate"])
             {
                 string name = $"{m}×{n}×{k}, {epilogue}, {(withBias ? "bias" : "no bias")}, {end}";
                 Tensor c = end is "residual in place" or "accumulate" ? InOut([m, n], start) : Output([m, n]);
@@ -219,10 +294,12 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
                     Bias = withBias ? Input([n], bias) : null,
                     Epilogue = epilogue,
                     PreActivation = pre,
-                    Residual = end switch { "residual" => Input([m, n], start), "residual in place" => c, _ => null },
+                    Residual = end switch { "residual" or "scaled residual" => Input([m, n], start), "residual in place" => c, _ => null },
+                    ResidualScale = end == "scaled residual" ? 2 : 1,
                     Accumulate = end == "accumulate",
                 });
-                Compare.Close($"c of {name}", c, end == "write" ? value : Sum(value, Compare.ToDouble(start)), tolerance);
+                double[] added = Array.ConvertAll(start, e => end switch { "write" => 0, "scaled residual" => 2.0 * e, _ => e });
+                Compare.Close($"c of {name}", c, Sum(value, added), tolerance);
                 if (epilogue == Epilogue.Gelu)
                     Compare.Close($"z of {name}", pre!, product, Tolerances.Gemm.Forward);
                 EndCase();

@@ -136,6 +136,16 @@ public sealed class ReferenceDenseTests
     }
 
     [Fact]
+    public void NewtonSchulz_IsTheQuinticOfEachSingularValue()
+    {
+        // diag(3, 4) has the norm 5; a diagonal matrix' singular values are its elements.
+        static double Quintic(double s) => 3.4445 * s - 4.7750 * Math.Pow(s, 3) + 2.0315 * Math.Pow(s, 5);
+        double[] expected = [Quintic(3 / (5 + 1e-7)), 0, 0, Quintic(4 / (5 + 1e-7))];
+        Compare.Close("square", ReferenceDense.NewtonSchulz(2, 2, [3, 0, 0, 4], 1), expected, 1e-12);
+        Compare.Close("tall", ReferenceDense.NewtonSchulz(3, 2, [3, 0, 0, 4, 0, 0], 1), [.. expected, 0, 0], 1e-12);
+    }
+
+    [Fact]
     public void Adam_FirstStepByHand()
     {
         // β1 = 1/2, β2 = 3/4, g' = 2·3 + 4/2 = 8: m = 8/2, v = 64/4; corrected 8 and 64, so w moves by η · 8/(8 + 1).
