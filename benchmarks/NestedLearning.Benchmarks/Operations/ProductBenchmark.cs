@@ -3,10 +3,10 @@ using TorchTensor = TorchSharp.torch.Tensor;
 
 namespace NestedLearning.Benchmarks.Operations;
 
-/// <summary>C = A B.</summary>
+/// <summary>C = A B, of one pair of matrices and of many.</summary>
 public class ProductBenchmark : PeerBenchmark
 {
-    [Params("gemm-1024")]
+    [Params("gemm-1024", "gemm-64x512")]
     public override string CaseName { get; set; } = "";
 
     private protected override Computation PreparePeer()

@@ -7,6 +7,7 @@ internal static class DenseCases
     private const int Tokens = 2048, Dim = 512, Hidden = 2048;
     private const int Parameters = 1 << 24;
     private const int Classes = 32000;
+    private const int NewtonSchulzSteps = 5;
 
     // Two products of every token with a weight matrix; the backward pass has two more for each.
     private const double MlpFlops = 2.0 * 2 * Tokens * Dim * Hidden;
@@ -15,11 +16,14 @@ internal static class DenseCases
     public static IReadOnlyList<BenchCase> All { get; } =
     [
         new("gemm-1024", "matrix product 1024³", 2.0 * 1024 * 1024 * 1024, 3.0 * 1024 * 1024 * sizeof(float), Gemm),
+        new("gemm-64x512", "batch of 512 products 64³", 512 * 2.0 * 64 * 64 * 64, 512 * 3.0 * 64 * 64 * sizeof(float), BatchedGemm),
         new("mlp", $"residual MLP, forward, {MlpShape}", MlpFlops, WeightBytes + TokenBytes, MlpForward),
         new("mlp-backward", $"residual MLP, forward and backward, {MlpShape}", 3 * MlpFlops, 3 * WeightBytes + 2 * TokenBytes, MlpForwardAndBackward),
         // Reads w, g, m, v and writes w, m, v.
         new("adamw-16m", "AdamW, one tensor of 16M", 0, 7.0 * Parameters * sizeof(float), t => AdamW(t, 1, Parameters)),
         new("adamw-200x80k", "AdamW, 200 tensors of 80k", 0, 7.0 * 200 * 80_000 * sizeof(float), t => AdamW(t, 200, 80_000)),
+        // X Xᵀ and A² are symmetric: half a product each.
+        new("newton-schulz-1024", "Newton–Schulz, 5 steps, 1024×1024", NewtonSchulzSteps * (0.5 + 0.5 + 1) * 2 * 1024 * 1024 * 1024, 2.0 * 1024 * 1024 * sizeof(float), NewtonSchulz),
         // Reads the logits and writes their gradient.
         new("cross-entropy", "softmax cross-entropy, forward and backward, logits 2048×32000", 0, 2.0 * Tokens * Classes * sizeof(float), CrossEntropy),
     ];
@@ -28,6 +32,12 @@ internal static class DenseCases
     {
         var product = new GemmArguments { A = t.Uniform("a", [1024, 1024]), B = t.Uniform("b", [1024, 1024]), C = t.Zeros("c", [1024, 1024]) };
         return () => Dense.Gemm(product);
+    }
+
+    private static Action BatchedGemm(BenchTensors t)
+    {
+        Tensor a = t.Uniform("a", [512, 64, 64]), b = t.Uniform("b", [512, 64, 64]), c = t.Zeros("c", [512, 64, 64]);
+        return () => Dense.BatchedGemm(a, b, c);
     }
 
     // y = x + GELU(x W_in + b_in) W_out
@@ -94,6 +104,12 @@ internal static class DenseCases
             settings = settings with { Step = settings.Step + 1 };
             Dense.AdamCommit(memories, settings);
         };
+    }
+
+    private static Action NewtonSchulz(BenchTensors t)
+    {
+        Tensor g = t.Uniform("g", [1024, 1024]), x = t.Zeros("x", [1024, 1024]);
+        return () => Dense.NewtonSchulz(g, x, NewtonSchulzSteps);
     }
 
     private static Action CrossEntropy(BenchTensors t)
