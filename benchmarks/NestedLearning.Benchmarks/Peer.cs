@@ -28,7 +28,6 @@ internal static class Peer
         {
             ["LD_PRELOAD"] = library,
             ["MKL_ENABLE_INSTRUCTIONS"] = "AVX512",
-            ["MALLOC_ARENA_MAX"] = "1",
             ["MALLOC_MMAP_MAX_"] = "0",
             ["MALLOC_TRIM_THRESHOLD_"] = "-1",
             ["MALLOC_TOP_PAD_"] = "268435456",

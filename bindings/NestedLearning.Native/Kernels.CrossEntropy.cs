@@ -7,7 +7,7 @@ namespace NestedLearning.Native;
 internal unsafe struct CrossEntropyArguments
 {
     public uint Size;
-    public int Reserved;
+    public float GradientScale;
     public long Rows;
     public long Columns;
     public float* Logits;
@@ -25,4 +25,7 @@ internal static unsafe partial class Kernels
 
     [LibraryImport(Library, EntryPoint = "nl_cross_entropy_backward")]
     public static partial int CrossEntropyBackward(CrossEntropyArguments* arguments, long begin, long end);
+
+    [LibraryImport(Library, EntryPoint = "nl_cross_entropy_with_gradient")]
+    public static partial int CrossEntropyWithGradient(CrossEntropyArguments* arguments, long begin, long end, float* workspace);
 }

@@ -30,6 +30,8 @@ internal static unsafe partial class Kernels
         ("nl_scan_gradients", sizeof(ScanGradientArguments)),
         ("nl_self_modifying_arguments", sizeof(SelfModifyingArguments)),
         ("nl_self_modifying_gradients", sizeof(SelfModifyingGradientArguments)),
+        ("nl_attention_arguments", sizeof(AttentionArguments)),
+        ("nl_attention_gradients", sizeof(AttentionGradientArguments)),
     ];
 
     [LibraryImport(Library, EntryPoint = "nl_abi_version")]

@@ -2,6 +2,7 @@
 //
 //   function        range           largest error (native/tests/math_test.cc holds them to it)
 //   Exp             all             2 ulp; underflow is gradual to 2^-149, overflow is infinity, Exp(-inf) = 0
+//   ExpFlushed      x <= 88         2 ulp and 6e-8 |x| relative; 0 where the result would be subnormal
 //   Log1p           x > -1          3 ulp; Log1p(-1) = -inf, below it NaN
 //   Sigmoid         all             4 ulp
 //   Softplus        all             4 ulp
@@ -53,6 +54,24 @@ HWY_INLINE VecF Exp(VecF x) {
   y = hn::IfThenElse(hn::Gt(x, Constant(88.722839f)),
                      Constant(std::numeric_limits<float>::infinity()), y);
   return hn::IfThenZeroElse(hn::Lt(x, Constant(-103.98f)), y);
+}
+
+// e^x at two thirds of Exp's cost, for what is summed, as in a softmax: e^x = 2^n 2^r with |r| <= 1/2.
+HWY_INLINE VecF ExpFlushed(VecF x) {
+  const I32 di;
+  const VecF log2_e = Constant(1.44269504f);
+  // Exp's shift and 127: the rounded n is in the low bits as the exponent of 2^n.
+  const VecF shift = Constant(12583039.0f);
+  const VecF shifted = hn::MulAdd(x, log2_e, shift);
+  const VecF r = hn::MulSub(x, log2_e, hn::Sub(shifted, shift));
+  VecF p = hn::MulAdd(r, Constant(0.001326464487f), Constant(0.00967157648f));
+  p = hn::MulAdd(p, r, Constant(0.05550734517f));
+  p = hn::MulAdd(p, r, Constant(0.2402224111f));
+  p = hn::MulAdd(p, r, Constant(0.6931469769f));
+  p = hn::MulAdd(p, r, Constant(1.0f));
+  // A product, not a sum of exponents, so that any NaN stays one.
+  const VecF power = hn::BitCast(F32(), hn::ShiftLeft<23>(hn::BitCast(di, shifted)));
+  return hn::IfThenZeroElse(hn::Lt(x, Constant(-87.33f)), hn::Mul(p, power));
 }
 
 // log(1 + x) = e ln 2 + log(1 + m), with 1 + m in [3/4, 3/2) found without rounding x away.

@@ -288,12 +288,12 @@ NL_API int32_t nl_embedding_backward(const nl_embedding_arguments* arguments, in
 
 typedef struct nl_cross_entropy_arguments {
   uint32_t size;
-  int32_t reserved;
+  float gradient_scale;   /* of nl_cross_entropy_with_gradient */
   int64_t rows, columns;
   const float* logits;    /* [rows, columns] */
   const int32_t* targets; /* [rows], each in 0..columns-1, or -1 for a row that does not count */
   float* losses;          /* [rows]; forward */
-  float* log_sums;        /* [rows]; written forward, read backward */
+  float* log_sums;        /* [rows]; written forward, read backward; null when not wanted with the gradient */
   const float* dlosses;   /* [rows]; backward */
   float* dlogits;         /* [rows, columns]; backward; may be logits */
 } nl_cross_entropy_arguments;
@@ -305,6 +305,11 @@ NL_API int32_t nl_cross_entropy_forward(const nl_cross_entropy_arguments* argume
 /* dlogits = (exp(logits - log_sums) - onehot(target)) dlosses, 0 where the target is -1. */
 NL_API int32_t nl_cross_entropy_backward(const nl_cross_entropy_arguments* arguments, int64_t begin,
                                          int64_t end);
+
+/* Both at once: losses, and dlogits = gradient_scale (softmax(logits) - onehot(target)), 0 where the target is -1. Needs
+ * a workspace of `columns` floats. */
+NL_API int32_t nl_cross_entropy_with_gradient(const nl_cross_entropy_arguments* arguments, int64_t begin, int64_t end,
+                                              float* workspace);
 
 /* ---- Adam and AdamW: pieces are elements ---- */
 
@@ -476,6 +481,48 @@ NL_API int32_t nl_gemm_adam_plan(const nl_gemm_adam_arguments* arguments, int64_
 NL_API int32_t nl_gemm_adam_commit(const nl_gemm_adam_arguments* arguments,
                                    const nl_adam_arguments* adam, int64_t begin, int64_t end,
                                    float* workspace);
+
+/* ---- Causal softmax attention -------------------------------------------------------------------------------- */
+
+/* Query t sees the keys 0..S-T+t, the last T of which are its own sequence's and the others a cache's; S >= T.
+ *   s_tj = scale <q_t, k_j>;  log_sums_t = log(sum over j of exp s_tj);  o_t = sum over j of exp(s_tj - log_sums_t) v_j */
+typedef struct nl_attention_arguments {
+  uint32_t size;
+  int32_t batch, time, keys, heads, key_dim, value_dim; /* B, T, S, H, Dk, Dv */
+  float scale;
+  const float* q;  /* [B, T, H, Dk] */
+  const float* k;  /* [B, S, H, Dk] */
+  const float* v;  /* [B, S, H, Dv] */
+  float* o;        /* [B, T, H, Dv]. Forward: an output. Backward: an input, as log_sums. */
+  float* log_sums; /* [B, T, H], null when not wanted forward */
+} nl_attention_arguments;
+
+typedef struct nl_attention_gradients {
+  uint32_t size;
+  uint32_t reserved;
+  const float* d_o; /* [B, T, H, Dv] */
+  float* dq;        /* written, each with its input's shape; null is not wanted */
+  float* dk;
+  float* dv;
+  float* dq_parts;  /* what nl_attention_backward_plan says, where dq is wanted */
+} nl_attention_gradients;
+
+/* Pieces, blocks of a head's queries, and the floats of workspace that one call needs. */
+NL_API int32_t nl_attention_forward_plan(const nl_attention_arguments* arguments, int64_t* pieces, int64_t* workspace);
+NL_API int32_t nl_attention_forward(const nl_attention_arguments* arguments, int64_t begin, int64_t end,
+                                    float* workspace);
+
+/* Pieces, ranges of a head's keys, and beside the workspace of one call the floats of dq_parts, one memory for all calls:
+ * a multiple of q's, none where there are 16 heads or more and never beyond 16 T Dk. */
+NL_API int32_t nl_attention_backward_plan(const nl_attention_arguments* arguments, int64_t* pieces, int64_t* workspace,
+                                          int64_t* dq_parts);
+/* dk, dv; and dq, which lacks what the ranges after a head's first left in dq_parts. */
+NL_API int32_t nl_attention_backward(const nl_attention_arguments* arguments, const nl_attention_gradients* gradients,
+                                     int64_t begin, int64_t end, float* workspace);
+/* dq += dq_parts, in the order of the ranges, once all pieces of nl_attention_backward are done. Pieces are the B T tokens;
+ * where there are no dq_parts there is nothing to do. */
+NL_API int32_t nl_attention_backward_sum(const nl_attention_arguments* arguments,
+                                         const nl_attention_gradients* gradients, int64_t begin, int64_t end);
 
 #ifdef __cplusplus
 }

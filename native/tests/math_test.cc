@@ -39,6 +39,9 @@ void RunMath(int function, const float* x, float* y, size_t count) {
       case 6:
         result = GeluGradient(v);
         break;
+      case 7:
+        result = ExpFlushed(v);
+        break;
     }
     hn::StoreU(result, d, y + i);
   }
@@ -137,6 +140,20 @@ TEST_P(Math, Exp_OfTheExtremes) {
   EXPECT_GT(One(0, -103.0f), 0.0f) << "gradual underflow";
 }
 
+TEST_P(Math, ExpFlushed_IsAccurateOrZero) {
+  ForFloats(7, [](float x, float y) {
+    if (x > 88) return;
+    const double exact = std::exp(static_cast<double>(x));
+    if (x < -87.33f) {
+      EXPECT_EQ(0.0f, y) << "at " << x;
+    } else {
+      EXPECT_LE(std::abs(y - exact), exact * (2 * 0x1p-23 + 6e-8 * std::abs(x))) << "at " << x;
+    }
+  });
+  EXPECT_EQ(1.0f, One(7, 0.0f));
+  EXPECT_EQ(0.0f, One(7, -std::numeric_limits<float>::infinity()));
+}
+
 TEST_P(Math, Log1p_IsWithinThreeUlps) {
   ExpectUlps(
       1, [](double x) { return std::log1p(x); }, 3);
@@ -198,8 +215,13 @@ TEST_P(Math, GeluGradient_IsAccurate) {
 }
 
 TEST_P(Math, Nan_ComesThrough) {
-  for (int function = 0; function <= 6; ++function) {
+  // One of them with a payload that shifts into the exponent.
+  float marked;
+  const uint32_t bits = 0x7FDEADBE;
+  std::memcpy(&marked, &bits, sizeof(marked));
+  for (int function = 0; function <= 7; ++function) {
     EXPECT_TRUE(std::isnan(One(function, std::numeric_limits<float>::quiet_NaN()))) << function;
+    EXPECT_TRUE(std::isnan(One(function, marked))) << function;
   }
 }
 

@@ -306,6 +306,94 @@ TEST_P(CrossEntropy, Backward_MayOverwriteTheLogits) {
   for (int64_t i = 0; i < 42; ++i) EXPECT_EQ(apart[i], same[i]);
 }
 
+// Around the blocks that a row is gone through in, with masked logits for a first block.
+TEST_P(CrossEntropy, WithGradient_MatchesTheReference) {
+  for (int64_t columns : {1, 7, 33, 1023, 1024, 1025, 2051, 300001}) {
+    const int64_t rows = 3;
+    Buffer logits = Buffer::Uniform(rows * columns, 1, -8, 8, 1);
+    for (int64_t j = 0; j + 1 < columns && j < 1500; ++j) {
+      logits[columns + j] = -std::numeric_limits<float>::infinity();
+    }
+    const int32_t last = static_cast<int32_t>(columns - 1);
+    const std::vector<int32_t> targets = {last / 2, last, -1};
+    Buffer losses(rows), log_sums(rows), apart(rows * columns, 2), same = logits;
+    Buffer workspace(columns, 3);
+    nl_cross_entropy_arguments a = {};
+    a.size = sizeof(a);
+    a.gradient_scale = 0.25f;
+    a.rows = rows;
+    a.columns = columns;
+    a.logits = logits.data();
+    a.targets = targets.data();
+    a.losses = losses.data();
+    a.log_sums = log_sums.data();
+    a.dlogits = apart.data();
+    EXPECT_OK(nl_cross_entropy_with_gradient(&a, 0, rows, workspace.data()));
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* x = logits.data() + i * columns;
+      const int32_t target = targets[static_cast<size_t>(i)];
+      double maximum = x[last], sum = 0;
+      for (int64_t j = 0; j < columns; ++j) maximum = std::max<double>(maximum, x[j]);
+      for (int64_t j = 0; j < columns; ++j) sum += std::exp(x[j] - maximum);
+      const double log_sum = maximum + std::log(sum);
+      nl_testing::ExpectNear(log_sum, log_sums[i], 4e-6, "log sum");
+      nl_testing::ExpectNear(target < 0 ? 0 : log_sum - x[target], losses[i], 4e-6, "loss");
+      for (int64_t j = 0; j < columns; ++j) {
+        const double p = std::exp(x[j] - log_sum);
+        const double expected = target < 0 ? 0 : 0.25 * (p - (j == target ? 1 : 0));
+        nl_testing::ExpectNear(expected, apart[i * columns + j],
+                               2e-6 * std::max(p, std::abs(expected)) + 1e-9, "dlogits");
+      }
+      if (HasFailure()) return;
+    }
+    a.logits = a.dlogits = same.data();
+    a.log_sums = nullptr;
+    EXPECT_OK(nl_cross_entropy_with_gradient(&a, 0, rows, workspace.data()));
+    for (int64_t i = 0; i < rows * columns; ++i) ASSERT_EQ(apart[i], same[i]);
+    apart.ExpectGuardsUntouched();
+    same.ExpectGuardsUntouched();
+    workspace.ExpectGuardsUntouched();
+  }
+}
+
+// What is written past the caches, from a place that is no vector's boundary, is what is written through them.
+TEST_P(CrossEntropy, LargeGradients_AreTheSame) {
+  const int64_t rows = 41, columns = 102401;
+  const Buffer logits = Buffer::Uniform(rows * columns, 1, -4, 4);
+  const Buffer dlosses = Buffer::Uniform(rows, 2);
+  std::vector<int32_t> targets(static_cast<size_t>(rows), 5);
+  Buffer losses(rows), log_sums(rows), apart(rows * columns, 3), workspace(columns);
+  nl_cross_entropy_arguments a = {};
+  a.size = sizeof(a);
+  a.gradient_scale = 1;
+  a.rows = rows;
+  a.columns = columns;
+  a.logits = logits.data();
+  a.targets = targets.data();
+  a.losses = losses.data();
+  a.log_sums = log_sums.data();
+  a.dlosses = dlosses.data();
+  for (bool both : {false, true}) {
+    Buffer same = logits;
+    const auto run = [&] {
+      if (both) {
+        EXPECT_OK(nl_cross_entropy_with_gradient(&a, 0, rows, workspace.data()));
+      } else {
+        EXPECT_OK(nl_cross_entropy_forward(&a, 0, rows));
+        EXPECT_OK(nl_cross_entropy_backward(&a, 0, rows));
+      }
+    };
+    a.logits = logits.data();
+    a.dlogits = apart.data();
+    run();
+    a.logits = a.dlogits = same.data();
+    run();
+    EXPECT_EQ(0, std::memcmp(apart.data(), same.data(), sizeof(float) * rows * columns)) << both;
+    apart.ExpectGuardsUntouched();
+    same.ExpectGuardsUntouched();
+  }
+}
+
 TEST_P(CrossEntropy, Nan_ComesThrough) {
   for (int64_t at : {0, 7, 36}) {
     Buffer logits = Buffer::Uniform(37, 1), losses(1), log_sums(1);

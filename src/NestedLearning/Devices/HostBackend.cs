@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace NestedLearning;
 
 /// <summary>What the two CPU backends share: tensors live in host memory.</summary>
-public abstract class HostBackend : Backend
+public abstract partial class HostBackend : Backend
 {
     private readonly HostMemoryPool _pool = new();
 

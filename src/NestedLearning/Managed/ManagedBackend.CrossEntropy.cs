@@ -25,6 +25,13 @@ internal sealed unsafe partial class ManagedBackend
             new CrossEntropyBackwardAction(
                 logits.Pointer, targets.Pointer, logSums.Pointer, dLosses.Pointer, dLogits.Pointer, targets.Count, logits.Shape.Last));
 
+    // The forward pass and dLogits[n] = (e^(logits[n] − logSum_n) − onehot(target_n)) · gradientScale, row by row.
+    public override void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits) =>
+        Work.For(
+            (targets.Count + LossRows - 1) / LossRows, 2L * logits.Count * FunctionOperations,
+            new CrossEntropyWithGradientAction(
+                logits.Pointer, targets.Pointer, gradientScale, losses.Pointer, dLogits.Pointer, targets.Count, logits.Shape.Last));
+
     private readonly struct CrossEntropyForwardAction(float* logits, int* targets, float* losses, float* logSums, int count, int classes) : IPieceAction
     {
         private const int Run = 512;
@@ -41,7 +48,7 @@ internal sealed unsafe partial class ManagedBackend
             }
         }
 
-        private static double LogSumExp(ReadOnlySpan<float> row)
+        public static double LogSumExp(ReadOnlySpan<float> row)
         {
             float maximum = TensorPrimitives.Max(row);
 
@@ -83,7 +90,7 @@ internal sealed unsafe partial class ManagedBackend
             }
         }
 
-        private static void Row(ReadOnlySpan<float> x, int target, float logSum, float dLoss, Span<float> dx)
+        public static void Row(ReadOnlySpan<float> x, int target, float logSum, float dLoss, Span<float> dx)
         {
             // logits may be written over, so the target's is read first.
             float atTarget = x[target];
@@ -94,6 +101,30 @@ internal sealed unsafe partial class ManagedBackend
             for (; i < x.Length; i++)
                 dx[i] = MathF.Exp(x[i] - logSum) * dLoss;
             dx[target] = (float)((Math.Exp((double)atTarget - logSum) - 1) * dLoss);
+        }
+    }
+
+    private readonly struct CrossEntropyWithGradientAction(
+        float* logits, int* targets, float gradientScale, float* losses, float* dLogits, int count, int classes) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            int end = Math.Min((piece + 1) * LossRows, count);
+            for (int n = piece * LossRows; n < end; n++)
+            {
+                var row = new ReadOnlySpan<float>(logits + (nint)n * classes, classes);
+                var gradient = new Span<float>(dLogits + (nint)n * classes, classes);
+                if (targets[n] == Ignored)
+                {
+                    losses[n] = 0;
+                    gradient.Clear();
+                    continue;
+                }
+
+                double logSum = CrossEntropyForwardAction.LogSumExp(row);
+                losses[n] = (float)(logSum - row[targets[n]]);
+                CrossEntropyBackwardAction.Row(row, targets[n], (float)logSum, gradientScale, gradient);
+            }
         }
     }
 }

@@ -127,6 +127,16 @@ internal sealed unsafe partial class CpuBackend
         Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new CrossEntropyBackwardAction(native, rows));
     }
 
+    public override void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits)
+    {
+        CrossEntropyArguments native = CrossEntropy(logits, targets, null);
+        native.GradientScale = gradientScale;
+        native.Losses = losses.Pointer;
+        native.DLogits = dLogits.Pointer;
+        int rows = RowsOfPiece(logits.Shape.Last);
+        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new CrossEntropyWithGradientAction(native, rows));
+    }
+
     private static int Pieces(int count, int block) => (count + block - 1) / block;
 
     private static int RowsOfPiece(int columns) => Math.Max(1, RowsPiece / Math.Max(1, columns));
@@ -162,14 +172,14 @@ internal sealed unsafe partial class CpuBackend
         Indices = tokens.Pointer,
     };
 
-    private static CrossEntropyArguments CrossEntropy(Tensor logits, IndexTensor targets, Tensor logSums) => new()
+    private static CrossEntropyArguments CrossEntropy(Tensor logits, IndexTensor targets, Tensor? logSums) => new()
     {
         Size = (uint)sizeof(CrossEntropyArguments),
         Rows = logits.Shape.Rows,
         Columns = logits.Shape.Last,
         Logits = logits.Pointer,
         Targets = targets.Pointer,
-        LogSums = logSums.Pointer,
+        LogSums = PointerOrNull(logSums),
     };
 
     private static int TimeBlocks(in ConvolutionArguments native) =>
@@ -312,6 +322,16 @@ internal sealed unsafe partial class CpuBackend
             CrossEntropyArguments local = arguments;
             long begin = (long)piece * rows;
             Status.ThrowIfFailed(Kernels.CrossEntropyBackward(&local, begin, Math.Min(local.Rows, begin + rows)));
+        }
+    }
+
+    private readonly struct CrossEntropyWithGradientAction(CrossEntropyArguments arguments, int rows) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            CrossEntropyArguments local = arguments;
+            long begin = (long)piece * rows;
+            Status.ThrowIfFailed(Kernels.CrossEntropyWithGradient(&local, begin, Math.Min(local.Rows, begin + rows), Scratch.Take((nint)local.Columns)));
         }
     }
 }

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace NestedLearning;
 
 /// <summary>
@@ -183,6 +185,22 @@ public static partial class Dense
         logits.Device.Backend.CrossEntropyBackward(logits, targets, logSums, dLosses, dLogits);
     }
 
+    /// <summary>
+    /// losses [N] as <see cref="CrossEntropyForward"/> and dLogits = gradientScale (softmax(logits[n]) − onehot), 0 where the
+    /// target is −1, reading the logits once. dLogits may be logits.
+    /// </summary>
+    /// <exception cref="ArgumentException">A shape or device does not fit.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A target is neither a class nor −1, or the scale is not finite.</exception>
+    public static void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits)
+    {
+        Given(logits, losses);
+        Given(logits, dLogits);
+        Require.Finite(gradientScale);
+        ValidateCrossEntropy(logits, targets, losses, losses);
+        Require.SameShape(dLogits, logits.Shape);
+        logits.Device.Backend.CrossEntropyWithGradient(logits, targets, gradientScale, losses, dLogits);
+    }
+
     /// <summary>√Σ‖xᵢ‖² over tensors, accumulated in double.</summary>
     public static double GlobalNorm(params ReadOnlySpan<Tensor> tensors)
     {
@@ -262,11 +280,25 @@ public static partial class Dense
     {
         ArgumentNullException.ThrowIfNull(targets);
         Require.Positive(logits.Shape.Last, "classes");
-        if (targets.Count != logits.Shape.Rows)
-            throw new ArgumentException($"There are {targets.Count} targets, expected {logits.Shape.Rows}.", nameof(targets));
+        RequireTargets(targets, logits.Shape.Rows, logits.Shape.Last);
         RequireCount(losses, targets.Count, "losses");
         RequireCount(logSums, targets.Count, "logSums");
-        RequireIndices(targets, -1, logits.Shape.Last, "target");
+    }
+
+    /// <summary>One target for each row, each a class or −1.</summary>
+    internal static void RequireTargets(IndexTensor targets, int rows, int classes)
+    {
+        if (targets.Count != rows)
+            throw new ArgumentException($"There are {targets.Count} targets, expected {rows}.", nameof(targets));
+        RequireIndices(targets, -1, classes, "target");
+    }
+
+    /// <summary>One element for each row, on the device.</summary>
+    internal static void RequireRows(Tensor tensor, int rows, Device device, [CallerArgumentExpression(nameof(tensor))] string? name = null)
+    {
+        ArgumentNullException.ThrowIfNull(tensor, name);
+        Require.OnDevice(tensor, device, name);
+        RequireCount(tensor, rows, name!);
     }
 
     private static void RequireIndices(IndexTensor indices, int low, int high, string what)

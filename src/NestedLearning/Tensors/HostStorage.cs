@@ -7,7 +7,8 @@ namespace NestedLearning;
 /// <summary>Elements in host memory, 64-byte aligned, outside the garbage collector's heap.</summary>
 public sealed unsafe class HostStorage : TensorStorage
 {
-    private readonly HostMemoryPool _pool;
+    private readonly HostMemoryPool? _pool;
+    private readonly HostStorage? _whole;
     private readonly int _bucket;
     private float* _pointer;
 
@@ -16,6 +17,17 @@ public sealed unsafe class HostStorage : TensorStorage
         _pool = pool;
         Length = length;
         _pointer = pool.Take(length, out _bucket);
+    }
+
+    /// <summary>A part of another storage, which it keeps alive.</summary>
+    internal HostStorage(HostStorage whole, int start, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(start);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, whole.Length - start);
+        whole.AddReference();
+        _whole = whole;
+        Length = length;
+        _pointer = whole.Pointer + start;
     }
 
     /// <inheritdoc/>
@@ -37,7 +49,8 @@ public sealed unsafe class HostStorage : TensorStorage
     {
         float* pointer = _pointer;
         _pointer = null;
-        _pool.Return(pointer, _bucket);
+        _whole?.Release();
+        _pool?.Return(pointer, _bucket);
     }
 }
 

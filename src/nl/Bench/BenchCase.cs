@@ -9,7 +9,7 @@ namespace NestedLearning.CommandLine.Bench;
 internal sealed record BenchCase(string Name, string Title, double Flops, double Bytes, Func<BenchTensors, Action> Prepare)
 {
     /// <summary>Every case, in the order of the table.</summary>
-    public static IReadOnlyList<BenchCase> All { get; } = [.. ScanCases.All, .. DenseCases.All, ScanCases.Token];
+    public static IReadOnlyList<BenchCase> All { get; } = [.. ScanCases.All, .. AttentionCases.All, .. DenseCases.All, ScanCases.Token];
 
     /// <exception cref="CaseException">No case has that name.</exception>
     public static BenchCase Find(string name) => All.FirstOrDefault(c => c.Name == name)

@@ -44,6 +44,46 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
     }
 
     [Fact]
+    public void WithGradient_MatchesReference()
+    {
+        foreach (int classes in s_classes)
+        {
+            foreach (int count in (ReadOnlySpan<int>)[1, 2, 9])
+            {
+                var c = new Case(this, count, classes, 3);
+                Tensor losses = Output([count]), dLogits = Output([count, classes]);
+                Dense.CrossEntropyWithGradient(c.Logits, c.Targets, 0.75f, losses, dLogits);
+                double[] dLosses = new double[count];
+                dLosses.AsSpan().Fill(0.75);
+                int[] targets = c.Targets.ToArray();
+                Compare.Close($"losses of {c.Logits.Shape}", losses, ReferenceDense.CrossEntropy(Elements(c.Logits), targets, classes).Losses, Tolerances.CrossEntropy.Forward);
+                Compare.Close(
+                    $"dLogits of {c.Logits.Shape}", dLogits, ReferenceDense.CrossEntropyBackward(Elements(c.Logits), targets, classes, dLosses), Tolerances.CrossEntropy.Gradient);
+                Tensor inPlace = InOut([count, classes], c.Logits.ToArray());
+                Dense.CrossEntropyWithGradient(inPlace, c.Targets, 0.75f, losses, inPlace);
+                Compare.SameBits("dLogits in place", inPlace.ToArray(), dLogits.ToArray());
+                EndCase();
+            }
+        }
+    }
+
+    [Fact]
+    public void WithGradient_NanStaysInItsRow()
+    {
+        float[] logits = new TestData(6).Normal(3 * 21);
+        logits[21 + 9] = float.NaN;
+        using IndexTensor targets = Device.FromIndices([3], [1, 2, 3]), ignored = Device.FromIndices([3], [1, -1, 3]);
+        Tensor x = Input([3, 21], logits), losses = Output([3]), dLogits = Output([3, 21]);
+        Dense.CrossEntropyWithGradient(x, targets, 1, losses, dLogits);
+        Assert.Equal([false, true, false], losses.ToArray().Select(float.IsNaN));
+        Assert.Equal(Enumerable.Range(0, 63).Select(i => i / 21 == 1), dLogits.ToArray().Select(float.IsNaN));
+        Dense.CrossEntropyWithGradient(x, ignored, 1, losses, dLogits);
+        Compare.Finite("losses", losses.ToArray());
+        Compare.Finite("dLogits", dLogits.ToArray());
+        Assert.All(dLogits.ToArray()[21..42], g => Assert.Equal(0, g));
+    }
+
+    [Fact]
     public void IgnoredTarget_HasNoLossAndNoGradient()
     {
         float[] logits = new TestData(1).Normal(3 * 17);
@@ -164,8 +204,15 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
             (Tensor losses, Tensor logSums) = c.Forward();
             Tensor dLogits = Output([101, 261]);
             Dense.CrossEntropyBackward(c.Logits, c.Targets, logSums, c.DLosses, dLogits);
-            return [("losses", losses.ToArray()), ("logSums", logSums.ToArray()), ("dLogits", dLogits.ToArray())];
+            return [("losses", losses.ToArray()), ("logSums", logSums.ToArray()), ("dLogits", dLogits.ToArray()), .. WithGradient(c)];
         });
+
+        (string, float[])[] WithGradient(Case c)
+        {
+            Tensor losses = Output([101]), dLogits = Output([101, 261]);
+            Dense.CrossEntropyWithGradient(c.Logits, c.Targets, 2, losses, dLogits);
+            return [("losses with gradient", losses.ToArray()), ("dLogits with gradient", dLogits.ToArray())];
+        }
     }
 
     private sealed class Case

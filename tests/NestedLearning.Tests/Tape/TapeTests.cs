@@ -99,6 +99,21 @@ public sealed class TapeTests : IDisposable
             table);
     }
 
+    [Fact]
+    public void LinearCrossEntropy_MatchesFiniteDifferences()
+    {
+        Parameter x = New([2, 3, 4]), w = New([5, 4]);
+        using IndexTensor targets = _device.FromIndices([2, 3], [4, 4, 1, -1, 2, 3]);
+        Check(t => t.LinearCrossEntropy(t.Use(x), t.Use(w), targets), x, w);
+    }
+
+    [Fact]
+    public void Attention_MatchesFiniteDifferences()
+    {
+        Parameter q = New([2, 4, 2, 3]), k = New([2, 6, 2, 3]), v = New([2, 6, 2, 5]);
+        Check(t => t.Attention(t.Use(q), t.Use(k), t.Use(v), new AttentionSettings(0.6f)), q, k, v);
+    }
+
     [Theory]
     [InlineData(ScanWrite.Given, ScanRead.After)]
     [InlineData(ScanWrite.Scaled, ScanRead.Before)]
