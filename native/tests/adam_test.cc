@@ -60,9 +60,10 @@ float Half(const Buffer& packed, int64_t i) {
   return value;
 }
 
-// Philox4x32-10, word by word.
-uint32_t RandomWord(uint64_t seed, int64_t step, int64_t element) {
-  const uint64_t block = static_cast<uint64_t>(16 * (element / 64) + element % 32 / 2);
+// An element's 16 bits, Philox4x32-10 one by one.
+uint32_t RandomBits(uint64_t seed, int64_t step, int64_t element) {
+  const int64_t i = element % 128 / 2;
+  const uint64_t block = static_cast<uint64_t>(16 * (element / 128) + i % 32 / 2);
   uint32_t c[4] = {static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32),
                    static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32)};
   uint32_t key[2] = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
@@ -76,11 +77,11 @@ uint32_t RandomWord(uint64_t seed, int64_t step, int64_t element) {
     key[0] += 0x9E3779B9u;
     key[1] += 0xBB67AE85u;
   }
-  return c[2 * (element % 64 / 32) + element % 2];
+  return c[2 * (i / 32) + i % 2] >> (element % 2 * 16) & 0xFFFF;
 }
 
 uint32_t RoundedBits(float value, uint32_t random) {
-  return (BitsOf(value) + (random & 0xFFFF)) & 0xFFFF0000u;
+  return (BitsOf(value) + random) & 0xFFFF0000u;
 }
 
 class Adam : public nl_testing::KernelTest {
@@ -175,9 +176,9 @@ TEST_P(Adam, HalfMoments_AreRoundedByTheNumbersOfTheHeader) {
         EXPECT_TRUE(std::isnan(Half(m, i)) && std::isnan(Half(v, i)));
         continue;
       }
-      const uint32_t random = RandomWord(a.seed, a.step, i);
+      const uint32_t random = RandomBits(a.seed, a.step, i);
       EXPECT_EQ(RoundedBits(g[i], random), BitsOf(Half(m, i))) << i << " of " << count;
-      EXPECT_EQ(RoundedBits(g[i] * g[i], random >> 16), BitsOf(Half(v, i))) << i << " of " << count;
+      EXPECT_EQ(RoundedBits(g[i] * g[i], random ^ 0xFFFF), BitsOf(Half(v, i))) << i << " of " << count;
     }
     if (count % 2 != 0) {
       EXPECT_EQ(0u, BitsOf(m[count / 2]) >> 16) << "written beyond the last";

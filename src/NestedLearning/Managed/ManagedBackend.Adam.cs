@@ -84,8 +84,8 @@ internal sealed unsafe partial class ManagedBackend
 /// <summary>Adam's step with its constants, which are worked out in double.</summary>
 internal readonly unsafe ref struct AdamStep
 {
-    // Elements that share their blocks of random numbers.
-    private const int RandomGroup = 64;
+    // Elements that share their blocks of random numbers, of each of which they take 16 bits.
+    private const int RandomGroup = 128;
 
     private readonly AdamOperands _operands;
     private readonly float _beta1;
@@ -124,7 +124,7 @@ internal readonly unsafe ref struct AdamStep
         var m = new Span<ushort>((ushort*)_operands.M + begin, gradient.Length);
         var v = new Span<ushort>((ushort*)_operands.V + begin, gradient.Length);
         var random = new CounterRandom(_operands.Settings.Seed, (ulong)_operands.Settings.Step);
-        Span<uint> words = stackalloc uint[RandomGroup];
+        Span<uint> words = stackalloc uint[RandomGroup / 2];
         Span<float> first = stackalloc float[RandomGroup], second = stackalloc float[RandomGroup];
         for (int i = 0; i < w.Length;)
         {
@@ -136,8 +136,9 @@ internal readonly unsafe ref struct AdamStep
             Commit(w.Slice(i, count), gradient.Slice(i, count), first[..count], second[..count]);
             for (int j = 0; j < count; j++)
             {
-                m[i + j] = Round(first[j], words[at + j] & 0xFFFF);
-                v[i + j] = Round(second[j], words[at + j] >> 16);
+                uint bits = (words[(at + j) / 2] >> (at + j) % 2 * 16) & 0xFFFF;
+                m[i + j] = Round(first[j], bits);
+                v[i + j] = Round(second[j], bits ^ 0xFFFF);
             }
 
             i += count;
@@ -178,8 +179,8 @@ internal readonly unsafe ref struct AdamStep
         w = w * _keep - m * _rate / root;
     }
 
-    // The words of 64 elements, in the order that nested_learning.h gives: 16 blocks, of each two words for the first 32
-    // elements and two for the last.
+    // The words of a group's elements, in the order that nested_learning.h gives: two words of each of 16 blocks for the
+    // first half of the elements, then two for the second.
     private static void FillWords(CounterRandom random, int group, Span<uint> words)
     {
         for (int block = 0; block < 16; block++)
