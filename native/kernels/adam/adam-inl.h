@@ -128,7 +128,7 @@ HWY_INLINE VecF Dither(VecF x, VecU random) {
 
 // The step's constants, worked out in double.
 struct AdamStep {
-  VecF gradient_scale, l2, beta1, rest1, beta2, rest2, rate, root_scale, epsilon, keep;
+  VecF gradient_scale, l2, beta1, rest1, beta2, rest2, rate, root_scale, epsilon, decay;
 
   explicit AdamStep(const nl_adam_arguments& a) {
     const F32 d;
@@ -142,8 +142,7 @@ struct AdamStep {
     rate = hn::Set(d, static_cast<float>(learning_rate / a.correction1));
     root_scale = hn::Set(d, static_cast<float>(1.0 / a.correction2));
     epsilon = hn::Set(d, a.epsilon);
-    keep = hn::Set(
-        d, a.decoupled ? static_cast<float>(1.0 - learning_rate * a.weight_decay) : 1.0f);
+    decay = hn::Set(d, a.decoupled ? static_cast<float>(learning_rate * a.weight_decay) : 0.0f);
   }
 
   // The new w; m and v in and out.
@@ -152,7 +151,8 @@ struct AdamStep {
     m = hn::Add(hn::Mul(beta1, m), hn::Mul(rest1, g));
     v = hn::Add(hn::Mul(beta2, v), hn::Mul(rest2, hn::Mul(g, g)));
     const VecF root = hn::Add(hn::Sqrt(hn::Mul(v, root_scale)), epsilon);
-    return hn::Sub(hn::Mul(keep, w), hn::Div(hn::Mul(rate, m), root));
+    // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
+    return hn::Sub(w, hn::Add(hn::Mul(decay, w), hn::Div(hn::Mul(rate, m), root)));
   }
 };
 
@@ -210,8 +210,12 @@ HWY_INLINE void AdamElements(const nl_adam_arguments& a, const AdamStep& step, s
     const size_t length = std::min(kRandomGroup - at, count - i);
     RandomWords(a.seed, a.step, (begin + i) / kRandomGroup, words);
     const auto from = [&](auto vector, size_t j) HWY_ATTR { return gradient(vector, i + j); };
-    AdamHalfBody<decltype(from)> body = {step, w + i, static_cast<uint16_t*>(a.m) + begin + i,
-                                         static_cast<uint16_t*>(a.v) + begin + i, random + at, from};
+    AdamHalfBody<decltype(from)> body = {step,
+                                         w + i,
+                                         static_cast<uint16_t*>(a.m) + begin + i,
+                                         static_cast<uint16_t*>(a.v) + begin + i,
+                                         random + at,
+                                         from};
     ForEachVector(length, body);
     i += length;
   }

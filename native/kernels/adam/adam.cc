@@ -25,7 +25,8 @@ void AddChange(const float* before, const float* after, size_t count, double& ch
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
     for (size_t j = 0; j < 2; ++j) {
       const VecD old = hn::PromoteTo(d, hn::LoadU(half, before + i + j * lanes));
-      const VecD difference = hn::Sub(hn::PromoteTo(d, hn::LoadU(half, after + i + j * lanes)), old);
+      const VecD difference =
+          hn::Sub(hn::PromoteTo(d, hn::LoadU(half, after + i + j * lanes)), old);
       changes[j] = hn::MulAdd(difference, difference, changes[j]);
       values[j] = hn::MulAdd(old, old, values[j]);
     }

@@ -5,8 +5,8 @@ namespace NestedLearning;
 
 internal sealed unsafe partial class ManagedBackend
 {
-    // g ← scale g (+ λ w, not decoupled);  w ← (1 − ηλ) w (decoupled)
-    // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε)
+    // g ← scale g (+ λ w, not decoupled)
+    // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε) (− ηλ w, decoupled)
     public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes) =>
         AdamPieces.Run<AdamKernel>(Work, tensors, settings, changes);
 
@@ -95,7 +95,7 @@ internal readonly unsafe ref struct AdamStep
     private readonly float _rate;
     private readonly float _correction2;
     private readonly float _ridge;
-    private readonly float _keep;
+    private readonly float _decay;
 
     public AdamStep(in AdamOperands operands)
     {
@@ -108,7 +108,7 @@ internal readonly unsafe ref struct AdamStep
         _rate = (float)(s.LearningRate / operands.Correction1);
         _correction2 = (float)(1 / operands.Correction2);
         _ridge = s.Decoupled ? 0 : s.WeightDecay;
-        _keep = s.Decoupled ? (float)(1 - (double)s.LearningRate * s.WeightDecay) : 1;
+        _decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0;
     }
 
     /// <summary>Commits the elements from <paramref name="begin"/> on, one for each of the gradient.</summary>
@@ -176,7 +176,8 @@ internal readonly unsafe ref struct AdamStep
         m = m * _beta1 + g * _new1;
         v = v * _beta2 + g * g * _new2;
         Vector<float> root = Vector.SquareRoot(v * _correction2) + new Vector<float>(_operands.Settings.Epsilon);
-        w = w * _keep - m * _rate / root;
+        // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
+        w -= w * _decay + m * _rate / root;
     }
 
     // The words of a group's elements, in the order that nested_learning.h gives: two words of each of 16 blocks for the
