@@ -315,9 +315,11 @@ NL_API int32_t nl_cross_entropy_with_gradient(const nl_cross_entropy_arguments* 
 
 enum nl_moments {
   NL_MOMENTS_FLOAT32 = 0,
-  /* Two bytes an element, rounded stochastically. The random numbers are those of Philox4x32-10 with
-   * the key seed and the counter (block, step): element e of a tensor takes word 2 (e % 64 / 32) + e % 2
-   * of block 16 (e / 64) + e % 32 / 2, its low half for m and its high half for v. */
+  /* Two bytes an element, rounded stochastically: random bits r are added below those that are kept,
+   * 16 for m and their complement for v. They are those of Philox4x32-10 with the key seed and the
+   * counter (block, step). 16 blocks serve 128 elements: element e, with i = e % 128 / 2, takes of
+   * word 2 (i / 32) + i % 2 of block 16 (e / 128) + i % 32 / 2 the low half where e is even, else the
+   * high one. */
   NL_MOMENTS_BFLOAT16 = 1
 };
 

@@ -22,10 +22,11 @@ using U32 = hn::RebindToUnsigned<F32>;
 using U16 = hn::Rebind<uint16_t, F32>;
 using VecU = hn::Vec<U32>;
 
-// Elements that share their blocks of random numbers.
-constexpr size_t kRandomGroup = 64;
+// Elements that share their blocks of random numbers, of each of which they take 16 bits.
+constexpr size_t kRandomGroup = 128;
+constexpr size_t kRandomWords = kRandomGroup / 2;
 
-// The random words of elements 64 group .. 64 group + 63.
+// The random words of the elements of a group.
 HWY_INLINE void RandomWords(uint64_t seed, int64_t step, uint64_t group, uint32_t* words) {
   constexpr uint32_t kMultiply0 = 0xD2511F53u, kMultiply1 = 0xCD9E8D57u;
   constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
@@ -52,34 +53,46 @@ HWY_INLINE void RandomWords(uint64_t seed, int64_t step, uint64_t group, uint32_
     words[32 + 2 * block + 1] = c3;
   }
 #else
-  // A word in the low half of each 64-bit lane. What comes to stand in the high half is ignored.
+  // A word in the low half of each 64-bit lane; what comes to stand in the high half is ignored. kAtOnce vectors of blocks
+  // side by side, as one alone would wait for its multiplications.
   const hn::ScalableTag<uint64_t> d;
   const hn::Repartition<uint32_t, decltype(d)> d32;
-  const auto multiply = [&](auto factor, auto c) HWY_ATTR {
-    return hn::MulEven(hn::BitCast(d32, c), factor);
-  };
+  using V = hn::Vec<decltype(d)>;
+  constexpr size_t kAtOnce = 2;
   const auto multiply0 = hn::Set(d32, kMultiply0), multiply1 = hn::Set(d32, kMultiply1);
-  const auto low = hn::Set(d, uint64_t{0xFFFFFFFFu});
-  for (size_t block = 0; block < 16; block += hn::Lanes(d)) {
-    auto c0 = hn::Iota(d, first + block);
-    auto c1 = hn::ShiftRight<32>(c0);
-    auto c2 = hn::Set(d, uint64_t{stream0}), c3 = hn::Set(d, uint64_t{stream1});
+  const V low = hn::Set(d, uint64_t{0xFFFFFFFFu});
+  const size_t lanes = hn::Lanes(d);
+  for (size_t block = 0; block < 16; block += kAtOnce * lanes) {
+    V c0[kAtOnce], c1[kAtOnce], c2[kAtOnce], c3[kAtOnce];
+    HWY_UNROLL(kAtOnce)
+    for (size_t i = 0; i < kAtOnce; ++i) {
+      c0[i] = hn::Iota(d, first + block + i * lanes);
+      c1[i] = hn::ShiftRight<32>(c0[i]);
+      c2[i] = hn::Set(d, uint64_t{stream0});
+      c3[i] = hn::Set(d, uint64_t{stream1});
+    }
     HWY_UNROLL(10)
     for (uint32_t round = 0; round < 10; ++round) {
-      const auto p0 = multiply(multiply0, c0);
-      const auto p1 = multiply(multiply1, c2);
-      const auto round0 = hn::Set(d, uint64_t{key0 + round * kWeyl0});
-      const auto round1 = hn::Set(d, uint64_t{key1 + round * kWeyl1});
-      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1), round0);
-      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3), round1);
-      c1 = p1;
-      c3 = p0;
+      const V round0 = hn::Set(d, uint64_t{key0 + round * kWeyl0});
+      const V round1 = hn::Set(d, uint64_t{key1 + round * kWeyl1});
+      HWY_UNROLL(kAtOnce)
+      for (size_t i = 0; i < kAtOnce; ++i) {
+        const V p0 = hn::MulEven(hn::BitCast(d32, c0[i]), multiply0);
+        const V p1 = hn::MulEven(hn::BitCast(d32, c2[i]), multiply1);
+        c0[i] = hn::Xor(hn::Xor(c1[i], round0), hn::ShiftRight<32>(p1));
+        c2[i] = hn::Xor(hn::Xor(c3[i], round1), hn::ShiftRight<32>(p0));
+        c1[i] = p1;
+        c3[i] = p0;
+      }
     }
-    const auto pair = [&](auto x, auto y) HWY_ATTR {
-      return hn::BitCast(d32, hn::Or(hn::And(x, low), hn::ShiftLeft<32>(y)));
-    };
-    hn::StoreU(pair(c0, c1), d32, words + 2 * block);
-    hn::StoreU(pair(c2, c3), d32, words + 32 + 2 * block);
+    HWY_UNROLL(kAtOnce)
+    for (size_t i = 0; i < kAtOnce; ++i) {
+      uint32_t* to = words + 2 * (block + i * lanes);
+      const V first_half = hn::Or(hn::And(c0[i], low), hn::ShiftLeft<32>(c1[i]));
+      const V second_half = hn::Or(hn::And(c2[i], low), hn::ShiftLeft<32>(c3[i]));
+      hn::StoreU(hn::BitCast(d32, first_half), d32, to);
+      hn::StoreU(hn::BitCast(d32, second_half), d32, to + 32);
+    }
   }
 #endif
 }
@@ -115,7 +128,7 @@ HWY_INLINE VecF Dither(VecF x, VecU random) {
 
 // The step's constants, worked out in double.
 struct AdamStep {
-  VecF gradient_scale, l2, beta1, rest1, beta2, rest2, rate, root_scale, epsilon, keep;
+  VecF gradient_scale, l2, beta1, rest1, beta2, rest2, rate, root_scale, epsilon, decay;
 
   explicit AdamStep(const nl_adam_arguments& a) {
     const F32 d;
@@ -129,8 +142,7 @@ struct AdamStep {
     rate = hn::Set(d, static_cast<float>(learning_rate / a.correction1));
     root_scale = hn::Set(d, static_cast<float>(1.0 / a.correction2));
     epsilon = hn::Set(d, a.epsilon);
-    keep = hn::Set(
-        d, a.decoupled ? static_cast<float>(1.0 - learning_rate * a.weight_decay) : 1.0f);
+    decay = hn::Set(d, a.decoupled ? static_cast<float>(learning_rate * a.weight_decay) : 0.0f);
   }
 
   // The new w; m and v in and out.
@@ -139,7 +151,8 @@ struct AdamStep {
     m = hn::Add(hn::Mul(beta1, m), hn::Mul(rest1, g));
     v = hn::Add(hn::Mul(beta2, v), hn::Mul(rest2, hn::Mul(g, g)));
     const VecF root = hn::Add(hn::Sqrt(hn::Mul(v, root_scale)), epsilon);
-    return hn::Sub(hn::Mul(keep, w), hn::Div(hn::Mul(rate, m), root));
+    // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
+    return hn::Sub(w, hn::Add(hn::Mul(decay, w), hn::Div(hn::Mul(rate, m), root)));
   }
 };
 
@@ -164,7 +177,7 @@ struct AdamHalfBody {
   AdamStep step;
   float* w;
   uint16_t *m, *v;
-  const uint32_t* random;
+  const uint16_t* random;
   TGradient gradient;
 
   template <class TVector>
@@ -172,9 +185,9 @@ struct AdamHalfBody {
     VecF first = LoadHalves(vector, m + i), second = LoadHalves(vector, v + i);
     vector(step(vector(w + i), gradient(vector, i), first, second), w + i);
     // Beyond the last element random is readable and of no matter.
-    const VecU word = hn::LoadU(U32(), random + i);
-    StoreHalves(vector, Dither(first, hn::And(word, hn::Set(U32(), 0xFFFFu))), m + i);
-    StoreHalves(vector, Dither(second, hn::ShiftRight<16>(word)), v + i);
+    const VecU bits = hn::PromoteTo(U32(), hn::LoadU(U16(), random + i));
+    StoreHalves(vector, Dither(first, bits), m + i);
+    StoreHalves(vector, Dither(second, hn::Xor(bits, hn::Set(U32(), 0xFFFFu))), v + i);
   }
 };
 
@@ -189,14 +202,20 @@ HWY_INLINE void AdamElements(const nl_adam_arguments& a, const AdamStep& step, s
     ForEachVector(count, body);
     return;
   }
-  HWY_ALIGN uint32_t words[kRandomGroup + kLanes] = {};
+  HWY_ALIGN uint32_t words[kRandomWords + kLanes];
+  const uint16_t* random = reinterpret_cast<const uint16_t*>(words);
+  std::fill(words + kRandomWords, words + kRandomWords + kLanes, 0u);
   for (size_t i = 0; i < count;) {
     const size_t at = (begin + i) % kRandomGroup;
     const size_t length = std::min(kRandomGroup - at, count - i);
     RandomWords(a.seed, a.step, (begin + i) / kRandomGroup, words);
     const auto from = [&](auto vector, size_t j) HWY_ATTR { return gradient(vector, i + j); };
-    AdamHalfBody<decltype(from)> body = {step, w + i, static_cast<uint16_t*>(a.m) + begin + i,
-                                         static_cast<uint16_t*>(a.v) + begin + i, words + at, from};
+    AdamHalfBody<decltype(from)> body = {step,
+                                         w + i,
+                                         static_cast<uint16_t*>(a.m) + begin + i,
+                                         static_cast<uint16_t*>(a.v) + begin + i,
+                                         random + at,
+                                         from};
     ForEachVector(length, body);
     i += length;
   }

@@ -14,24 +14,30 @@ namespace nested_learning {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Σ x² or, with y, Σ (y − x)², in an order that depends on count alone.
-double SumOfSquares(const float* x, const float* y, size_t count) {
+// change += Σ (after − before)² and value += Σ before², in an order that depends on count alone.
+void AddChange(const float* before, const float* after, size_t count, double& change,
+               double& value) {
   const F64 d;
   const hn::Rebind<float, F64> half;
   const size_t lanes = hn::Lanes(d);
-  VecD sum = hn::Zero(d);
+  VecD changes[2] = {hn::Zero(d), hn::Zero(d)}, values[2] = {hn::Zero(d), hn::Zero(d)};
   size_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    VecD value = hn::PromoteTo(d, hn::LoadU(half, x + i));
-    if (y != nullptr) value = hn::Sub(hn::PromoteTo(d, hn::LoadU(half, y + i)), value);
-    sum = hn::MulAdd(value, value, sum);
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    for (size_t j = 0; j < 2; ++j) {
+      const VecD old = hn::PromoteTo(d, hn::LoadU(half, before + i + j * lanes));
+      const VecD difference =
+          hn::Sub(hn::PromoteTo(d, hn::LoadU(half, after + i + j * lanes)), old);
+      changes[j] = hn::MulAdd(difference, difference, changes[j]);
+      values[j] = hn::MulAdd(old, old, values[j]);
+    }
   }
-  double total = SumLanes(sum);
+  change += SumLanes(hn::Add(changes[0], changes[1]));
+  value += SumLanes(hn::Add(values[0], values[1]));
   for (; i < count; ++i) {
-    const double value = y != nullptr ? static_cast<double>(y[i]) - x[i] : x[i];
-    total += value * value;
+    const double old = before[i], difference = after[i] - old;
+    change += difference * difference;
+    value += old * old;
   }
-  return total;
 }
 
 template <bool kClear>
@@ -59,8 +65,7 @@ void AdamCommit(const nl_adam_arguments& a, int64_t begin, int64_t end) {
     const size_t count = std::min(kBlock, end - i);
     std::copy(a.w + i, a.w + i + count, before);
     commit(a, step, i, count);
-    change += SumOfSquares(before, a.w + i, count);
-    value += SumOfSquares(before, nullptr, count);
+    AddChange(before, a.w + i, count, change, value);
   }
   a.sums[0] = change;
   a.sums[1] = value;

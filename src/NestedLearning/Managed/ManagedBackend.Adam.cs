@@ -5,8 +5,8 @@ namespace NestedLearning;
 
 internal sealed unsafe partial class ManagedBackend
 {
-    // g ← scale g (+ λ w, not decoupled);  w ← (1 − ηλ) w (decoupled)
-    // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε)
+    // g ← scale g (+ λ w, not decoupled)
+    // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε) (− ηλ w, decoupled)
     public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes) =>
         AdamPieces.Run<AdamKernel>(Work, tensors, settings, changes);
 
@@ -84,8 +84,8 @@ internal sealed unsafe partial class ManagedBackend
 /// <summary>Adam's step with its constants, which are worked out in double.</summary>
 internal readonly unsafe ref struct AdamStep
 {
-    // Elements that share their blocks of random numbers.
-    private const int RandomGroup = 64;
+    // Elements that share their blocks of random numbers, of each of which they take 16 bits.
+    private const int RandomGroup = 128;
 
     private readonly AdamOperands _operands;
     private readonly float _beta1;
@@ -95,7 +95,7 @@ internal readonly unsafe ref struct AdamStep
     private readonly float _rate;
     private readonly float _correction2;
     private readonly float _ridge;
-    private readonly float _keep;
+    private readonly float _decay;
 
     public AdamStep(in AdamOperands operands)
     {
@@ -108,7 +108,7 @@ internal readonly unsafe ref struct AdamStep
         _rate = (float)(s.LearningRate / operands.Correction1);
         _correction2 = (float)(1 / operands.Correction2);
         _ridge = s.Decoupled ? 0 : s.WeightDecay;
-        _keep = s.Decoupled ? (float)(1 - (double)s.LearningRate * s.WeightDecay) : 1;
+        _decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0;
     }
 
     /// <summary>Commits the elements from <paramref name="begin"/> on, one for each of the gradient.</summary>
@@ -124,7 +124,7 @@ internal readonly unsafe ref struct AdamStep
         var m = new Span<ushort>((ushort*)_operands.M + begin, gradient.Length);
         var v = new Span<ushort>((ushort*)_operands.V + begin, gradient.Length);
         var random = new CounterRandom(_operands.Settings.Seed, (ulong)_operands.Settings.Step);
-        Span<uint> words = stackalloc uint[RandomGroup];
+        Span<uint> words = stackalloc uint[RandomGroup / 2];
         Span<float> first = stackalloc float[RandomGroup], second = stackalloc float[RandomGroup];
         for (int i = 0; i < w.Length;)
         {
@@ -136,8 +136,9 @@ internal readonly unsafe ref struct AdamStep
             Commit(w.Slice(i, count), gradient.Slice(i, count), first[..count], second[..count]);
             for (int j = 0; j < count; j++)
             {
-                m[i + j] = Round(first[j], words[at + j] & 0xFFFF);
-                v[i + j] = Round(second[j], words[at + j] >> 16);
+                uint bits = (words[(at + j) / 2] >> (at + j) % 2 * 16) & 0xFFFF;
+                m[i + j] = Round(first[j], bits);
+                v[i + j] = Round(second[j], bits ^ 0xFFFF);
             }
 
             i += count;
@@ -175,11 +176,12 @@ internal readonly unsafe ref struct AdamStep
         m = m * _beta1 + g * _new1;
         v = v * _beta2 + g * g * _new2;
         Vector<float> root = Vector.SquareRoot(v * _correction2) + new Vector<float>(_operands.Settings.Epsilon);
-        w = w * _keep - m * _rate / root;
+        // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
+        w -= w * _decay + m * _rate / root;
     }
 
-    // The words of 64 elements, in the order that nested_learning.h gives: 16 blocks, of each two words for the first 32
-    // elements and two for the last.
+    // The words of a group's elements, in the order that nested_learning.h gives: two words of each of 16 blocks for the
+    // first half of the elements, then two for the second.
     private static void FillWords(CounterRandom random, int group, Span<uint> words)
     {
         for (int block = 0; block < 16; block++)
