@@ -32,7 +32,8 @@ usage() {
   native     build the native kernels
   managed    build the .NET solution
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
-             --help) only those; --table: the README's table from the results that are kept
+             --help) only those; --fused-commit: product plus AdamW against both in one; --table: the README's
+             table from the results that are kept
   format     format all sources; format --check only says what it would change
   clean      delete everything that was built
 

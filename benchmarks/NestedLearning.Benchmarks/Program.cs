@@ -13,9 +13,11 @@ using NestedLearning.Benchmarks;
 using NestedLearning.CommandLine;
 using NestedLearning.CommandLine.Bench;
 using NestedLearning.CommandLine.Streaming;
+using Perfolizer.Horology;
 
 // No arguments: every case, the results into benchmarks/results/<machine>/.
 // Names of cases: only these, and nothing is kept, so that a table is always from one run.
+// --fused-commit: a weight's gradient and its commit, one after the other and in one; ours alone.
 // --table: the README's table from what is kept.
 // The peer is measured twice: here as it comes, then in a second process with the environment that suits it best.
 // BenchmarkDotNet runs in this process and not in one it builds: that would lack TorchSharp's mended native library.
@@ -28,6 +30,9 @@ if (args is ["--table"])
     ResultTable.WriteReadme(Path.Combine(root, "README.md"), results);
     return 0;
 }
+
+if (args is ["--fused-commit"])
+    return BenchmarkRunner.Run<FusedCommitBenchmark>(Config()).Reports.All(r => r.ResultStatistics is not null) ? 0 : 1;
 
 HashSet<string> cases;
 bool failed = false;
@@ -70,15 +75,16 @@ else if (args.Length == 0)
     Console.WriteLine($"written: {kept.Save(results)}");
 return failed ? 1 : 0;
 
+// All rows in a few minutes: an iteration is a tenth of a second or one call.
+ManualConfig Config() => ManualConfig.CreateEmpty().AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Instance)
+    .WithArtifactsPath(artifacts).WithOptions(ConfigOptions.JoinSummary)
+    .AddJob(Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
+        .WithWarmupCount(3).WithIterationCount(15).WithIterationTime(TimeInterval.FromMilliseconds(100)).WithEvaluateOverhead(false));
+
 // The median of each method and case, in milliseconds.
 Dictionary<string, Dictionary<string, double>> Measure(params string[] methods)
 {
-    // All rows in a few minutes: an iteration is a tenth of a second or one call.
-    Job job = Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
-        .WithWarmupCount(3).WithIterationCount(15).WithIterationTime(Perfolizer.Horology.TimeInterval.FromMilliseconds(100)).WithEvaluateOverhead(false);
-    IConfig config = ManualConfig.CreateEmpty().AddJob(job).AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Instance)
-        .WithArtifactsPath(artifacts).WithOptions(ConfigOptions.JoinSummary)
-        .AddFilter(new SimpleFilter(b => methods.Contains(b.Descriptor.WorkloadMethod.Name) && cases.Contains(CaseOf(b))));
+    IConfig config = Config().AddFilter(new SimpleFilter(b => methods.Contains(b.Descriptor.WorkloadMethod.Name) && cases.Contains(CaseOf(b))));
     IEnumerable<Type> types = typeof(OperationBenchmark).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(OperationBenchmark)) && !t.IsAbstract);
     BenchmarkReport[] reports = [.. BenchmarkRunner.Run([.. types], config).SelectMany(s => s.Reports)];
     failed |= reports.Any(r => r.ResultStatistics is null);
