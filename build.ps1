@@ -8,7 +8,9 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
   arm        only in build.sh: the native tests for 64-bit Arm, on Debian
   native     build the native kernels
   managed    build the .NET solution
-  bench      run the benchmarks; ARGUMENTS go to BenchmarkDotNet, such as --filter *Scan*
+  bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
+             --help) only those; --fused-commit: product plus AdamW against both in one; --table: the README's
+             table from the results that are kept
   format     format all sources; format --check only says what it would change
   clean      delete everything that was built
   help       this text
@@ -158,17 +160,8 @@ function Invoke-Run {
 function Invoke-Bench {
     Assert-Dotnet
     Build-NativeIfPossible
-    $project = Join-Path $root 'benchmarks/NestedLearning.Benchmarks'
-    if (-not (Test-Path $project)) {
-        Write-Host 'There are no benchmarks yet.'
-        exit 1
-    }
-
-    # BenchmarkDotNet asks which ones on the terminal unless it is told.
-    $options = if ($rest.Count -gt 0) { $rest } else { @('--filter', '*') }
-    if ($options -notcontains '--artifacts') { $options += @('--artifacts', (Join-Path $artifacts 'benchmarks')) }
     Push-Location $root
-    try { & dotnet run -c Release --project $project -- @options }
+    try { & dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- @rest }
     finally { Pop-Location }
     exit $LASTEXITCODE
 }

@@ -32,7 +32,9 @@ usage() {
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   native     build the native kernels
   managed    build the .NET solution
-  bench      run the benchmarks; ARGUMENTS go to BenchmarkDotNet, such as --filter '*Scan*'
+  bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
+             --help) only those; --fused-commit: product plus AdamW against both in one; --table: the README's
+             table from the results that are kept
   format     format all sources; format --check only says what it would change
   clean      delete everything that was built
 
@@ -203,13 +205,8 @@ bench() {
   if have_native; then
     build_native release
   fi
-  local project=$root/benchmarks/NestedLearning.Benchmarks
-  [ -d "$project" ] || die "there are no benchmarks yet."
-  # BenchmarkDotNet asks which ones on the terminal unless it is told.
-  [ $# -gt 0 ] || set -- --filter '*'
-  case " $* " in *" --artifacts "*) ;; *) set -- "$@" --artifacts "$artifacts/benchmarks" ;; esac
   cd "$root"
-  exec dotnet run -c Release --project "$project" -- "$@"
+  exec dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- "$@"
 }
 
 format() {

@@ -1,6 +1,109 @@
+using System.Diagnostics;
+using System.Text.Json;
+using BenchmarkDotNet.Columns;
 using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Filters;
+using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
 using BenchmarkDotNet.Running;
+using BenchmarkDotNet.Toolchains.InProcess.Emit;
+using NestedLearning;
 using NestedLearning.Benchmarks;
+using NestedLearning.CommandLine;
+using NestedLearning.CommandLine.Bench;
+using NestedLearning.CommandLine.Streaming;
+using Perfolizer.Horology;
 
-// Times depend on the machine: results are kept beside its name and the versions that BenchmarkDotNet prints.
-BenchmarkSwitcher.FromAssembly(typeof(DeviceBenchmark).Assembly).Run(args, DefaultConfig.Instance);
+// No arguments: every case, the results into benchmarks/results/<machine>/.
+// Names of cases: only these, and nothing is kept, so that a table is always from one run.
+// --fused-commit: a weight's gradient and its commit, one after the other and in one; ours alone.
+// --table: the README's table from what is kept.
+// The peer is measured twice: here as it comes, then in a second process with the environment that suits it best.
+// BenchmarkDotNet runs in this process and not in one it builds: that would lack TorchSharp's mended native library.
+const string OnlyPeer = "NESTED_LEARNING_BENCH_ONLY_PEER";
+
+string root = RepositoryCode.FindRoot(AppContext.BaseDirectory) ?? throw new InvalidOperationException("The benchmarks run inside the repository alone.");
+string results = Path.Combine(root, "benchmarks", "results"), artifacts = Path.Combine(root, "artifacts", "benchmarks");
+if (args is ["--table"])
+{
+    ResultTable.WriteReadme(Path.Combine(root, "README.md"), results);
+    return 0;
+}
+
+if (args is ["--fused-commit"])
+    return BenchmarkRunner.Run<FusedCommitBenchmark>(Config()).Reports.All(r => r.ResultStatistics is not null) ? 0 : 1;
+
+HashSet<string> cases;
+bool failed = false;
+try
+{
+    cases = [.. (args.Length > 0 ? args.Select(BenchCase.Find) : BenchCase.All).Select(c => c.Name)];
+}
+catch (CaseException e)
+{
+    Console.Error.WriteLine(e.Message);
+    return 2;
+}
+
+if (Environment.GetEnvironmentVariable(OnlyPeer) is { Length: > 0 } file)
+{
+    File.WriteAllText(file, JsonSerializer.Serialize(Measure(nameof(PeerBenchmark.Torch)).GetValueOrDefault(nameof(PeerBenchmark.Torch), [])));
+    return failed ? 1 : 0;
+}
+
+MachineLimits limits;
+string description;
+using (Device device = Device.Open())
+{
+    limits = MachineLimits.Measure(device);
+    description = $"{device.Name}, {device.Description}";
+}
+
+string? stockAbsence = Peer.Absence;
+Dictionary<string, string>? environment = Peer.BestEnvironment(artifacts, out string? bestAbsence);
+string[] sides = stockAbsence is null ? [nameof(PeerBenchmark.Torch), nameof(OperationBenchmark.Ours)] : [nameof(OperationBenchmark.Ours)];
+Dictionary<string, Dictionary<string, double>> measured = Measure(sides);
+Dictionary<string, double> best = environment is null ? [] : MeasureBest(environment);
+BenchmarkResults kept = BenchmarkResults.Create(description, limits, stockAbsence, bestAbsence,
+    measured.GetValueOrDefault(nameof(OperationBenchmark.Ours), []), measured.GetValueOrDefault(nameof(PeerBenchmark.Torch), []), best);
+Console.WriteLine();
+Console.WriteLine(ResultTable.Markdown(kept));
+if (failed)
+    Console.Error.WriteLine("Something could not be measured, or the two sides differ: see above. Nothing is written.");
+else if (args.Length == 0)
+    Console.WriteLine($"written: {kept.Save(results)}");
+return failed ? 1 : 0;
+
+// All rows in a few minutes: an iteration is a tenth of a second or one call.
+ManualConfig Config() => ManualConfig.CreateEmpty().AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Instance)
+    .WithArtifactsPath(artifacts).WithOptions(ConfigOptions.JoinSummary)
+    .AddJob(Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
+        .WithWarmupCount(3).WithIterationCount(15).WithIterationTime(TimeInterval.FromMilliseconds(100)).WithEvaluateOverhead(false));
+
+// The median of each method and case, in milliseconds.
+Dictionary<string, Dictionary<string, double>> Measure(params string[] methods)
+{
+    IConfig config = Config().AddFilter(new SimpleFilter(b => methods.Contains(b.Descriptor.WorkloadMethod.Name) && cases.Contains(CaseOf(b))));
+    IEnumerable<Type> types = typeof(OperationBenchmark).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(OperationBenchmark)) && !t.IsAbstract);
+    BenchmarkReport[] reports = [.. BenchmarkRunner.Run([.. types], config).SelectMany(s => s.Reports)];
+    failed |= reports.Any(r => r.ResultStatistics is null);
+    return reports.Where(r => r.ResultStatistics is not null).GroupBy(r => r.BenchmarkCase.Descriptor.WorkloadMethod.Name)
+        .ToDictionary(g => g.Key, g => g.ToDictionary(r => CaseOf(r.BenchmarkCase), r => r.ResultStatistics!.Median * 1e-6));
+}
+
+Dictionary<string, double> MeasureBest(Dictionary<string, string> environment)
+{
+    string file = Path.Combine(artifacts, "best.json");
+    File.Delete(file);
+    var start = new ProcessStartInfo("dotnet", [typeof(OperationBenchmark).Assembly.Location, .. cases]);
+    start.Environment[OnlyPeer] = file;
+    foreach ((string name, string value) in environment)
+        start.Environment[name] = value;
+    using Process process = Process.Start(start)!;
+    process.WaitForExit();
+    failed |= process.ExitCode != 0;
+    return File.Exists(file) ? JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(file))! : [];
+}
+
+static string CaseOf(BenchmarkCase benchmark) => (string)benchmark.Parameters[nameof(OperationBenchmark.CaseName)];

@@ -8,22 +8,46 @@ internal unsafe struct AdamArguments
 {
     public uint Size;
     public int Decoupled;
+    public int Moments;
+    public int ClearGradient;
     public float LearningRate;
-    public float Beta1;
-    public float Beta2;
     public float Epsilon;
     public float WeightDecay;
-    public float Correction1;
-    public float Correction2;
     public float GradientScale;
+    public double Beta1;
+    public double Beta2;
+    public double Correction1;
+    public double Correction2;
+    public long Step;
+    public ulong Seed;
     public float* W;
     public float* G;
-    public float* M;
-    public float* V;
+    public void* M;
+    public void* V;
+    public double* Sums;
+}
+
+/// <summary>nl_gemm_adam_arguments.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct GemmAdamArguments
+{
+    public uint Size;
+    public int Reserved;
+    public long M;
+    public long N;
+    public long K;
+    public float* A;
+    public float* B;
 }
 
 internal static unsafe partial class Kernels
 {
     [LibraryImport(Library, EntryPoint = "nl_adam_commit")]
     public static partial int AdamCommit(AdamArguments* arguments, long begin, long end);
+
+    [LibraryImport(Library, EntryPoint = "nl_gemm_adam_plan")]
+    public static partial int GemmAdamPlan(GemmAdamArguments* arguments, long* pieces, long* workspace);
+
+    [LibraryImport(Library, EntryPoint = "nl_gemm_adam_commit")]
+    public static partial int GemmAdamCommit(GemmAdamArguments* arguments, AdamArguments* adam, long begin, long end, float* workspace);
 }

@@ -314,21 +314,38 @@ NL_API int32_t nl_cross_entropy_with_gradient(const nl_cross_entropy_arguments* 
 
 /* ---- Adam and AdamW: pieces are elements ---- */
 
+enum nl_moments {
+  NL_MOMENTS_FLOAT32 = 0,
+  /* Two bytes an element, rounded stochastically: random bits r are added below those that are kept,
+   * 16 for m and their complement for v. They are those of Philox4x32-10 with the key seed and the
+   * counter (block, step). 16 blocks serve 128 elements: element e, with i = e % 128 / 2, takes of
+   * word 2 (i / 32) + i % 2 of block 16 (e / 128) + i % 32 / 2 the low half where e is even, else the
+   * high one. */
+  NL_MOMENTS_BFLOAT16 = 1
+};
+
 /* g' = gradient_scale g, and + weight_decay w where not decoupled
  * m = beta1 m + (1 - beta1) g'
  * v = beta2 v + (1 - beta2) g'^2
  * w = w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
  *       - learning_rate weight_decay w where decoupled
- * with correction_i = 1 - beta_i^step. */
+ * with correction_i = 1 - beta_i^step; m and v here are those before their rounding to bfloat16. No
+ * operation is fused with another, so that every instruction set gives the same bits. */
 typedef struct nl_adam_arguments {
   uint32_t size;
   int32_t decoupled;
-  float learning_rate, beta1, beta2, epsilon;
-  float weight_decay, correction1, correction2, gradient_scale;
+  int32_t moments;        /* enum nl_moments */
+  int32_t clear_gradient; /* whether g becomes 0 */
+  float learning_rate, epsilon, weight_decay, gradient_scale;
+  double beta1, beta2, correction1, correction2;
+  int64_t step; /* with bfloat16 moments, as is seed */
+  uint64_t seed;
   float* w;
-  const float* g;
-  float* m;
-  float* v;
+  float* g;
+  void* m; /* float or bfloat16, as told by moments */
+  void* v;
+  double* sums; /* null, or two numbers that are written: over this call's elements, the sums of
+                 * squares of w's change and of w before it */
 } nl_adam_arguments;
 
 NL_API int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin, int64_t end);
@@ -449,6 +466,27 @@ NL_API int32_t nl_self_modifying_forward(const nl_self_modifying_arguments* argu
 NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arguments,
                                           const nl_self_modifying_gradients* gradients, int64_t begin, int64_t end,
                                           float* workspace);
+
+/* ---- A weight's gradient and its commit: pieces are blocks of the weight ---- */
+
+/* g = a^T b, and + the g of nl_adam_arguments where it is not null; then Adam's step on w, m and v. The
+ * sum is written nowhere: g, if it is there, is left as it is or cleared. */
+typedef struct nl_gemm_adam_arguments {
+  uint32_t size;
+  int32_t reserved;
+  int64_t m, n, k;
+  const float* a; /* [k, m] */
+  const float* b; /* [k, n] */
+} nl_gemm_adam_arguments;
+
+/* How many pieces, and how many floats of workspace each call of nl_gemm_adam_commit needs. */
+NL_API int32_t nl_gemm_adam_plan(const nl_gemm_adam_arguments* arguments, int64_t* pieces,
+                                 int64_t* workspace);
+
+/* w, g, m and v are [m, n]; sums is not used. */
+NL_API int32_t nl_gemm_adam_commit(const nl_gemm_adam_arguments* arguments,
+                                   const nl_adam_arguments* adam, int64_t begin, int64_t end,
+                                   float* workspace);
 
 /* ---- Causal softmax attention -------------------------------------------------------------------------------- */
 

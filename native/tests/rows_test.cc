@@ -1,4 +1,4 @@
-// Column sums, norms, embedding, cross-entropy and Adam.
+// Column sums, norms, embedding and cross-entropy.
 #include "testing.h"
 
 using nl_testing::Buffer;
@@ -422,62 +422,5 @@ TEST_P(CrossEntropy, TargetBeyondTheClasses_IsRefused) {
 }
 
 NL_TEST_TARGETS(CrossEntropy);
-
-// ---- Adam
-
-class Adam : public nl_testing::KernelTest {};
-
-TEST_P(Adam, ThreeSteps_MatchTheReference) {
-  for (bool decoupled : {false, true}) {
-    for (int64_t count : nl_testing::Lengths()) {
-      Buffer w = Buffer::Uniform(count, 1, -1, 1, 1), m(count, 2), v(count, 3);
-      std::vector<double> rw(w.data(), w.data() + count), rm(rw.size()), rv(rw.size());
-      for (int64_t i = 0; i < count; ++i) m[i] = v[i] = 0;
-      const double rate = 0.01f, b1 = 0.9f, b2 = 0.999f, epsilon = 1e-8f, decay = 0.1f,
-                   scale = 0.5f;
-      for (int step = 1; step <= 3; ++step) {
-        const Buffer g = Buffer::Uniform(count, 10 + static_cast<uint32_t>(step), -1, 1, 1);
-        nl_adam_arguments a = {};
-        a.size = sizeof(a);
-        a.decoupled = decoupled;
-        a.learning_rate = 0.01f;
-        a.beta1 = 0.9f;
-        a.beta2 = 0.999f;
-        a.epsilon = 1e-8f;
-        a.weight_decay = 0.1f;
-        a.correction1 = static_cast<float>(1 - std::pow(b1, step));
-        a.correction2 = static_cast<float>(1 - std::pow(b2, step));
-        a.gradient_scale = 0.5f;
-        a.w = w.data();
-        a.g = g.data();
-        a.m = m.data();
-        a.v = v.data();
-        EXPECT_OK(nl_adam_commit(&a, count / 2, count));
-        EXPECT_OK(nl_adam_commit(&a, 0, count / 2));
-        for (size_t i = 0; i < rw.size(); ++i) {
-          const double gradient =
-              scale * g[static_cast<int64_t>(i)] + (decoupled ? 0 : decay * rw[i]);
-          rm[i] = b1 * rm[i] + (1 - b1) * gradient;
-          rv[i] = b2 * rv[i] + (1 - b2) * gradient * gradient;
-          if (decoupled) rw[i] -= rate * decay * rw[i];
-          rw[i] -= rate * (rm[i] / (1 - std::pow(b1, step))) /
-                   (std::sqrt(rv[i] / (1 - std::pow(b2, step))) + epsilon);
-        }
-      }
-      for (int64_t i = 0; i < count; ++i) {
-        const size_t s = static_cast<size_t>(i);
-        nl_testing::ExpectNear(rw[s], w[i], 1e-6, "w");
-        nl_testing::ExpectNear(rm[s], m[i], 2e-7, "m");
-        nl_testing::ExpectNear(rv[s], v[i], 2e-9, "v");
-      }
-      w.ExpectGuardsUntouched();
-      m.ExpectGuardsUntouched();
-      v.ExpectGuardsUntouched();
-      if (HasFailure()) return;
-    }
-  }
-}
-
-NL_TEST_TARGETS(Adam);
 
 }  // namespace

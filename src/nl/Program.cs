@@ -14,6 +14,7 @@ internal static class Program
         OpCommand.Create(),
         CheckCommand.Create(),
         DoctorCommand.Create(),
+        BenchCommand.Create(),
     ];
 
     public static Task<int> Main(string[] args) => RunAsync(args, Console.Out, Console.Error);

@@ -26,6 +26,9 @@ public sealed class GoldenCase
     /// <summary>A setting as a number.</summary>
     public float Number(string setting) => float.Parse(Text(setting), CultureInfo.InvariantCulture);
 
+    /// <summary>A setting as a number in double.</summary>
+    public double PreciseNumber(string setting) => double.Parse(Text(setting), CultureInfo.InvariantCulture);
+
     /// <summary>A setting as an integer.</summary>
     public int Integer(string setting) => int.Parse(Text(setting), CultureInfo.InvariantCulture);
 

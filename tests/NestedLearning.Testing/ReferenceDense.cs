@@ -268,8 +268,8 @@ public static class ReferenceDense
             double gradient = s.GradientScale * g[i];
             if (!s.Decoupled)
                 gradient += (double)s.WeightDecay * w[i];
-            m[i] = s.Beta1 * m[i] + (1 - (double)s.Beta1) * gradient;
-            v[i] = s.Beta2 * v[i] + (1 - (double)s.Beta2) * gradient * gradient;
+            m[i] = s.Beta1 * m[i] + (1 - s.Beta1) * gradient;
+            v[i] = s.Beta2 * v[i] + (1 - s.Beta2) * gradient * gradient;
             double mean = m[i] / (1 - Math.Pow(s.Beta1, s.Step));
             double square = v[i] / (1 - Math.Pow(s.Beta2, s.Step));
             double decay = s.Decoupled ? (double)s.LearningRate * s.WeightDecay * w[i] : 0;

@@ -56,6 +56,9 @@ public static class Tolerances
 
     public static readonly Tolerance Optimizer = new(1e-5, 1e-5);
 
+    /// <summary>Golden steps of Adam: a few roundings in float32, with 1 − β formed in double.</summary>
+    public const double GoldenAdam = 3e-7;
+
     public static readonly Tolerance Attention = new(2e-5, 5e-5);
 
     /// <summary>Gradients derived by hand in double against finite differences in double.</summary>

@@ -58,10 +58,4 @@ public abstract partial class Backend
 
     /// <summary>dLogits = (softmax(logits[n]) − onehot) · dLosses[n]; 0 where target is −1. dLogits may be logits.</summary>
     public abstract void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits);
-
-    /// <summary>
-    /// One Adam or AdamW step over equal-sized tensors: w, m and v in and out, g in.
-    /// m ← β1 m + (1 − β1) g; v ← β2 v + (1 − β2) g²; w ← w − η m̂ / (√v̂ + ε), with weight decay as set.
-    /// </summary>
-    public abstract void AdamCommit(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings);
 }

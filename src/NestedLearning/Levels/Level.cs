@@ -71,38 +71,18 @@ public sealed class Level
     /// <summary>The number of steps whose error terms wait for the next commit.</summary>
     public long Pending { get; internal set; }
 
-    // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
-    internal float ErrorScale()
+    // What its next commit does to each parameter. Changes nothing.
+    internal ParameterCommit[] NextCommit()
     {
-        Tensor[] errors = [.. Parameters.Select(p => p.Error)];
-        double mean = Reduction == ErrorReduction.Mean ? 1.0 / Pending : 1;
-        double norm = Dense.GlobalNorm(errors) * mean;
-        if (!double.IsFinite(norm))
-            throw new NotFiniteNumberException($"The error terms of level '{Name}' have norm {norm}; nothing was committed.", norm);
-        return (float)(mean * Math.Min(1, ClipNorm / norm));
+        float scale = ErrorScale();
+        float rate = LearningRate * Math.Min(1f, (Commits + 1f) / (WarmupCommits + 1f));
+        return [.. Parameters.Select((parameter, i) => new ParameterCommit(Memories[i], parameter, rate, scale))];
     }
 
-    internal LevelCommit Commit(int index, long step, float errorScale, bool measure)
+    internal void Committed()
     {
-        float rate = LearningRate * Math.Min(1f, (Commits + 1f) / (WarmupCommits + 1f));
-        double norm = 0, change = 0;
-        for (int i = 0; i < Parameters.Count; i++)
-        {
-            Parameter parameter = Parameters[i];
-            Backend backend = parameter.Value.Device.Backend;
-            using Tensor? before = measure ? parameter.Value.Clone() : null;
-            Memories[i].Commit(parameter, rate, errorScale);
-            parameter.Error.Fill(0);
-            if (before is null)
-                continue;
-            norm += backend.SumOfSquares(before);
-            backend.AddScaled(-1, parameter.Value, before);
-            change += backend.SumOfSquares(before);
-        }
-
         Commits++;
         Pending = 0;
-        return new LevelCommit(index, step, Math.Sqrt(change), Math.Sqrt(norm));
     }
 
     internal void Drop()
@@ -110,5 +90,16 @@ public sealed class Level
         foreach (Parameter parameter in Parameters)
             parameter.Error.Fill(0);
         Pending = 0;
+    }
+
+    // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
+    private float ErrorScale()
+    {
+        Tensor[] errors = [.. Parameters.Select(p => p.Error)];
+        double mean = Reduction == ErrorReduction.Mean ? 1.0 / Pending : 1;
+        double norm = Dense.GlobalNorm(errors) * mean;
+        if (!double.IsFinite(norm))
+            throw new NotFiniteNumberException($"The error terms of level '{Name}' have norm {norm}; nothing was committed.", norm);
+        return (float)(mean * Math.Min(1, ClipNorm / norm));
     }
 }

@@ -37,7 +37,7 @@ public sealed class LevelSystem : IDisposable
     /// <summary>Which level committed when; filled while <see cref="RecordsTimeline"/> is on.</summary>
     public LevelTimeline Timeline { get; } = new();
 
-    /// <summary>Whether commits are measured and recorded. Measuring reads every committed parameter twice more.</summary>
+    /// <summary>Whether commits are measured and recorded. Adam measures in the pass of the commit itself.</summary>
     public bool RecordsTimeline { get; set; }
 
     /// <summary>
@@ -141,12 +141,14 @@ public sealed class LevelSystem : IDisposable
     {
         foreach (Level level in Levels)
             level.Pending += steps;
-        float[] scales;
+        CommitChange[] changes;
         try
         {
-            scales = Array.ConvertAll(due, l => l.ErrorScale());
+            ParameterCommit[] commits = [.. due.SelectMany(l => l.NextCommit())];
+            changes = new CommitChange[RecordsTimeline ? commits.Length : 0];
+            OptimizerMemory.CommitAll(commits, changes);
         }
-        catch (NotFiniteNumberException)
+        catch
         {
             foreach (Level level in Levels)
                 level.Pending -= steps;
@@ -154,11 +156,20 @@ public sealed class LevelSystem : IDisposable
         }
 
         Step += steps;
-        for (int i = 0; i < due.Length; i++)
+        int next = 0;
+        foreach (Level level in due)
         {
-            LevelCommit commit = due[i].Commit(Array.IndexOf([.. Levels], due[i]), Step, scales[i], RecordsTimeline);
-            if (RecordsTimeline)
-                Timeline.Add(commit);
+            level.Committed();
+            if (!RecordsTimeline)
+                continue;
+            double change = 0, value = 0;
+            for (int i = 0; i < level.Parameters.Count; i++, next++)
+            {
+                change += changes[next].Change;
+                value += changes[next].Value;
+            }
+
+            Timeline.Add(new LevelCommit(Array.IndexOf([.. Levels], level), Step, Math.Sqrt(change), Math.Sqrt(value)));
         }
 
         return due.Length;

@@ -1,84 +1,204 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace NestedLearning;
 
 internal sealed unsafe partial class ManagedBackend
 {
-    // g ← scale g (+ λ w, not decoupled);  w ← (1 − ηλ) w (decoupled)
-    // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε)
-    public override void AdamCommit(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings) =>
-        Work.For(
-            Blocks(w.Count), (long)w.Count * FunctionOperations,
-            new AdamAction(w.Pointer, g.Pointer, m.Pointer, v.Pointer, w.Count, new AdamFactors(settings)));
+    // g ← scale g (+ λ w, not decoupled)
+    // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε) (− ηλ w, decoupled)
+    public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes) =>
+        AdamPieces.Run<AdamKernel>(Work, tensors, settings, changes);
 
-    /// <summary>The step's constants, the bias corrections worked out in double.</summary>
-    private readonly struct AdamFactors
+    // g = xᵀ dy (+ accumulated), a block of rows of w at a time, and the same step.
+    public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
-        public AdamFactors(AdamSettings s)
-        {
-            Beta1 = s.Beta1;
-            Beta2 = s.Beta2;
-            New1 = 1 - s.Beta1;
-            New2 = 1 - s.Beta2;
-            Rate = (float)(s.LearningRate / (1 - Math.Pow(s.Beta1, s.Step)));
-            Correction2 = (float)(1 / (1 - Math.Pow(s.Beta2, s.Step)));
-            Epsilon = s.Epsilon;
-            Scale = s.GradientScale;
-            Ridge = s.Decoupled ? 0 : s.WeightDecay;
-            Keep = s.Decoupled ? (float)(1 - (double)s.LearningRate * s.WeightDecay) : 1;
-        }
-
-        public readonly float Beta1;
-        public readonly float Beta2;
-        public readonly float New1;
-        public readonly float New2;
-        public readonly float Rate;
-        public readonly float Correction2;
-        public readonly float Epsilon;
-        public readonly float Scale;
-        public readonly float Ridge;
-        public readonly float Keep;
+        var product = new GemmProduct(new GemmArguments { A = x, B = dy, TransposeA = true, C = w });
+        var operands = new AdamOperands(w, accumulated, m, v, settings);
+        if (operands.Count == 0)
+            return;
+        int across = (product.N + GemmTile.MaxColumns - 1) / GemmTile.MaxColumns;
+        int pieces = (product.M + GemmTile.LeastRows - 1) / GemmTile.LeastRows * across;
+        Work.For(pieces, 2L * operands.Count * Math.Max(product.K, 4), new GemmAdamAction(product, operands, across));
     }
 
-    private readonly struct AdamAction(float* w, float* g, float* m, float* v, int count, AdamFactors factors) : IPieceAction
+    private readonly struct GemmAdamAction(GemmProduct product, AdamOperands operands, int across) : IPieceAction
     {
         public void Invoke(int piece)
         {
-            Block(piece, count, out int start, out int length);
-            var weights = new Span<float>(w + start, length);
-            var gradients = new ReadOnlySpan<float>(g + start, length);
-            var first = new Span<float>(m + start, length);
-            var second = new Span<float>(v + start, length);
-            int width = Vector<float>.Count;
-            int i = 0;
-            for (; i <= length - width; i += width)
+            int row = piece / across * GemmTile.LeastRows, column = piece % across * GemmTile.MaxColumns;
+            int rows = Math.Min(GemmTile.LeastRows, product.M - row), columns = Math.Min(GemmTile.MaxColumns, product.N - column);
+            var tile = new GemmTile(product, row, rows, column, columns);
+            tile.Sum();
+            var step = new AdamStep(operands);
+            for (int i = 0; i < rows; i++)
             {
-                Vector<float> wi = new(weights[i..]), mi = new(first[i..]), vi = new(second[i..]);
-                Step(factors, ref wi, new Vector<float>(gradients[i..]), ref mi, ref vi);
-                wi.CopyTo(weights[i..]);
-                mi.CopyTo(first[i..]);
-                vi.CopyTo(second[i..]);
-            }
+                Span<float> gradient = tile.Row(i);
+                int begin = (row + i) * product.N + column;
+                if (operands.G != null)
+                {
+                    var accumulated = new Span<float>(operands.G + begin, columns);
+                    System.Numerics.Tensors.TensorPrimitives.Add(gradient, accumulated, gradient);
+                    if (operands.Settings.ClearGradient)
+                        accumulated.Clear();
+                }
 
-            if (i < length)
-            {
-                Vector<float> wi = VectorMath.LoadPart(weights[i..]), mi = VectorMath.LoadPart(first[i..]), vi = VectorMath.LoadPart(second[i..]);
-                Step(factors, ref wi, VectorMath.LoadPart(gradients[i..]), ref mi, ref vi);
-                VectorMath.StorePart(wi, weights[i..]);
-                VectorMath.StorePart(mi, first[i..]);
-                VectorMath.StorePart(vi, second[i..]);
+                step.Commit(begin, gradient);
             }
         }
+    }
 
-        private static void Step(in AdamFactors f, ref Vector<float> w, Vector<float> g, ref Vector<float> m, ref Vector<float> v)
+    private readonly struct AdamKernel : IAdamKernel
+    {
+        // What w was is kept for so many elements at a time where the change is asked for.
+        private const int Block = 1024;
+
+        public static void Run(in AdamOperands operands, int begin, int end, double* sums)
         {
-            g *= f.Scale;
-            if (f.Ridge != 0)
-                g += w * f.Ridge;
-            m = m * f.Beta1 + g * f.New1;
-            v = v * f.Beta2 + g * g * f.New2;
-            Vector<float> root = Vector.SquareRoot(v * f.Correction2);
-            w = w * f.Keep - m * f.Rate / (root + new Vector<float>(f.Epsilon));
+            var step = new AdamStep(operands);
+            double change = 0, value = 0;
+            Span<float> before = stackalloc float[Block];
+            for (int i = begin; i < end; i += Block)
+            {
+                int count = Math.Min(Block, end - i);
+                var w = new ReadOnlySpan<float>(operands.W + i, count);
+                if (sums != null)
+                    w.CopyTo(before);
+                var gradient = new Span<float>(operands.G + i, count);
+                step.Commit(i, gradient);
+                if (operands.Settings.ClearGradient)
+                    gradient.Clear();
+                if (sums != null)
+                {
+                    value += Reduction.SumOfSquares(before[..count]);
+                    change += Reduction.SumOfSquaredDifferences(before[..count], w);
+                }
+            }
+
+            if (sums != null)
+                (sums[0], sums[1]) = (change, value);
         }
+    }
+}
+
+/// <summary>Adam's step with its constants, which are worked out in double.</summary>
+internal readonly unsafe ref struct AdamStep
+{
+    // Elements that share their blocks of random numbers, of each of which they take 16 bits.
+    private const int RandomGroup = 128;
+
+    private readonly AdamOperands _operands;
+    private readonly float _beta1;
+    private readonly float _new1;
+    private readonly float _beta2;
+    private readonly float _new2;
+    private readonly float _rate;
+    private readonly float _correction2;
+    private readonly float _ridge;
+    private readonly float _decay;
+
+    public AdamStep(in AdamOperands operands)
+    {
+        AdamSettings s = operands.Settings;
+        _operands = operands;
+        _beta1 = (float)s.Beta1;
+        _new1 = (float)(1 - s.Beta1);
+        _beta2 = (float)s.Beta2;
+        _new2 = (float)(1 - s.Beta2);
+        _rate = (float)(s.LearningRate / operands.Correction1);
+        _correction2 = (float)(1 / operands.Correction2);
+        _ridge = s.Decoupled ? 0 : s.WeightDecay;
+        _decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0;
+    }
+
+    /// <summary>Commits the elements from <paramref name="begin"/> on, one for each of the gradient.</summary>
+    public void Commit(int begin, ReadOnlySpan<float> gradient)
+    {
+        var w = new Span<float>(_operands.W + begin, gradient.Length);
+        if (_operands.Settings.Moments == MomentPrecision.Float32)
+        {
+            Commit(w, gradient, new Span<float>(_operands.M + begin, gradient.Length), new Span<float>(_operands.V + begin, gradient.Length));
+            return;
+        }
+
+        var m = new Span<ushort>((ushort*)_operands.M + begin, gradient.Length);
+        var v = new Span<ushort>((ushort*)_operands.V + begin, gradient.Length);
+        var random = new CounterRandom(_operands.Settings.Seed, (ulong)_operands.Settings.Step);
+        Span<uint> words = stackalloc uint[RandomGroup / 2];
+        Span<float> first = stackalloc float[RandomGroup], second = stackalloc float[RandomGroup];
+        for (int i = 0; i < w.Length;)
+        {
+            int at = (begin + i) % RandomGroup;
+            int count = Math.Min(RandomGroup - at, w.Length - i);
+            FillWords(random, (begin + i) / RandomGroup, words);
+            Widen(m.Slice(i, count), first);
+            Widen(v.Slice(i, count), second);
+            Commit(w.Slice(i, count), gradient.Slice(i, count), first[..count], second[..count]);
+            for (int j = 0; j < count; j++)
+            {
+                uint bits = (words[(at + j) / 2] >> (at + j) % 2 * 16) & 0xFFFF;
+                m[i + j] = Round(first[j], bits);
+                v[i + j] = Round(second[j], bits ^ 0xFFFF);
+            }
+
+            i += count;
+        }
+    }
+
+    private void Commit(Span<float> w, ReadOnlySpan<float> gradient, Span<float> m, Span<float> v)
+    {
+        int width = Vector<float>.Count;
+        int i = 0;
+        for (; i <= w.Length - width; i += width)
+        {
+            Vector<float> wi = new(w[i..]), mi = new(m[i..]), vi = new(v[i..]);
+            Step(ref wi, new Vector<float>(gradient[i..]), ref mi, ref vi);
+            wi.CopyTo(w[i..]);
+            mi.CopyTo(m[i..]);
+            vi.CopyTo(v[i..]);
+        }
+
+        if (i < w.Length)
+        {
+            Vector<float> wi = VectorMath.LoadPart(w[i..]), mi = VectorMath.LoadPart(m[i..]), vi = VectorMath.LoadPart(v[i..]);
+            Step(ref wi, VectorMath.LoadPart(gradient[i..]), ref mi, ref vi);
+            VectorMath.StorePart(wi, w[i..]);
+            VectorMath.StorePart(mi, m[i..]);
+            VectorMath.StorePart(vi, v[i..]);
+        }
+    }
+
+    // No operation is fused with another, so that every backend gives the same bits.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Step(ref Vector<float> w, Vector<float> gradient, ref Vector<float> m, ref Vector<float> v)
+    {
+        Vector<float> g = gradient * _operands.Settings.GradientScale + w * _ridge;
+        m = m * _beta1 + g * _new1;
+        v = v * _beta2 + g * g * _new2;
+        Vector<float> root = Vector.SquareRoot(v * _correction2) + new Vector<float>(_operands.Settings.Epsilon);
+        // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
+        w -= w * _decay + m * _rate / root;
+    }
+
+    // The words of a group's elements, in the order that nested_learning.h gives: two words of each of 16 blocks for the
+    // first half of the elements, then two for the second.
+    private static void FillWords(CounterRandom random, int group, Span<uint> words)
+    {
+        for (int block = 0; block < 16; block++)
+            (words[2 * block], words[2 * block + 1], words[32 + 2 * block], words[33 + 2 * block]) = random.Block((ulong)group * 16 + (ulong)block);
+    }
+
+    private static void Widen(ReadOnlySpan<ushort> halves, Span<float> values)
+    {
+        for (int i = 0; i < halves.Length; i++)
+            values[i] = BitConverter.UInt32BitsToSingle((uint)halves[i] << 16);
+    }
+
+    // Random bits are added below what is kept: rounded up with the probability that makes the mean the value. A NaN,
+    // which might turn into a number, is cut off as it is.
+    private static ushort Round(float value, uint random)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        return (ushort)((float.IsNaN(value) ? bits : bits + random) >> 16);
     }
 }

@@ -106,6 +106,32 @@ internal static class Reduction
     /// <summary>Σ x².</summary>
     public static double SumOfSquares(ReadOnlySpan<float> x) => SumOfSquaredDifferences(x, 0);
 
+    /// <summary>Σ (x − y)².</summary>
+    public static double SumOfSquaredDifferences(ReadOnlySpan<float> x, ReadOnlySpan<float> y)
+    {
+        Vector<double> low = Vector<double>.Zero, high = Vector<double>.Zero;
+        int width = Vector<float>.Count;
+        int i = 0;
+        for (; i <= x.Length - width; i += width)
+        {
+            Vector.Widen(new Vector<float>(x[i..]), out Vector<double> a, out Vector<double> b);
+            Vector.Widen(new Vector<float>(y[i..]), out Vector<double> c, out Vector<double> d);
+            a -= c;
+            b -= d;
+            low += a * a;
+            high += b * b;
+        }
+
+        double sum = Vector.Sum(low + high);
+        for (; i < x.Length; i++)
+        {
+            double difference = (double)x[i] - y[i];
+            sum += difference * difference;
+        }
+
+        return sum;
+    }
+
     /// <summary>Σ (x − centre)².</summary>
     public static double SumOfSquaredDifferences(ReadOnlySpan<float> x, double centre)
     {

@@ -197,16 +197,24 @@ internal readonly unsafe ref struct GemmTile
 
     public void Compute()
     {
+        Sum();
+        for (int row = 0; row < _rows; row++)
+            Finish(row);
+    }
+
+    /// <summary>The tile of op(A) op(B) alone, to be had row by row from <see cref="Row"/>.</summary>
+    public void Sum()
+    {
         if (_rows > FewRows)
             SumPanels();
         else if (_product.TransposeB)
             SumDots();
         else
             SumRows();
-
-        for (int row = 0; row < _rows; row++)
-            Finish(row);
     }
+
+    /// <summary>The sums of one of the tile's rows, valid until this thread takes scratch memory again.</summary>
+    public Span<float> Row(int row) => new(_sums + (nint)row * _stride, _columns);
 
     private static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
 
@@ -452,7 +460,7 @@ internal readonly unsafe ref struct GemmTile
     private void Finish(int row)
     {
         nint offset = (nint)(_row + row) * _product.N + _column;
-        var sums = new Span<float>(_sums + (nint)row * _stride, _columns);
+        Span<float> sums = Row(row);
         var c = new Span<float>(_product.C + offset, _columns);
         if (_product.Bias != null)
             TensorPrimitives.Add(sums, new ReadOnlySpan<float>(_product.Bias + _column, _columns), sums);

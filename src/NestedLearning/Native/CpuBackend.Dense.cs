@@ -137,28 +137,6 @@ internal sealed unsafe partial class CpuBackend
         Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new CrossEntropyWithGradientAction(native, rows));
     }
 
-    public override void AdamCommit(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings)
-    {
-        var native = new AdamArguments
-        {
-            Size = (uint)sizeof(AdamArguments),
-            Decoupled = settings.Decoupled ? 1 : 0,
-            LearningRate = settings.LearningRate,
-            Beta1 = settings.Beta1,
-            Beta2 = settings.Beta2,
-            Epsilon = settings.Epsilon,
-            WeightDecay = settings.WeightDecay,
-            Correction1 = (float)(1 - Math.Pow(settings.Beta1, settings.Step)),
-            Correction2 = (float)(1 - Math.Pow(settings.Beta2, settings.Step)),
-            GradientScale = settings.GradientScale,
-            W = w.Pointer,
-            G = g.Pointer,
-            M = m.Pointer,
-            V = v.Pointer,
-        };
-        Work.For(Pieces(w.Count, ElementwisePiece), 4L * w.Count, new AdamAction(native, w.Count));
-    }
-
     private static int Pieces(int count, int block) => (count + block - 1) / block;
 
     private static int RowsOfPiece(int columns) => Math.Max(1, RowsPiece / Math.Max(1, columns));
@@ -354,16 +332,6 @@ internal sealed unsafe partial class CpuBackend
             CrossEntropyArguments local = arguments;
             long begin = (long)piece * rows;
             Status.ThrowIfFailed(Kernels.CrossEntropyWithGradient(&local, begin, Math.Min(local.Rows, begin + rows), Scratch.Take((nint)local.Columns)));
-        }
-    }
-
-    private readonly struct AdamAction(AdamArguments arguments, int count) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            AdamArguments local = arguments;
-            long begin = (long)piece * ElementwisePiece;
-            Status.ThrowIfFailed(Kernels.AdamCommit(&local, begin, Math.Min(count, begin + ElementwisePiece)));
         }
     }
 }

@@ -229,27 +229,6 @@ public static partial class Dense
         return norm;
     }
 
-    /// <summary>One Adam or AdamW step: w, m, v in and out, g in; see <see cref="AdamSettings"/>.</summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was written.</exception>
-    public static void AdamCommit(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings)
-    {
-        Given(w, g);
-        Given(w, m);
-        Given(w, v);
-        Require.SameShape(g, w.Shape);
-        Require.SameShape(m, w.Shape);
-        Require.SameShape(v, w.Shape);
-        Require.Finite(settings.LearningRate, "learning rate");
-        Require.InRange(settings.Beta1, 0, MathF.BitDecrement(1), "beta1");
-        Require.InRange(settings.Beta2, 0, MathF.BitDecrement(1), "beta2");
-        Require.InRange(settings.Epsilon, 0, float.MaxValue, "epsilon");
-        Require.Finite(settings.WeightDecay, "weight decay");
-        Require.Finite(settings.GradientScale, "gradient scale");
-        if (settings.Step < 1)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Step, $"The step is {settings.Step}, expected at least 1.");
-        w.Device.Backend.AdamCommit(w, g, m, v, settings);
-    }
-
     private static void Given(Tensor first, Tensor second)
     {
         ArgumentNullException.ThrowIfNull(first);

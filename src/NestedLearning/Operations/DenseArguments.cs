@@ -117,14 +117,3 @@ public enum Activation
     /// <summary>x Φ(x), with erf.</summary>
     Gelu,
 }
-
-/// <summary>One step of Adam's memory of gradients, fused with what stands around it.</summary>
-/// <param name="LearningRate">η.</param>
-/// <param name="Beta1">Decay of the first moment.</param>
-/// <param name="Beta2">Decay of the second moment.</param>
-/// <param name="Epsilon">Added to √v̂.</param>
-/// <param name="WeightDecay">λ.</param>
-/// <param name="Decoupled">True: AdamW, w ← w − ηλw. False: Adam with L2, g ← g + λw.</param>
-/// <param name="Step">The number of this step, from 1, for the bias correction.</param>
-/// <param name="GradientScale">Multiplies g first: a mean over a chunk, or clipping.</param>
-public readonly record struct AdamSettings(float LearningRate, float Beta1, float Beta2, float Epsilon, float WeightDecay, bool Decoupled, long Step, float GradientScale);

@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace NestedLearning;
 
 /// <summary>
@@ -11,10 +13,10 @@ namespace NestedLearning;
 public sealed class Adam : Optimizer
 {
     /// <summary>Decay of the first moment, in [0, 1).</summary>
-    public float Beta1 { get; init; } = 0.9f;
+    public double Beta1 { get; init; } = 0.9;
 
     /// <summary>Decay of the second moment, in [0, 1).</summary>
-    public float Beta2 { get; init; } = 0.999f;
+    public double Beta2 { get; init; } = 0.999;
 
     /// <summary>Added to √v̂.</summary>
     public float Epsilon { get; init; } = 1e-8f;
@@ -25,22 +27,76 @@ public sealed class Adam : Optimizer
     /// <summary>True is AdamW: the decay acts on the weights, not through the gradient.</summary>
     public bool Decoupled { get; init; } = true;
 
+    /// <summary>
+    /// How the moments are stored: bfloat16 halves their memory, and a commit moves 20 bytes a parameter in place of 28.
+    /// </summary>
+    public MomentPrecision Moments { get; init; }
+
+    /// <summary>Chooses the random numbers that bfloat16 moments are rounded with; each parameter has its own by its name.</summary>
+    public ulong Seed { get; init; }
+
     /// <inheritdoc/>
+    /// <exception cref="ArgumentException">A setting is out of its range.</exception>
     public override OptimizerMemory CreateMemory(Parameter parameter)
     {
         ArgumentNullException.ThrowIfNull(parameter);
+        Dense.ValidateAdam(new AdamSettings(LearningRate: 1, Beta1, Beta2, Epsilon, WeightDecay, Decoupled, Step: 1, GradientScale: 1));
         return new Memory(this, parameter);
     }
 
-    private sealed class Memory(Adam settings, Parameter parameter) : OptimizerMemory
+    // FNV-1a: the same in every run and on every machine, as a checkpoint's continuation needs it.
+    private static ulong Hash(string name)
     {
-        private readonly Tensor _m = parameter.Value.Device.Zeros(parameter.Value.Shape);
-        private readonly Tensor _v = parameter.Value.Device.Zeros(parameter.Value.Shape);
+        ulong hash = 0xCBF29CE484222325;
+        foreach (byte letter in Encoding.UTF8.GetBytes(name))
+            hash = (hash ^ letter) * 0x100000001B3;
+        return hash;
+    }
 
-        public override IReadOnlyList<(string Name, Tensor Value)> State => [("m", _m), ("v", _v)];
+    private sealed class Memory : OptimizerMemory
+    {
+        private readonly Adam _adam;
+        private readonly ulong _seed;
+        private readonly Tensor _m;
+        private readonly Tensor _v;
+
+        public Memory(Adam adam, Parameter parameter)
+        {
+            Tensor value = parameter.Value;
+            bool half = adam.Moments == MomentPrecision.BFloat16;
+            Shape shape = half ? [BFloat16.PackedCount(value.Count)] : value.Shape;
+            _adam = adam;
+            _seed = adam.Seed ^ Hash(parameter.Name);
+            _m = value.Device.Zeros(shape);
+            _v = value.Device.Zeros(shape);
+            State = half ? [("m.bf16", _m), ("v.bf16", _v)] : [("m", _m), ("v", _v)];
+        }
+
+        public override IReadOnlyList<(string Name, Tensor Value)> State { get; }
 
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit) =>
-            Dense.AdamCommit(parameter.Value, parameter.Error, _m, _v, new AdamSettings(
-                learningRate, settings.Beta1, settings.Beta2, settings.Epsilon, parameter.Decays ? settings.WeightDecay : 0, settings.Decoupled, commit, errorScale));
+            Dense.AdamCommit(parameter.Value, parameter.Error, _m, _v, Settings(parameter, learningRate, errorScale, commit));
+
+        protected override void UpdateAll(ReadOnlySpan<ParameterCommit> commits, Span<CommitChange> changes)
+        {
+            var tensors = new AdamTensors[commits.Length];
+            var settings = new AdamSettings[commits.Length];
+            for (int i = 0; i < commits.Length; i++)
+            {
+                ParameterCommit commit = commits[i];
+                var memory = (Memory)commit.Memory;
+                tensors[i] = new AdamTensors(commit.Parameter.Value, commit.Parameter.Error, memory._m, memory._v);
+                settings[i] = memory.Settings(commit.Parameter, commit.LearningRate, commit.ErrorScale, memory.Commits + 1) with { ClearGradient = true };
+            }
+
+            Dense.AdamCommit(tensors, settings, changes);
+        }
+
+        private AdamSettings Settings(Parameter parameter, float learningRate, float errorScale, long commit) =>
+            new(learningRate, _adam.Beta1, _adam.Beta2, _adam.Epsilon, parameter.Decays ? _adam.WeightDecay : 0, _adam.Decoupled, commit, errorScale)
+            {
+                Moments = _adam.Moments,
+                Seed = _seed,
+            };
     }
 }

@@ -10,6 +10,13 @@ public abstract class Optimizer
     public abstract OptimizerMemory CreateMemory(Parameter parameter);
 }
 
+/// <summary>One parameter's part in a commit.</summary>
+/// <param name="Memory">The optimizer's memory of the parameter.</param>
+/// <param name="Parameter">What is committed.</param>
+/// <param name="LearningRate">η, a finite number.</param>
+/// <param name="ErrorScale">Multiplies the error term first, a finite number.</param>
+public readonly record struct ParameterCommit(OptimizerMemory Memory, Parameter Parameter, float LearningRate, float ErrorScale);
+
 /// <summary>What an optimizer remembers of one parameter's gradients.</summary>
 public abstract class OptimizerMemory : IDisposable
 {
@@ -32,8 +39,60 @@ public abstract class OptimizerMemory : IDisposable
         Commits++;
     }
 
+    /// <summary>
+    /// Commits parameters together and sets their error terms to zero: those whose memories are of one class, on one
+    /// device, by one call of <see cref="UpdateAll"/>.
+    /// </summary>
+    /// <param name="commits">No parameter occurs twice.</param>
+    /// <param name="changes">One for each, written; or empty, when they are not wanted.</param>
+    internal static void CommitAll(ReadOnlySpan<ParameterCommit> commits, Span<CommitChange> changes)
+    {
+        foreach (ParameterCommit commit in commits)
+        {
+            Require.Finite(commit.LearningRate, "learning rate");
+            Require.Finite(commit.ErrorScale, "error scale");
+        }
+
+        ParameterCommit[] all = commits.ToArray();
+        foreach (IGrouping<(Type, Device), int> group in Enumerable.Range(0, all.Length).GroupBy(i => (all[i].Memory.GetType(), all[i].Parameter.Value.Device)))
+        {
+            int[] members = [.. group];
+            var measured = new CommitChange[changes.IsEmpty ? 0 : members.Length];
+            ParameterCommit[] together = Array.ConvertAll(members, i => all[i]);
+            together[0].Memory.UpdateAll(together, measured);
+            foreach (ParameterCommit commit in together)
+                commit.Memory.Commits++;
+            for (int i = 0; i < measured.Length; i++)
+                changes[members[i]] = measured[i];
+        }
+    }
+
     /// <summary>Does the update of commit number <paramref name="commit"/>, counted from 1.</summary>
     protected abstract void Update(Parameter parameter, float learningRate, float errorScale, long commit);
+
+    /// <summary>
+    /// Does the next update of each of several parameters, whose memories are of this class, and sets their error terms
+    /// to zero. One after the other, unless a class has a form that does all of them at once.
+    /// </summary>
+    /// <param name="commits">The parameters, all on one device.</param>
+    /// <param name="changes">One for each, to be written; or empty, when they are not wanted.</param>
+    protected virtual void UpdateAll(ReadOnlySpan<ParameterCommit> commits, Span<CommitChange> changes)
+    {
+        for (int i = 0; i < commits.Length; i++)
+        {
+            (OptimizerMemory memory, Parameter parameter, float learningRate, float errorScale) = commits[i];
+            Tensor value = parameter.Value;
+            Backend backend = value.Device.Backend;
+            using Tensor? before = changes.IsEmpty ? null : value.Clone();
+            memory.Update(parameter, learningRate, errorScale, memory.Commits + 1);
+            parameter.Error.Fill(0);
+            if (before is null)
+                continue;
+            double squares = backend.SumOfSquares(before);
+            backend.AddScaled(-1, value, before);
+            changes[i] = new CommitChange(backend.SumOfSquares(before), squares);
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -13,7 +13,7 @@ internal sealed class AdamOperation(string name, bool decoupled) : Operation
         Tensor w = run.Input("w", "r c");
         Tensor gradients = run.Input("g", "steps r c");
         var settings = new AdamSettings(
-            run.Number("lr"), run.Number("beta1"), run.Number("beta2"), run.Number("eps"), run.Number("weight_decay"),
+            run.Number("lr"), run.PreciseNumber("beta1"), run.PreciseNumber("beta2"), run.Number("eps"), run.Number("weight_decay"),
             decoupled, Step: 1, GradientScale: 1);
 
         float[] all = gradients.ToArray();

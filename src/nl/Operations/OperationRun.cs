@@ -92,11 +92,14 @@ internal sealed class OperationRun : IDisposable
     /// <summary>Adds a result from host memory.</summary>
     public void Output(string name, Shape shape, ReadOnlySpan<float> elements) => _results.Add(OutputPrefix + name, shape, elements);
 
-    /// <summary>A finite number.</summary>
-    public float Number(string setting)
+    /// <summary>A number finite in float32.</summary>
+    public float Number(string setting) => (float)PreciseNumber(setting);
+
+    /// <summary>A number finite in float32, as it is written.</summary>
+    public double PreciseNumber(string setting)
     {
         string text = Setting(setting);
-        if (!float.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out float value) || !float.IsFinite(value))
+        if (!double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) || !float.IsFinite((float)value))
             throw new CaseException($"The setting '{setting}' is '{text}', expected a finite number.");
         return value;
     }

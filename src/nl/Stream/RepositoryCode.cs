@@ -32,7 +32,8 @@ internal static class RepositoryCode
         return new PhaseText("code", $"source code in {root}", text);
     }
 
-    private static string? FindRoot(string start)
+    /// <summary>The repository that a folder is in, or null.</summary>
+    public static string? FindRoot(string start)
     {
         for (DirectoryInfo? folder = new(start); folder is not null; folder = folder.Parent)
         {

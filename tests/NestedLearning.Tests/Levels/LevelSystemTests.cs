@@ -1,3 +1,4 @@
+using NestedLearning.Testing;
 using Xunit;
 
 namespace NestedLearning.Tests;
@@ -205,6 +206,116 @@ public sealed class LevelSystemTests : IDisposable
     }
 
     [Fact]
+    public void LevelsDueTogether_CommitAsEachAlone()
+    {
+        // Two levels of Adam and one of gradient descent, whose parameters are committed in as many calls.
+        using LevelSystem together = Mixed("a", "b", "c");
+        using LevelSystem a = Mixed("a"), b = Mixed("b"), c = Mixed("c");
+        LevelSystem[] apart = [a, b, c];
+        for (int t = 0; t < 12; t++)
+        {
+            foreach (LevelSystem levels in (LevelSystem[])[together, .. apart])
+            {
+                foreach (Parameter parameter in levels.Levels.SelectMany(l => l.Parameters))
+                {
+                    float[] values = new float[parameter.Value.Count];
+                    new CounterRandom(7, (ulong)(t + 100 * parameter.Value.Count)).FillNormal(values, 1);
+                    using Tensor error = _device.From(parameter.Value.Shape, values);
+                    parameter.AddError(error);
+                }
+
+                levels.Advance(1);
+            }
+        }
+
+        for (int i = 0; i < apart.Length; i++)
+        {
+            Level one = apart[i].Levels[0], same = together.Levels[i];
+            Assert.Equal(one.Commits, same.Commits);
+            for (int p = 0; p < one.Parameters.Count; p++)
+            {
+                Assert.Equal(one.Parameters[p].Value.ToArray(), same.Parameters[p].Value.ToArray());
+                Assert.Equal(one.Parameters[p].Error.ToArray(), same.Parameters[p].Error.ToArray());
+                Assert.Equal(one.Memories[p].Commits, same.Memories[p].Commits);
+            }
+
+            Assert.Equal(
+                apart[i].Timeline.Commits.Select(l => (l.Step, l.Change, l.Norm)),
+                together.Timeline.Commits.Where(l => l.Level == i).Select(l => (l.Step, l.Change, l.Norm)));
+        }
+    }
+
+    [Fact]
+    public void Timeline_MeasuresWhatAdamDid()
+    {
+        using LevelSystem levels = Mixed("a");
+        Parameter[] parameters = [.. levels.Levels[0].Parameters];
+        foreach (Parameter parameter in parameters)
+            parameter.Error.Fill(0.5f);
+        float[][] before = Array.ConvertAll(parameters, p => p.Value.ToArray());
+        levels.Advance(2);
+        double change = 0, norm = 0;
+        for (int i = 0; i < parameters.Length; i++)
+        {
+            float[] after = parameters[i].Value.ToArray();
+            for (int e = 0; e < after.Length; e++)
+            {
+                change += ((double)after[e] - before[i][e]) * ((double)after[e] - before[i][e]);
+                norm += (double)before[i][e] * before[i][e];
+            }
+        }
+
+        LevelCommit commit = Assert.Single(levels.Timeline.Commits);
+        Assert.Equal(Math.Sqrt(change), commit.Change, Tolerances.SumOfSquares * Math.Sqrt(change));
+        Assert.Equal(Math.Sqrt(norm), commit.Norm, Tolerances.SumOfSquares * Math.Sqrt(norm));
+    }
+
+    [Fact]
+    public void ARateThatIsNotFinite_ChangesNothing()
+    {
+        using LevelSystem levels = New(("a", 2, 1), ("b", 2, 1));
+        AddOnes(levels);
+        levels.Levels[1].LearningRate = float.NaN;
+        Assert.Throws<ArgumentOutOfRangeException>(() => levels.Advance(2));
+        Assert.Equal(0, levels.Step);
+        Assert.All(levels.Levels, l => Assert.Equal((0L, 0L), (l.Commits, l.Pending)));
+        Assert.All(levels.Levels, l => Assert.Equal([1f, 1], l.Parameters[0].Value.ToArray()));
+        Assert.All(levels.Levels, l => Assert.Equal([1f, 1], l.Parameters[0].Error.ToArray()));
+    }
+
+    [Fact]
+    public void HalfMoments_GoThroughACheckpoint()
+    {
+        using LevelSystem whole = Half(), first = Half(), second = Half();
+        Run(whole, 0, 11);
+        Run(first, 0, 5);
+        var written = new SafetensorsFile();
+        first.Save(written, "x.");
+        Assert.Equal([2], written.ShapeOf("x.memory.a.m.bf16"));
+        second.Load(written, "x.");
+        Run(second, 5, 11);
+        for (int i = 0; i < whole.Levels.Count; i++)
+        {
+            Assert.Equal(whole.Levels[i].Parameters[0].Value.ToArray(), second.Levels[i].Parameters[0].Value.ToArray());
+            Assert.All(BFloat16.Unpack(whole.Levels[i].Memories[0].State[1].Value, 3), v => Assert.True(v > 0));
+        }
+
+        // Moments of another precision are refused by their names.
+        using LevelSystem full = NewAdam();
+        Assert.Contains("'x.memory.a.m'", Assert.Throws<CheckpointException>(() => full.Load(written, "x.")).Message, StringComparison.Ordinal);
+
+        LevelSystem Half() => NewAdam(new Adam { WeightDecay = 0.1f, Moments = MomentPrecision.BFloat16, Seed = 4 });
+    }
+
+    [Fact]
+    public void AdamsSettings_AreCheckedBeforeThereIsALevel()
+    {
+        using var p = new Parameter("p", _device.Zeros([1]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Level("a", 1, 1, new Adam { Beta2 = 1 }, [p]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Level("a", 1, 1, new Adam { Epsilon = -1 }, [p]));
+    }
+
+    [Fact]
     public void AParameterInTwoLevels_IsRefused()
     {
         using var p = new Parameter("p", _device.Zeros([1]));
@@ -222,8 +333,20 @@ public sealed class LevelSystemTests : IDisposable
     private LevelSystem New(params (string Name, int Chunk, float Rate, ErrorReduction Reduction)[] levels) =>
         new(levels.Select(l => new Level(l.Name, l.Chunk, l.Rate, new GradientDescent(), [new Parameter("p." + l.Name, _device.Full([2], 1))]) { Reduction = l.Reduction }));
 
-    private LevelSystem NewAdam() =>
-        new(new[] { ("a", 2), ("b", 4) }.Select(l => new Level(l.Item1, l.Item2, 0.1f, new Adam { WeightDecay = 0.1f }, [new Parameter(l.Item1, _device.Full([3], 1))])))
+    // A level for each name, with parameters of several sizes.
+    private LevelSystem Mixed(params string[] names) => new(names.Select(MixedLevel)) { RecordsTimeline = true };
+
+    private Level MixedLevel(string name)
+    {
+        Optimizer optimizer = name == "c" ? new GradientDescent() : new Adam { WeightDecay = 0.1f };
+        Parameter[] parameters = [new(name + 1, _device.Full([3], 1)), new(name + 2, _device.Full([40, 500], 0.5f), decays: false)];
+        return new Level(name, name == "b" ? 3 : 2, 0.1f, optimizer, parameters) { ClipNorm = 5 };
+    }
+
+    private LevelSystem NewAdam() => NewAdam(new Adam { WeightDecay = 0.1f });
+
+    private LevelSystem NewAdam(Adam adam) =>
+        new(new[] { ("a", 2), ("b", 4) }.Select(l => new Level(l.Item1, l.Item2, 0.1f, adam, [new Parameter(l.Item1, _device.Full([3], 1))])))
         {
             RecordsTimeline = true,
         };

@@ -1,0 +1,68 @@
+using NestedLearning.Native;
+
+namespace NestedLearning;
+
+internal sealed unsafe partial class CpuBackend
+{
+    public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes) =>
+        AdamPieces.Run<AdamKernel>(Work, tensors, settings, changes);
+
+    public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
+    {
+        var product = new GemmAdamArguments
+        {
+            Size = (uint)sizeof(GemmAdamArguments),
+            M = w.Shape[0],
+            N = w.Shape[1],
+            K = x.Shape.Rows,
+            A = x.Pointer,
+            B = dy.Pointer,
+        };
+        AdamArguments adam = Adam(new AdamOperands(w, accumulated, m, v, settings));
+        long pieces, workspace;
+        Status.ThrowIfFailed(Kernels.GemmAdamPlan(&product, &pieces, &workspace));
+        Work.For((int)pieces, product.M * product.N * (product.K / 16 + 4), new GemmAdamAction(product, adam, (nint)workspace));
+    }
+
+    private static AdamArguments Adam(in AdamOperands operands) => new()
+    {
+        Size = (uint)sizeof(AdamArguments),
+        Decoupled = operands.Settings.Decoupled ? 1 : 0,
+        Moments = (int)operands.Settings.Moments,
+        ClearGradient = operands.Settings.ClearGradient ? 1 : 0,
+        LearningRate = operands.Settings.LearningRate,
+        Epsilon = operands.Settings.Epsilon,
+        WeightDecay = operands.Settings.WeightDecay,
+        GradientScale = operands.Settings.GradientScale,
+        Beta1 = operands.Settings.Beta1,
+        Beta2 = operands.Settings.Beta2,
+        Correction1 = operands.Correction1,
+        Correction2 = operands.Correction2,
+        Step = operands.Settings.Step,
+        Seed = operands.Settings.Seed,
+        W = operands.W,
+        G = operands.G,
+        M = operands.M,
+        V = operands.V,
+    };
+
+    private readonly struct AdamKernel : IAdamKernel
+    {
+        public static void Run(in AdamOperands operands, int begin, int end, double* sums)
+        {
+            AdamArguments native = Adam(operands);
+            native.Sums = sums;
+            Status.ThrowIfFailed(Kernels.AdamCommit(&native, begin, end));
+        }
+    }
+
+    private readonly struct GemmAdamAction(GemmAdamArguments product, AdamArguments adam, nint workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            GemmAdamArguments localProduct = product;
+            AdamArguments localAdam = adam;
+            Status.ThrowIfFailed(Kernels.GemmAdamCommit(&localProduct, &localAdam, piece, piece + 1, Scratch.Take(workspace)));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+using System.Text.Json;
+using NestedLearning.CommandLine.Bench;
+using NestedLearning.CommandLine.Commands;
+using Xunit;
+
+namespace NestedLearning.CommandLine.Tests;
+
+public sealed class BenchCommandTests
+{
+    [Fact]
+    public void Cases_AreTheTable() => Assert.Equal(
+        [
+            "scan-delta", "scan-delta-backward", "scan-linear-backward", "scan-titans-backward", "attention", "attention-backward",
+            "gemm-1024", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024", "cross-entropy", "scan-token",
+        ],
+        BenchCase.All.Select(c => c.Name));
+
+    [Fact]
+    public void Cases_HaveAFloor() => Assert.All(BenchCase.All, c => Assert.True(new MachineLimits(500, 50).Floor(c) > 0, c.Name));
+
+    [Fact]
+    public void Floor_IsTheSlowerOfArithmeticAndMemory()
+    {
+        var limits = new MachineLimits(Gflops: 100, GigabytesPerSecond: 10);
+        Assert.Equal(2, limits.Floor(Case(flops: 2e8, bytes: 1e6)), 1e-9);
+        Assert.Equal(3, limits.Floor(Case(flops: 2e8, bytes: 3e7)), 1e-9);
+
+        static BenchCase Case(double flops, double bytes) => new("case", "", flops, bytes, _ => () => { });
+    }
+
+    [Fact]
+    public void Median_IsOfASingleCall()
+    {
+        double median = BenchTimer.Median(() => Thread.Sleep(10), TimeSpan.FromMilliseconds(100));
+        Assert.InRange(median, 9, 1000);
+    }
+
+    [Fact]
+    public void Json_IsOneObjectALine()
+    {
+        string[] lines = Run(json: true, "scan-token", "adamw-200x80k");
+        JsonElement[] results = Array.ConvertAll(lines, l => JsonDocument.Parse(l).RootElement);
+        Assert.Equal(["scan-token", "adamw-200x80k"], results.Select(r => r.GetProperty("name").GetString()));
+        Assert.All(results, r => Assert.All(["median_ms", "share_of_floor"], field => Assert.True(r.GetProperty(field).GetDouble() > 0, field)));
+        Assert.True(results[0].GetProperty("gflops").GetDouble() > 0);
+        Assert.True(results[1].GetProperty("gbs").GetDouble() > 0);
+    }
+
+    [Fact]
+    public void Threads_AreThoseAskedFor()
+    {
+        CommandLineRun run = CommandLineRun.Of("bench", "scan-token", "--json", "--threads", "3", "--device", "managed");
+        Assert.Equal(ExitStatus.Success, run.Status);
+        Assert.Equal("", run.Error);
+        JsonElement result = JsonDocument.Parse(Assert.Single(run.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries))).RootElement;
+        Assert.Equal(3, result.GetProperty("threads").GetInt32());
+    }
+
+    [Fact]
+    public void Text_NamesTheMachineAndTheCase()
+    {
+        string[] lines = Run(json: false, "scan-token");
+        Assert.StartsWith("managed ", lines[0], StringComparison.Ordinal);
+        Assert.Contains("GFLOP/s", lines[1], StringComparison.Ordinal);
+        Assert.StartsWith("scan-token ", lines[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void UnknownCase_IsNamed()
+    {
+        CommandLineRun run = CommandLineRun.Of("bench", "scan-token", "scan-tokne");
+        Assert.Equal(ExitStatus.BadInput, run.Status);
+        Assert.Equal("", run.Output);
+        Assert.StartsWith("nl: There is no case 'scan-tokne'; known are scan-delta, ", Assert.Single(run.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+    }
+
+    // Without a budget each case runs twice: what is tested is not its speed.
+    private static string[] Run(bool json, params string[] cases)
+    {
+        using var output = new StringWriter();
+        using (Device device = Device.Open("managed"))
+            BenchCommand.Run(Array.ConvertAll(cases, BenchCase.Find), device, json, TimeSpan.Zero, output);
+        return output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
+}
