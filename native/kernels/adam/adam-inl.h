@@ -24,10 +24,9 @@ using VecU = hn::Vec<U32>;
 
 // Elements that share their blocks of random numbers, of each of which they take 16 bits.
 constexpr size_t kRandomGroup = 128;
-constexpr size_t kRandomWords = kRandomGroup / 2;
 
-// The random words of the elements of a group.
-HWY_INLINE void RandomWords(uint64_t seed, int64_t step, uint64_t group, uint32_t* words) {
+// The random bits of the elements of a group.
+HWY_INLINE void RandomBits(uint64_t seed, int64_t step, uint64_t group, uint16_t* bits) {
   constexpr uint32_t kMultiply0 = 0xD2511F53u, kMultiply1 = 0xCD9E8D57u;
   constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
   const uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
@@ -47,16 +46,19 @@ HWY_INLINE void RandomWords(uint64_t seed, int64_t step, uint64_t group, uint32_
       c1 = static_cast<uint32_t>(p1);
       c3 = static_cast<uint32_t>(p0);
     }
-    words[2 * block] = c0;
-    words[2 * block + 1] = c1;
-    words[32 + 2 * block] = c2;
-    words[32 + 2 * block + 1] = c3;
+    const uint32_t words[4] = {c0, c1, c2, c3};
+    for (size_t i = 0; i < 4; ++i) {
+      uint16_t* to = bits + i / 2 * 64 + 4 * block + i % 2 * 2;
+      to[0] = static_cast<uint16_t>(words[i]);
+      to[1] = static_cast<uint16_t>(words[i] >> 16);
+    }
   }
 #else
   // A word in the low half of each 64-bit lane; what comes to stand in the high half is ignored. kAtOnce vectors of blocks
   // side by side, as one alone would wait for its multiplications.
   const hn::ScalableTag<uint64_t> d;
   const hn::Repartition<uint32_t, decltype(d)> d32;
+  const hn::Repartition<uint16_t, decltype(d)> d16;
   using V = hn::Vec<decltype(d)>;
   constexpr size_t kAtOnce = 2;
   const auto multiply0 = hn::Set(d32, kMultiply0), multiply1 = hn::Set(d32, kMultiply1);
@@ -87,11 +89,11 @@ HWY_INLINE void RandomWords(uint64_t seed, int64_t step, uint64_t group, uint32_
     }
     HWY_UNROLL(kAtOnce)
     for (size_t i = 0; i < kAtOnce; ++i) {
-      uint32_t* to = words + 2 * (block + i * lanes);
+      uint16_t* to = bits + 4 * (block + i * lanes);
       const V first_half = hn::Or(hn::And(c0[i], low), hn::ShiftLeft<32>(c1[i]));
       const V second_half = hn::Or(hn::And(c2[i], low), hn::ShiftLeft<32>(c3[i]));
-      hn::StoreU(hn::BitCast(d32, first_half), d32, to);
-      hn::StoreU(hn::BitCast(d32, second_half), d32, to + 32);
+      hn::StoreU(hn::BitCast(d16, first_half), d16, to);
+      hn::StoreU(hn::BitCast(d16, second_half), d16, to + 64);
     }
   }
 #endif
@@ -202,13 +204,12 @@ HWY_INLINE void AdamElements(const nl_adam_arguments& a, const AdamStep& step, s
     ForEachVector(count, body);
     return;
   }
-  HWY_ALIGN uint32_t words[kRandomWords + kLanes];
-  const uint16_t* random = reinterpret_cast<const uint16_t*>(words);
-  std::fill(words + kRandomWords, words + kRandomWords + kLanes, 0u);
+  HWY_ALIGN uint16_t random[kRandomGroup + kLanes];
+  std::fill_n(random + kRandomGroup, kLanes, uint16_t{0});
   for (size_t i = 0; i < count;) {
     const size_t at = (begin + i) % kRandomGroup;
     const size_t length = std::min(kRandomGroup - at, count - i);
-    RandomWords(a.seed, a.step, (begin + i) / kRandomGroup, words);
+    RandomBits(a.seed, a.step, (begin + i) / kRandomGroup, random);
     const auto from = [&](auto vector, size_t j) HWY_ATTR { return gradient(vector, i + j); };
     AdamHalfBody<decltype(from)> body = {step,
                                          w + i,

@@ -1,6 +1,6 @@
 // A weight's gradient and Adam's step on it: g = aᵀ b (+ g), then w, m and v; README.md says when that
 // pays. a [k, m], b [k, n], w, g, m, v [m, n] row-major; the sums are float32, over k in order in blocks
-// of kDepth, and never leave the workspace.
+// of kBlockDepth, and never leave the workspace.
 #include "core/dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -198,10 +198,8 @@ int32_t nl_gemm_adam_commit(const nl_gemm_adam_arguments* arguments, const nl_ad
   nl::RequireRange(begin, end, plan.row_blocks * plan.column_blocks);
   if (begin == end) return NL_OK;
   nl::RequireAdam(a);
-  if (arguments->k > 0) {
-    nl::RequireNotNull(arguments->a, "a");
-    nl::RequireNotNull(arguments->b, "b");
-  }
+  nl::RequireNotNull(arguments->a, "a");
+  nl::RequireNotNull(arguments->b, "b");
   nl::RequireNotNull(workspace, "workspace");
   const auto block = NL_CALL(GemmAdamBlock);
   for (int64_t piece = begin; piece < end; ++piece) (*block)(*arguments, a, plan, piece, workspace);
