@@ -11,6 +11,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/scan/segment-inl.h"
+#include "kernels/scan/token-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
@@ -35,12 +36,15 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
   const size_t state_size = shape.dk * ld, offset = head_index * state_size + column;
 
   const State s{a.s + offset, ld};
-  State p;
-  StartState(a.s0 == nullptr ? nullptr : a.s0 + offset, shape.dk, shape.dv, s);
-  if (shape.momentum) {
-    p = {a.p + offset, ld};
-    StartState(a.p0 == nullptr ? nullptr : a.p0 + offset, shape.dk, shape.dv, p);
+  const State p{shape.momentum ? a.p + offset : nullptr, ld};
+  const float* s0 = a.s0 == nullptr ? nullptr : a.s0 + offset;
+  const float* p0 = a.p0 == nullptr ? nullptr : a.p0 + offset;
+  if (shape.time == 1 && a.states == nullptr && a.momenta == nullptr) {
+    ScanOneToken(shape, head, s0, p0, s, p);
+    return;
   }
+  StartState(s0, shape.dk, shape.dv, s);
+  if (shape.momentum) StartState(p0, shape.dk, shape.dv, p);
 
   Arena arena(workspace);
   ScanSegment segment(arena, shape, shape.segment());
