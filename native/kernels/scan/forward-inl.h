@@ -47,8 +47,7 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
   if (shape.momentum) StartState(p0, shape.dk, shape.dv, p);
 
   Arena arena(workspace);
-  ScanSegment segment(arena, shape, shape.segment());
-  Upcoming upcoming;
+  ScanSegment segment(arena, shape, shape.segment(), false);
   for (size_t start = 0, chunk = 0; start < shape.time; start += shape.chunk, ++chunk) {
     const size_t saved = (head_index * shape.chunks() + chunk) * state_size + column;
     if (a.states != nullptr) {
@@ -60,10 +59,9 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
     const size_t end = std::min(start + shape.chunk, shape.time);
     for (size_t t = start; t < end; t += shape.segment()) {
       const size_t count = std::min(shape.segment(), end - t);
-      upcoming.Set(head, shape, nullptr, t + count, shape.segment());
-      segment.Load(shape, head, t, count, upcoming);
-      segment.Write(shape, head, s, p, upcoming);
-      segment.Read(shape, head, s, p, upcoming);
+      segment.Load(shape, head, t, count);
+      segment.Write(shape, head, s, p, true);
+      segment.Read(shape, head, s, p);
       segment.Advance(shape, s, p, s, p);
     }
   }
@@ -73,7 +71,7 @@ size_t ScanForwardWorkspace(const nl_scan_arguments& a) {
   ScanShape shape(a);
   shape.dv = std::min(shape.dv, BlockColumns(a));
   Arena arena(nullptr);
-  ScanSegment segment(arena, shape, shape.segment());
+  ScanSegment segment(arena, shape, shape.segment(), false);
   return arena.used();
 }
 
