@@ -27,30 +27,29 @@ class ScanBackwardPass {
         reads_(gradients.d_o != nullptr),
         through_state_(shape_.erases || shape_.frozen),
         through_decays_(gradients.d_log_alpha != nullptr || gradients.d_mu != nullptr),
-        ldk_(Padded(shape_.dk)),
-        ldv_(Padded(shape_.dv)),
+        ldk_(SpreadRow(shape_.dk)),
+        ldv_(SpreadRow(shape_.dv)),
         ldt_(Padded(longest_)),
         d_(arena, longest_, shape_.momentum) {
     for (size_t i = 0; i < segments_; ++i) {
       segment_[i] = ScanSegment(arena, shape_, longest_, true);
-      // The first segment starts from the saved states.
-      if (i > 0) s_[i] = {arena.Rows(shape_.dk, shape_.dv), ldv_};
-      if (i > 0 && shape_.momentum) p_[i] = {arena.Rows(shape_.dk, shape_.dv), ldv_};
+      s_[i] = {arena.Take(shape_.dk * ldv_), ldv_};
+      if (shape_.momentum) p_[i] = {arena.Take(shape_.dk * ldv_), ldv_};
     }
-    ds_ = arena.Rows(shape_.dk, shape_.dv);
-    dO_ = arena.Rows(longest_, shape_.dv);
-    read_s_dO_ = arena.Rows(longest_, shape_.dv);
-    y_ = arena.Rows(longest_, shape_.dv);
-    write_s_y_ = arena.Rows(longest_, shape_.dv);
+    ds_ = arena.Take(shape_.dk * ldv_);
+    dO_ = arena.Take(longest_ * ldv_);
+    read_s_dO_ = arena.Take(longest_ * ldv_);
+    y_ = arena.Take(longest_ * ldv_);
+    write_s_y_ = arena.Take(longest_ * ldv_);
     if (shape_.momentum) {
-      dp_ = arena.Rows(shape_.dk, shape_.dv);
-      kx_ = arena.Rows(longest_, shape_.dk);
-      read_p_dO_ = arena.Rows(longest_, shape_.dv);
-      write_p_y_ = arena.Rows(longest_, shape_.dv);
+      dp_ = arena.Take(shape_.dk * ldv_);
+      kx_ = arena.Take(longest_ * ldk_);
+      read_p_dO_ = arena.Take(longest_ * ldv_);
+      write_p_y_ = arena.Take(longest_ * ldv_);
     }
-    rows_ = arena.Rows(longest_, shape_.dk);
-    unwanted_ = arena.Rows(longest_, shape_.dk);
-    transposed_ = arena.Rows(shape_.dv, shape_.dk);
+    rows_ = arena.Take(longest_ * ldk_);
+    unwanted_ = arena.Take(longest_ * ldk_);
+    transposed_ = arena.Take(shape_.dv * ldk_);
     writes_transposed_ = arena.Rows(shape_.dv, longest_);
     products_ = arena.Rows(longest_, longest_);
     d_kk_ = arena.Rows(longest_, longest_);
@@ -69,8 +68,8 @@ class ScanBackwardPass {
     for (size_t chunk = shape_.chunks(); chunk-- > 0;) {
       const size_t start = chunk * shape_.chunk, end = std::min(start + shape_.chunk, shape_.time);
       const size_t saved = (head_index * shape_.chunks() + chunk) * state_size;
-      s_[0] = {a_.states + saved, dv};
-      if (shape_.momentum) p_[0] = {a_.momenta + saved, dv};
+      CopyRows(dk, dv, a_.states + saved, dv, s_[0].at, ldv_);
+      if (shape_.momentum) CopyRows(dk, dv, a_.momenta + saved, dv, p_[0].at, ldv_);
       const size_t count = (end - start + longest_ - 1) / longest_;
       for (size_t i = 0; i < count; ++i) {
         const size_t t = start + i * longest_;

@@ -17,7 +17,7 @@ constexpr size_t kMaxChunk = 256;
 // square work inside one stays small beside the work on the state, and the state is still used by
 // enough rows at once.
 constexpr size_t kSegment = 32;
-constexpr size_t kMaxSegments = kMaxChunk / kSegment;
+constexpr size_t kMaxSegments = (kMaxChunk + kSegment - 1) / kSegment;
 
 // Columns of S do not depend on each other given the keys and gates: few heads with wide values are
 // cut by columns.

@@ -35,18 +35,18 @@ struct ScanSegment {
   // keeps_products: the backward pass needs K Kᵀ and Q Kᵀ too.
   ScanSegment(Arena& arena, const ScanShape& shape, size_t longest, bool keeps_products)
       : coefficients(arena, longest, shape.momentum),
-        ldk(Padded(shape.dk)),
-        ldv(Padded(shape.dv)),
+        ldk(SpreadRow(shape.dk)),
+        ldv(SpreadRow(shape.dv)),
         ldt(Padded(longest)) {
     erase = arena.Take(longest);
     theta = arena.Take(longest);
     minus_erase = arena.Take(longest);
     read_s = arena.Take(longest);
     write_s = arena.Take(longest);
-    k = arena.Rows(longest, shape.dk);
-    q = arena.Rows(longest, shape.dk);
-    w = arena.Rows(longest, shape.dv);
-    gw = arena.Rows(longest, shape.dv);
+    k = arena.Take(longest * ldk);
+    q = arena.Take(longest * ldk);
+    w = arena.Take(longest * ldv);
+    gw = arena.Take(longest * ldv);
     transposed = arena.Rows(shape.dk, longest);
     m = arena.Rows(longest, longest);
     if (shape.erases) n = arena.Rows(longest, longest);
@@ -57,9 +57,9 @@ struct ScanSegment {
     if (shape.momentum) {
       read_p = arena.Take(longest);
       write_p = arena.Take(longest);
-      qp = arena.Rows(longest, shape.dk);
-      kp = arena.Rows(longest, shape.dk);
-      xw = arena.Rows(longest, shape.dv);
+      qp = arena.Take(longest * ldk);
+      kp = arena.Take(longest * ldk);
+      xw = arena.Take(longest * ldv);
     }
   }
 
