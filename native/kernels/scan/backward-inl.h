@@ -62,6 +62,14 @@ class ScanBackwardPass {
   void Run(size_t head_index) {
     const size_t dk = shape_.dk, dv = shape_.dv, state_size = dk * dv;
     const ScanHead head(a_, head_index, 0);
+    upcoming_ = Upcoming();
+    upcoming_.Add(head.q, head.key_stride, dk);
+    upcoming_.Add(head.k, head.key_stride, dk);
+    upcoming_.Add(head.u, head.value_stride, dv);
+    upcoming_.Add(OfHead(gradients_.d_o, head, dv), head.value_stride, dv);
+    upcoming_.Add(OfHead(gradients_.dq, head, dk), head.key_stride, dk);
+    upcoming_.Add(OfHead(gradients_.dk, head, dk), head.key_stride, dk);
+    upcoming_.Add(OfHead(gradients_.du, head, dv), head.value_stride, dv);
     StartGradient(gradients_.d_s, head_index, ds_);
     if (shape_.momentum) StartGradient(gradients_.d_p, head_index, dp_);
 
@@ -72,13 +80,21 @@ class ScanBackwardPass {
       if (shape_.momentum) CopyRows(dk, dv, a_.momenta + saved, dv, p_[0].at, ldv_);
       const size_t count = (end - start + longest_ - 1) / longest_;
       for (size_t i = 0; i < count; ++i) {
-        const size_t t = start + i * longest_;
+        const size_t t = start + i * longest_, next = std::min(t + longest_, end);
+        upcoming_.Start(next, std::min(longest_, end - next), kStepsOfSegment);
         const bool advances = i + 1 < count;
-        segment_[i].Load(shape_, head, t, std::min(longest_, end - t));
-        segment_[i].Write(shape_, head, s_[i], p_[i], advances);
-        if (advances) segment_[i].Advance(shape_, s_[i], p_[i], s_[i + 1], p_[i + 1]);
+        segment_[i].Load(shape_, head, t, std::min(longest_, end - t), upcoming_);
+        segment_[i].Write(shape_, head, s_[i], p_[i], advances, upcoming_);
+        if (advances) {
+          segment_[i].Advance(shape_, s_[i], p_[i], s_[i + 1], p_[i + 1], upcoming_);
+        }
       }
-      for (size_t i = count; i-- > 0;) SegmentBackward(segment_[i], head, s_[i], p_[i]);
+      // The chunk before starts again with its first segment.
+      const size_t before = start - std::min(start, shape_.chunk);
+      for (size_t i = count; i-- > 0;) {
+        if (i == 0) upcoming_.Start(before, std::min(longest_, start - before), kStepsOfSegment);
+        SegmentBackward(segment_[i], head, s_[i], p_[i]);
+      }
     }
 
     if (gradients_.ds0 != nullptr) {
@@ -126,14 +142,14 @@ class ScanBackwardPass {
     const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
     const size_t first = (head.row + x.start * head.gate_stride) * dv;
     if (reads_) {
-      Tiles given;
+      Tiles given(upcoming_);
       given.AddRows(nullptr, gradients_.d_o + first, head.value_stride)
           .Store(dO_, ldv_)
           .Store(read_s_dO_, ldv_, x.read_s);
       if (shape_.momentum) given.Store(read_p_dO_, ldv_, x.read_p);
       given.Run(n, dv);
     }
-    Tiles writes;
+    Tiles writes(upcoming_);
     writes.Product(x.k, ldk_, ds_, ldv_, dk).Scale(x.coefficients.g_row(n));
     if (shape_.momentum) {
       const float* factors = x.coefficients.x_row(n);
@@ -163,13 +179,13 @@ class ScanBackwardPass {
     float* dg = through_decays_ ? d_.g : nullptr;
     Transpose(n, dv, x.w, ldv_, writes_transposed_, ldt_);
     if (shape_.erases) {
-      Tiles products;
+      Tiles products(upcoming_);
       products.Product(y_, ldv_, writes_transposed_, ldt_, dv).Store(products_, ldt_);
       products.RunLower(n);
       EraseTriangleBackward(x.coefficients, x.erase, x.kk, products_, n, d_kk_, dg, d_erase_);
     }
     if (reads_) {
-      Tiles products;
+      Tiles products(upcoming_);
       products.Product(dO_, ldv_, writes_transposed_, ldt_, dv).Store(products_, ldt_);
       products.RunLower(n);
       ReadTriangleBackward(x.coefficients, shape_.after, shape_.scale, x.qk, products_, n, d_qk_,
@@ -180,7 +196,9 @@ class ScanBackwardPass {
   // dQ = diag(scale a_ρ) dO Sᵀ + diag(scale b_ρ) dO Pᵀ + F K.
   void Queries(const ScanSegment& x, const ScanHead& head, State s, State p) {
     const size_t n = x.length, dk = shape_.dk;
-    float* dq = gradients_.dq == nullptr ? unwanted_ : RowsOf(gradients_.dq, x, head);
+    float* dq = gradients_.dq == nullptr
+                    ? unwanted_
+                    : OfHead(gradients_.dq, head, dk) + x.start * head.key_stride;
     const size_t ldq = gradients_.dq == nullptr ? ldk_ : head.key_stride;
     if (!reads_) {
       ClearRows(n, dk, dq, ldq);
@@ -243,7 +261,7 @@ class ScanBackwardPass {
     if (gradients_.dk == nullptr) {
       keys.Store(unwanted_, ldk_);
     } else {
-      keys.Store(RowsOf(gradients_.dk, x, head), head.key_stride);
+      keys.Store(OfHead(gradients_.dk, head, dk) + x.start * head.key_stride, head.key_stride);
     }
     keys.Run(n, dk);
     AddLeftDots(n, d_.g_row(n));
@@ -253,7 +271,7 @@ class ScanBackwardPass {
   void States(const ScanSegment& x) {
     const size_t n = x.length;
     if (shape_.momentum) {
-      Tiles momentum;
+      Tiles momentum(upcoming_);
       if (reads_) momentum.Transposed(x.q, ldk_, read_p_dO_, ldv_, n);
       if (shape_.erases) momentum.Transposed(x.k, ldk_, write_p_y_, ldv_, n);
       momentum.AddScaled(x.coefficients.b[n], ds_, ldv_)
@@ -261,7 +279,7 @@ class ScanBackwardPass {
           .Store(dp_, ldv_);
       momentum.Run(shape_.dk, shape_.dv);
     }
-    Tiles memory;
+    Tiles memory(upcoming_);
     if (reads_) memory.Transposed(x.q, ldk_, read_s_dO_, ldv_, n);
     if (through_state_) memory.Transposed(x.k, ldk_, write_s_y_, ldv_, n);
     memory.AddScaled(x.coefficients.a[n], ds_, ldv_).Store(ds_, ldv_);
@@ -269,13 +287,15 @@ class ScanBackwardPass {
   }
 
   // The product of rows [n, Dv] with the transpose of a state.
-  Tiles TimesTransposed(const float* rows, const float* state, size_t ld) const {
+  Tiles TimesTransposed(const float* rows, const float* state, size_t ld) {
     Transpose(shape_.dk, shape_.dv, state, ld, transposed_, ldk_);
-    return Tiles().Product(rows, ldv_, transposed_, ldk_, shape_.dv);
+    return Tiles(upcoming_).Product(rows, ldv_, transposed_, ldk_, shape_.dv);
   }
 
-  float* RowsOf(float* gradient, const ScanSegment& x, const ScanHead& head) const {
-    return gradient + (head.row + x.start * head.gate_stride) * shape_.dk;
+  // A head's token 0 in [B, T, H, columns].
+  template <class T>
+  static T* OfHead(T* tensor, const ScanHead& head, size_t columns) {
+    return tensor == nullptr ? nullptr : tensor + head.row * columns;
   }
 
   float SumDots(size_t t) const {
@@ -293,8 +313,7 @@ class ScanBackwardPass {
   }
 
   // What a or b of the write took, κ_t = <z_t, k_t>, with ε and θ.
-  void AddWriteDots(const ScanSegment& x, const float* factors, float* d_factors,
-                    bool of_frozen) {
+  void AddWriteDots(const ScanSegment& x, const float* factors, float* d_factors, bool of_frozen) {
     for (size_t t = 0; t < x.length; ++t) {
       const float kappa = SumDots(t);
       d_erase_[t] -= factors[t] * kappa;
@@ -333,16 +352,17 @@ class ScanBackwardPass {
   const Coefficients d_;
   ScanSegment segment_[kMaxSegments];
   State s_[kMaxSegments], p_[kMaxSegments];
-  float *ds_, *dp_ = nullptr;              // [Dk, Dv]
-  float *dO_, *y_;                         // [n, Dv]
+  Upcoming upcoming_;
+  float *ds_, *dp_ = nullptr;                // [Dk, Dv]
+  float *dO_, *y_;                           // [n, Dv]
   float *read_s_dO_, *read_p_dO_ = nullptr;  // dO with the row factors of Qs and Qp
   float *write_s_y_, *write_p_y_ = nullptr;  // Y with those of Ks and Kp
-  float* kx_ = nullptr;                    // diag(X_n) K
-  float *rows_, *unwanted_;                // [n, Dk]
-  float* transposed_;                      // a state's transpose [Dv, Dk]
-  float* writes_transposed_;               // Wᵀ [Dv, n]
-  float *products_, *d_kk_, *d_qk_;        // [n, n]
-  float* dots_;                            // [n, kRowPadding], a row's sum in parts
+  float* kx_ = nullptr;                      // diag(X_n) K
+  float *rows_, *unwanted_;                  // [n, Dk]
+  float* transposed_;                        // a state's transpose [Dv, Dk]
+  float* writes_transposed_;                 // Wᵀ [Dv, n]
+  float *products_, *d_kk_, *d_qk_;          // [n, n]
+  float* dots_;                              // [n, kRowPadding], a row's sum in parts
   float *d_erase_, *d_theta_;
 };
 

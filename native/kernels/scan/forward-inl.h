@@ -63,16 +63,23 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
   RunningState s(arena, shape), p(arena, shape);
   s.Start(s0, ld);
   if (shape.momentum) p.Start(p0, ld);
+  Upcoming upcoming;
+  upcoming.Add(head.q, head.key_stride, shape.dk);
+  upcoming.Add(head.k, head.key_stride, shape.dk);
+  upcoming.Add(head.u, head.value_stride, shape.dv);
+  upcoming.Add(head.o, head.value_stride, shape.dv);
   for (size_t start = 0, chunk = 0; start < shape.time; start += shape.chunk, ++chunk) {
     const size_t saved = (head_index * shape.chunks() + chunk) * state_size + column;
     if (a.states != nullptr) s.Save(a.states + saved, ld);
     if (shape.momentum && a.momenta != nullptr) p.Save(a.momenta + saved, ld);
     const size_t end = std::min(start + shape.chunk, shape.time);
     for (size_t t = start; t < end; t += shape.segment()) {
-      segment.Load(shape, head, t, std::min(shape.segment(), end - t));
-      segment.Write(shape, head, s.state(), p.state(), true);
-      segment.Read(shape, head, s.state(), p.state());
-      segment.Advance(shape, s.state(), p.state(), s.state(), p.state());
+      const size_t next = std::min(t + shape.segment(), shape.time);
+      upcoming.Start(next, std::min(shape.segment(), shape.time - next), kStepsOfSegment);
+      segment.Load(shape, head, t, std::min(shape.segment(), end - t), upcoming);
+      segment.Write(shape, head, s.state(), p.state(), true, upcoming);
+      segment.Read(shape, head, s.state(), p.state(), upcoming);
+      segment.Advance(shape, s.state(), p.state(), s.state(), p.state(), upcoming);
     }
   }
   s.Save(a.s + offset, ld);

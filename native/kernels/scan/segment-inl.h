@@ -64,7 +64,8 @@ struct ScanSegment {
   }
 
   // Gates, coefficients and all that does not depend on the state, for `count` tokens from `first`.
-  void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count) {
+  void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count,
+            Upcoming& upcoming) {
     start = first;
     length = count;
     for (size_t t = 0; t < count; ++t) {
@@ -106,25 +107,25 @@ struct ScanSegment {
     Transpose(count, dk, k, ldk, transposed, ldt);
     if (shape.erases) {
       // N_ti = −ε_t G_{t−1,i} <k_t, k_i>.
-      Tiles products;
+      Tiles products(upcoming);
       products.Product(k, ldk, transposed, ldt, dk);
       if (kk != nullptr) products.Store(kk, ldt);
       products.Times(minus_erase, coefficients.g_row(0), coefficients.ld).Store(n, ldt);
       products.RunLower(count);
     }
     // M_ti = scale G_ρi <q_t, k_i>.
-    Tiles products;
+    Tiles products(upcoming);
     products.Product(q, ldk, transposed, ldt, dk);
     if (qk != nullptr) products.Store(qk, ldt);
-    products
-        .TimesScaled(shape.scale, coefficients.g_row(ReadRow(shape.after, 0)), coefficients.ld)
+    products.TimesScaled(shape.scale, coefficients.g_row(ReadRow(shape.after, 0)), coefficients.ld)
         .Store(m, ldt);
     products.RunLower(count);
   }
 
   // W = diag(θ) U + Ks S + Kp P + N W, and what Advance takes of it.
-  void Write(const ScanShape& shape, const ScanHead& head, State s, State p, bool advances) const {
-    Tiles writes;
+  void Write(const ScanShape& shape, const ScanHead& head, State s, State p, bool advances,
+             Upcoming& upcoming) const {
+    Tiles writes(upcoming);
     if (shape.erases || shape.frozen) {
       writes.Product(k, ldk, s.at, s.ld, shape.dk).Scale(write_s);
       if (shape.erases && shape.momentum) writes.Product(kp, ldk, p.at, p.ld, shape.dk);
@@ -141,8 +142,9 @@ struct ScanSegment {
   }
 
   // O = Qs S + Qp P + M W.
-  void Read(const ScanShape& shape, const ScanHead& head, State s, State p) const {
-    Tiles reads;
+  void Read(const ScanShape& shape, const ScanHead& head, State s, State p,
+            Upcoming& upcoming) const {
+    Tiles reads(upcoming);
     reads.Product(q, ldk, s.at, s.ld, shape.dk).Scale(read_s);
     if (shape.momentum) reads.Product(qp, ldk, p.at, p.ld, shape.dk);
     reads.Lower(m, ldt, w, ldv, !shape.after)
@@ -151,15 +153,15 @@ struct ScanSegment {
   }
 
   // S' = a_n S + b_n P + Kᵀ diag(G_n) W and P' = c_n P + Kᵀ diag(X_n) W. S' may be S, and P' P.
-  void Advance(const ScanShape& shape, State s, State p, State next_s, State next_p) const {
-    Tiles memory;
-    memory.Transposed(k, ldk, gw, ldv, length)
-        .AddScaled(coefficients.a[length], s.at, s.ld);
+  void Advance(const ScanShape& shape, State s, State p, State next_s, State next_p,
+               Upcoming& upcoming) const {
+    Tiles memory(upcoming);
+    memory.Transposed(k, ldk, gw, ldv, length).AddScaled(coefficients.a[length], s.at, s.ld);
     if (shape.momentum) memory.AddScaled(coefficients.b[length], p.at, p.ld);
     memory.Store(next_s.at, next_s.ld);
     memory.Run(shape.dk, shape.dv);
     if (!shape.momentum) return;
-    Tiles momentum;
+    Tiles momentum(upcoming);
     momentum.Transposed(k, ldk, xw, ldv, length)
         .AddScaled(coefficients.c[length], p.at, p.ld)
         .Store(next_p.at, next_p.ld);

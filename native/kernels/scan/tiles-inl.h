@@ -1,7 +1,7 @@
 // Matrices that are sums of several products, made tile by tile: a tile of the result stays in registers, or next to
 // them, from its first term to its last, and is written once. Per target.
 //
-//   Tiles().Product(q, ldq, s, lds, dk).Scale(f).Lower(m, ldm, w, ldw, false).Store(o, ldo).Run(n, dv)
+//   Tiles(upcoming).Product(q, ldq, s, lds, dk).Scale(f).Lower(m, ldm, w, ldw, false).Store(o, ldo).Run(n, dv)
 //     O = diag(f) (Q S) + tril(M) W
 //
 // Terms are done in order, on a result X [rows, columns] that starts as zero; row factors are [rows]:
@@ -32,7 +32,7 @@
 #include "hwy/highway.h"
 #include "core/product-inl.h"
 #include "core/vector-inl.h"
-#include "kernels/scan/arena.h"
+#include "kernels/scan/scan.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
@@ -43,8 +43,19 @@ constexpr size_t kRowsOfTile = std::min<size_t>(kTileRows, 8);
 
 struct TileTerm {
   enum Kind {
-    kProduct, kTransposed, kLower, kUpper, kSolveLower, kSolveUpper, kScale, kAdd, kAddRows, kTimes, kDots,
-    kStore, kStoreScaled
+    kProduct,
+    kTransposed,
+    kLower,
+    kUpper,
+    kSolveLower,
+    kSolveUpper,
+    kScale,
+    kAdd,
+    kAddRows,
+    kTimes,
+    kDots,
+    kStore,
+    kStoreScaled
   };
   Kind kind;
   bool strict;
@@ -100,8 +111,9 @@ struct SumTile {
       VecF row[kVectors];
       HWY_UNROLL(8)
       for (size_t j = 0; j < kVectors; ++j) {
-        row[j] = kSolve ? sum[p][j]
-                        : Load(term.b + (place.first + p) * term.ldb + place.column, j, place.lanes);
+        row[j] = kSolve
+                     ? sum[p][j]
+                     : Load(term.b + (place.first + p) * term.ldb + place.column, j, place.lanes);
       }
       HWY_UNROLL(8)
       for (size_t i = 0; i < kRows; ++i) {
@@ -119,7 +131,8 @@ struct SumTile {
   template <bool kUpper, bool kSolve>
   HWY_INLINE static void Triangle(Sums& sum, const TileTerm& term, const TilePlace& place) {
     const size_t begin = kUpper ? place.first + kRows : 0, end = kUpper ? place.rows : place.first;
-    const float* from = kUpper ? term.a + begin * term.lda + place.first : term.a + place.first * term.lda;
+    const float* from =
+        kUpper ? term.a + begin * term.lda + place.first : term.a + place.first * term.lda;
     Multiply<kUpper>(sum, end - begin, from, term.lda, term.b + begin * term.ldb + place.column,
                      term.ldb, place.lanes);
     Corner<kUpper, kSolve>(sum, term, place);
@@ -175,8 +188,8 @@ struct SumTile {
                           term->b + place.column, term->ldb, lanes);
           break;
         case TileTerm::kTransposed:
-          Multiply<true>(sum, term->depth, term->a + place.first, term->lda,
-                         term->b + place.column, term->ldb, lanes);
+          Multiply<true>(sum, term->depth, term->a + place.first, term->lda, term->b + place.column,
+                         term->ldb, lanes);
           break;
         case TileTerm::kLower:
           Triangle<false, false>(sum, *term, place);
@@ -237,6 +250,9 @@ struct SumTile {
 
 class Tiles {
  public:
+  // upcoming takes a step after each panel of columns.
+  explicit Tiles(Upcoming& upcoming) : upcoming_(upcoming) {}
+
   Tiles& Product(const float* a, size_t lda, const float* b, size_t ldb, size_t depth) {
     return Add({TileTerm::kProduct, false, depth, a, lda, b, ldb, nullptr});
   }
@@ -284,12 +300,18 @@ class Tiles {
   }
 
   void Run(size_t rows, size_t columns) const {
-    for (size_t j = 0; j < columns; j += 2 * kLanes) Panel(0, rows, j, columns - j);
+    for (size_t j = 0; j < columns; j += 2 * kLanes) {
+      Panel(0, rows, j, columns - j);
+      upcoming_.Step();
+    }
   }
 
   // The lower triangle of a square result; of the rest, only what shares a tile with it.
   void RunLower(size_t rows) const {
-    for (size_t j = 0; j < rows; j += 2 * kLanes) Panel(j, rows, j, rows - j);
+    for (size_t j = 0; j < rows; j += 2 * kLanes) {
+      Panel(j, rows, j, rows - j);
+      upcoming_.Step();
+    }
   }
 
  private:
@@ -344,6 +366,7 @@ class Tiles {
     kTiles[size - 1](terms_, count_, place, tiles, last_first_);
   }
 
+  Upcoming& upcoming_;
   TileTerm terms_[kMaxTerms];
   size_t count_ = 0;
   bool last_first_ = false;
