@@ -48,7 +48,6 @@ class ScanBackwardPass {
       write_p_y_ = arena.Take(longest_ * ldv_);
     }
     rows_ = arena.Take(longest_ * ldk_);
-    unwanted_ = arena.Take(longest_ * ldk_);
     transposed_ = arena.Take(shape_.dv * ldk_);
     writes_transposed_ = arena.Rows(shape_.dv, longest_);
     products_ = arena.Rows(longest_, longest_);
@@ -142,12 +141,12 @@ class ScanBackwardPass {
     const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
     const size_t first = (head.row + x.start * head.gate_stride) * dv;
     if (reads_) {
-      Tiles given(upcoming_);
-      given.AddRows(nullptr, gradients_.d_o + first, head.value_stride)
-          .Store(dO_, ldv_)
-          .Store(read_s_dO_, ldv_, x.read_s);
-      if (shape_.momentum) given.Store(read_p_dO_, ldv_, x.read_p);
-      given.Run(n, dv);
+      // Whole rows at once: those of a head are far apart in memory.
+      CopyRows(n, dv, gradients_.d_o + first, head.value_stride, dO_, ldv_);
+      for (size_t t = 0; t < n; ++t) {
+        ScaleRow(x.read_s[t], dO_ + t * ldv_, read_s_dO_ + t * ldv_, dv);
+        if (shape_.momentum) ScaleRow(x.read_p[t], dO_ + t * ldv_, read_p_dO_ + t * ldv_, dv);
+      }
     }
     Tiles writes(upcoming_);
     writes.Product(x.k, ldk_, ds_, ldv_, dk).Scale(x.coefficients.g_row(n));
@@ -161,13 +160,15 @@ class ScanBackwardPass {
     writes.Store(y_, ldv_);
     if (through_state_) writes.Store(write_s_y_, ldv_, x.write_s);
     if (shape_.momentum && shape_.erases) writes.Store(write_p_y_, ldv_, x.write_p);
-    if (gradients_.du != nullptr) {
-      writes.Store(gradients_.du + first, head.value_stride, shape_.scales ? x.theta : nullptr);
-    }
     if (gradients_.d_theta != nullptr) {
       writes.Dots(head.u + x.start * head.value_stride, head.value_stride, dots_);
     }
     writes.Run(n, dv);
+    if (gradients_.du != nullptr) {
+      for (size_t t = 0; t < n; ++t) {
+        ScaleRow(x.theta[t], y_ + t * ldv_, gradients_.du + first + t * head.value_stride, dv);
+      }
+    }
     if (gradients_.d_theta != nullptr) {
       for (size_t t = 0; t < n; ++t) d_theta_[t] = SumDots(t);
     }
@@ -197,14 +198,13 @@ class ScanBackwardPass {
   void Queries(const ScanSegment& x, const ScanHead& head, State s, State p) {
     const size_t n = x.length, dk = shape_.dk;
     float* dq = gradients_.dq == nullptr
-                    ? unwanted_
+                    ? nullptr
                     : OfHead(gradients_.dq, head, dk) + x.start * head.key_stride;
-    const size_t ldq = gradients_.dq == nullptr ? ldk_ : head.key_stride;
     if (!reads_) {
-      ClearRows(n, dk, dq, ldq);
+      if (dq != nullptr) ClearRows(n, dk, dq, head.key_stride);
       return;
     }
-    if (gradients_.dq == nullptr && !through_decays_) return;
+    if (dq == nullptr && !through_decays_) return;
     if (shape_.momentum) {
       Tiles of_p = TimesTransposed(dO_, p.at, p.ld);
       if (through_decays_) of_p.Dots(x.q, ldk_, dots_);
@@ -214,56 +214,63 @@ class ScanBackwardPass {
     }
     Tiles queries = TimesTransposed(dO_, s.at, s.ld);
     if (through_decays_) queries.Dots(x.q, ldk_, dots_);
-    queries.Scale(x.read_s);
-    if (shape_.momentum) queries.AddRows(nullptr, rows_, ldk_);
-    queries.Lower(d_qk_, ldt_, x.k, ldk_, !shape_.after).Store(dq, ldq);
+    if (shape_.momentum) {
+      queries.ScaleAndAdd(x.read_s, nullptr, rows_, ldk_);
+    } else {
+      queries.Scale(x.read_s);
+    }
+    queries.Lower(d_qk_, ldt_, x.k, ldk_, !shape_.after).Store(rows_, ldk_);
     queries.Run(n, dk);
+    if (dq != nullptr) CopyRows(n, dk, rows_, ldk_, dq, head.key_stride);
     AddReadDots(n, d_.a);
   }
 
   // dK = diag(G_n) W dSᵀ + diag(X_n) W dPᵀ + (D + Dᵀ) K + Fᵀ Q, and what Ks and Kp carried: Y Sᵀ and Y Pᵀ.
   void Keys(const ScanSegment& x, const ScanHead& head, State s, State p) {
     const size_t n = x.length, dk = shape_.dk;
-    float* partial = nullptr;
-    const auto finish = [&](Tiles& keys) {
-      if (partial != nullptr) keys.AddRows(nullptr, partial, ldk_);
-      partial = rows_;
-      keys.Store(rows_, ldk_);
-      keys.Run(n, dk);
+    // What there is so far lies in rows_, if anything.
+    bool begun = false;
+    const auto scale_and_add = [&](Tiles& keys, const float* factors) {
+      if (begun) {
+        keys.ScaleAndAdd(factors, nullptr, rows_, ldk_);
+      } else {
+        keys.Scale(factors);
+      }
+      begun = true;
     };
     if (through_state_) {
       Tiles of_s = TimesTransposed(y_, s.at, s.ld);
-      of_s.Dots(x.k, ldk_, dots_).Scale(x.write_s);
-      finish(of_s);
+      of_s.Dots(x.k, ldk_, dots_);
+      scale_and_add(of_s, x.write_s);
+      of_s.Store(rows_, ldk_).Run(n, dk);
       AddWriteDots(x, x.coefficients.a, d_.a, shape_.frozen);
     }
     if (shape_.momentum && shape_.erases) {
       Tiles of_p = TimesTransposed(y_, p.at, p.ld);
-      of_p.Dots(x.k, ldk_, dots_).Scale(x.write_p);
-      finish(of_p);
+      of_p.Dots(x.k, ldk_, dots_);
+      scale_and_add(of_p, x.write_p);
+      of_p.Store(rows_, ldk_).Run(n, dk);
       AddWriteDots(x, x.coefficients.b, d_.b, false);
     }
     if (shape_.momentum) {
       Tiles of_dp = TimesTransposed(x.w, dp_, ldv_);
       if (through_decays_) of_dp.Dots(x.k, ldk_, dots_);
-      of_dp.Scale(x.coefficients.x_row(n));
-      finish(of_dp);
+      scale_and_add(of_dp, x.coefficients.x_row(n));
+      of_dp.Store(rows_, ldk_).Run(n, dk);
       AddLeftDots(n, d_.x_row(n));
     }
     Tiles keys = TimesTransposed(x.w, ds_, ldv_);
     if (through_decays_) keys.Dots(x.k, ldk_, dots_);
-    keys.Scale(x.coefficients.g_row(n));
-    if (partial != nullptr) keys.AddRows(nullptr, partial, ldk_);
+    scale_and_add(keys, x.coefficients.g_row(n));
     if (shape_.erases) {
       keys.Lower(d_kk_, ldt_, x.k, ldk_, true).Upper(d_kk_, ldt_, x.k, ldk_, true);
     }
     if (reads_) keys.Upper(d_qk_, ldt_, x.q, ldk_, !shape_.after);
-    if (gradients_.dk == nullptr) {
-      keys.Store(unwanted_, ldk_);
-    } else {
-      keys.Store(OfHead(gradients_.dk, head, dk) + x.start * head.key_stride, head.key_stride);
+    keys.Store(rows_, ldk_).Run(n, dk);
+    if (gradients_.dk != nullptr) {
+      CopyRows(n, dk, rows_, ldk_, OfHead(gradients_.dk, head, dk) + x.start * head.key_stride,
+               head.key_stride);
     }
-    keys.Run(n, dk);
     AddLeftDots(n, d_.g_row(n));
   }
 
@@ -358,7 +365,7 @@ class ScanBackwardPass {
   float *read_s_dO_, *read_p_dO_ = nullptr;  // dO with the row factors of Qs and Qp
   float *write_s_y_, *write_p_y_ = nullptr;  // Y with those of Ks and Kp
   float* kx_ = nullptr;                      // diag(X_n) K
-  float *rows_, *unwanted_;                  // [n, Dk]
+  float* rows_;                              // [n, Dk]
   float* transposed_;                        // a state's transpose [Dv, Dk]
   float* writes_transposed_;                 // Wᵀ [Dv, n]
   float *products_, *d_kk_, *d_qk_;          // [n, n]

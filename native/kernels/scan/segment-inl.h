@@ -126,12 +126,15 @@ struct ScanSegment {
   void Write(const ScanShape& shape, const ScanHead& head, State s, State p, bool advances,
              Upcoming& upcoming) const {
     Tiles writes(upcoming);
+    const float* u = head.u + start * head.value_stride;
+    const float* factors = shape.scales ? theta : nullptr;
     if (shape.erases || shape.frozen) {
-      writes.Product(k, ldk, s.at, s.ld, shape.dk).Scale(write_s);
+      writes.Product(k, ldk, s.at, s.ld, shape.dk)
+          .ScaleAndAdd(write_s, factors, u, head.value_stride);
       if (shape.erases && shape.momentum) writes.Product(kp, ldk, p.at, p.ld, shape.dk);
+    } else {
+      writes.AddRows(factors, u, head.value_stride);
     }
-    writes.AddRows(shape.scales ? theta : nullptr, head.u + start * head.value_stride,
-                   head.value_stride);
     if (shape.erases) writes.SolveLower(n, ldt, w, ldv);
     writes.Store(w, ldv);
     if (advances) {

@@ -14,6 +14,7 @@
 //   SolveUpper     X = (I − tril(A, −1))⁻ᵀ X   the same; no Lower or SolveLower beside it
 //   Scale          X = diag(factors) X
 //   AddRows        X += diag(factors) B, or factor B
+//   ScaleAndAdd    X = diag(factors) X + diag(others) B
 //   Times          X = diag(factors) B ∘ X
 //   Dots           to[row] += the lanes of X ∘ B, kRowPadding floats a row, zero where columns begin
 //   Store          to = X, or diag(factors) X
@@ -52,6 +53,7 @@ struct TileTerm {
     kScale,
     kAdd,
     kAddRows,
+    kScaleAndAdd,
     kTimes,
     kDots,
     kStore,
@@ -65,6 +67,7 @@ struct TileTerm {
   const float* b;
   size_t ldb;
   float* to;  // rows ldb apart
+  const float* others = nullptr;
 };
 
 // Where a tile lies: rows from `first` of `rows` in all, columns from `column`, `lanes` of them in the last vector.
@@ -218,6 +221,16 @@ struct SumTile {
                         [&](VecF& x, VecF factor, const float* row, size_t, size_t j)
                             HWY_ATTR { x = hn::MulAdd(factor, Load(row, j, lanes), x); });
           break;
+        case TileTerm::kScaleAndAdd:
+          ForEach<true>(sum, *term, place, term->b,
+                        [&](VecF& x, VecF factor, const float* row, size_t i, size_t j) HWY_ATTR {
+                          VecF added = Load(row, j, lanes);
+                          if (term->others != nullptr) {
+                            added = hn::Mul(hn::Set(d, term->others[place.first + i]), added);
+                          }
+                          x = hn::MulAdd(factor, x, added);
+                        });
+          break;
         case TileTerm::kTimes:
           ForEach<true>(sum, *term, place, term->b,
                         [&](VecF& x, VecF factor, const float* row, size_t, size_t j)
@@ -280,6 +293,10 @@ class Tiles {
   Tiles& AddRows(const float* factors, const float* b, size_t ldb) {
     const auto kind = factors == nullptr ? TileTerm::kAdd : TileTerm::kAddRows;
     return Add({kind, false, 0, factors, 1, b, ldb, nullptr});
+  }
+  // others null: 1.
+  Tiles& ScaleAndAdd(const float* factors, const float* others, const float* b, size_t ldb) {
+    return Add({TileTerm::kScaleAndAdd, false, 0, factors, 1, b, ldb, nullptr, others});
   }
   // factor is read when the tiles run.
   Tiles& AddScaled(const float& factor, const float* b, size_t ldb) {
