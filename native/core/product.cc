@@ -37,6 +37,7 @@ HWY_NOINLINE void Tile(Into into, size_t k, const float* HWY_RESTRICT a, size_t 
     HWY_UNROLL(16)
     for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::Zero(d);
   }
+  HWY_UNROLL(4)
   for (size_t p = 0; p < k; ++p) {
     VecF row[kVectors];
     HWY_UNROLL(16)

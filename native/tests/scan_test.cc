@@ -329,6 +329,48 @@ TEST_P(Scan, Results_MatchTheReferenceForEveryRule) {
   }
 }
 
+// One token without saved states goes another way.
+TEST_P(Scan, OneToken_MatchesTheReferenceAndMayBeInPlace) {
+  const std::pair<int32_t, int32_t> sizes[] = {{1, 1},   {3, 17},  {16, 8},
+                                               {17, 70}, {64, 64}, {5, 150}};
+  for (int gates = 0; gates < 32; ++gates) {
+    for (int32_t read : {NL_READ_AFTER, NL_READ_BEFORE}) {
+      for (int32_t write : {NL_WRITE_GIVEN, NL_WRITE_SCALED, NL_WRITE_FROZEN_L2}) {
+        const auto [dk, dv] = sizes[(gates + read + write) % std::size(sizes)];
+        Case c = {2, 1, 3, dk, dv, 16, read, write};
+        c.decay = gates & 1;
+        c.erase = gates & 2;
+        c.momentum = gates & 4;
+        c.states = gates & 8;
+        c.resets = gates & 16;
+        Tensors x(c), in_place(c);
+        const Reference expected(x);
+        const auto run = [](const nl_scan_arguments& a) {
+          int64_t pieces, floats;
+          EXPECT_OK(nl_scan_forward_pieces(&a, &pieces));
+          EXPECT_OK(nl_scan_forward_workspace(&a, &floats));
+          Buffer workspace(floats);
+          EXPECT_OK(nl_scan_forward(&a, 0, pieces, workspace.data()));
+        };
+        auto a = x.Arguments();
+        a.states = a.momenta = nullptr;
+        run(a);
+        ExpectForward(expected, x);
+        if (HasFatalFailure()) return;
+        if (!c.states) continue;
+        a = in_place.Arguments();
+        a.states = a.momenta = nullptr;
+        a.s = in_place.s0.data();
+        if (c.momentum) a.p = in_place.p0.data();
+        run(a);
+        nl_testing::ExpectSameBits(x.o, in_place.o, c.Name() + " o");
+        nl_testing::ExpectSameBits(x.s, in_place.s0, c.Name() + " s");
+        if (c.momentum) nl_testing::ExpectSameBits(x.p, in_place.p0, c.Name() + " p");
+      }
+    }
+  }
+}
+
 TEST_P(Scan, FrozenWrites_MatchTheReferenceForLongChunks) {
   for (int32_t chunk : {33, 64, 100}) {
     ExpectBoth({1, 101, 1, 6, 19, chunk, NL_READ_BEFORE, NL_WRITE_FROZEN_L2});

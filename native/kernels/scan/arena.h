@@ -15,6 +15,13 @@ constexpr size_t Padded(size_t count) {
   return (count + kRowPadding - 1) / kRowPadding * kRowPadding;
 }
 
+// The distance of rows that are read one below the other: an odd number of cache lines, so that a column of them is
+// spread over all of a cache's sets.
+constexpr size_t SpreadRow(size_t count) {
+  const size_t padded = Padded(count);
+  return padded / kRowPadding % 2 == 0 ? padded + kRowPadding : padded;
+}
+
 class Arena {
  public:
   explicit Arena(float* workspace) : workspace_(workspace) {}

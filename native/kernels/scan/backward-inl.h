@@ -27,26 +27,33 @@ class ScanBackwardPass {
         reads_(gradients.d_o != nullptr),
         through_state_(shape_.erases || shape_.frozen),
         through_decays_(gradients.d_log_alpha != nullptr || gradients.d_mu != nullptr),
-        ldk_(Padded(shape_.dk)),
-        ldv_(Padded(shape_.dv)),
+        ldk_(SpreadRow(shape_.dk)),
+        ldv_(SpreadRow(shape_.dv)),
         ldt_(Padded(longest_)),
         d_(arena, longest_, shape_.momentum) {
     for (size_t i = 0; i < segments_; ++i) {
-      segment_[i] = ScanSegment(arena, shape_, longest_);
-      // The first segment starts from the saved states.
-      if (i > 0) s_[i] = {arena.Rows(shape_.dk, shape_.dv), ldv_};
-      if (i > 0 && shape_.momentum) p_[i] = {arena.Rows(shape_.dk, shape_.dv), ldv_};
+      segment_[i] = ScanSegment(arena, shape_, longest_, true);
+      s_[i] = {arena.Take(shape_.dk * ldv_), ldv_};
+      if (shape_.momentum) p_[i] = {arena.Take(shape_.dk * ldv_), ldv_};
     }
-    ds_ = arena.Rows(shape_.dk, shape_.dv);
-    if (shape_.momentum) dp_ = arena.Rows(shape_.dk, shape_.dv);
-    dy_ = arena.Rows(2 * longest_, shape_.dv);
-    dq_ = arena.Rows(longest_, shape_.dk);
-    dk_ = arena.Rows(longest_, shape_.dk);
-    rows_ = arena.Rows(2 * longest_, shape_.dk);
-    state_transposed_ = arena.Rows(shape_.dv, shape_.dk);
+    ds_ = arena.Take(shape_.dk * ldv_);
+    dO_ = arena.Take(longest_ * ldv_);
+    read_s_dO_ = arena.Take(longest_ * ldv_);
+    y_ = arena.Take(longest_ * ldv_);
+    write_s_y_ = arena.Take(longest_ * ldv_);
+    if (shape_.momentum) {
+      dp_ = arena.Take(shape_.dk * ldv_);
+      kx_ = arena.Take(longest_ * ldk_);
+      read_p_dO_ = arena.Take(longest_ * ldv_);
+      write_p_y_ = arena.Take(longest_ * ldv_);
+    }
+    rows_ = arena.Take(longest_ * ldk_);
+    transposed_ = arena.Take(shape_.dv * ldk_);
     writes_transposed_ = arena.Rows(shape_.dv, longest_);
     products_ = arena.Rows(longest_, longest_);
-    d_products_ = arena.Rows(longest_, longest_);
+    d_kk_ = arena.Rows(longest_, longest_);
+    d_qk_ = arena.Rows(longest_, longest_);
+    dots_ = arena.Take(longest_ * kRowPadding);
     d_erase_ = arena.Take(longest_);
     d_theta_ = arena.Take(longest_);
   }
@@ -54,27 +61,39 @@ class ScanBackwardPass {
   void Run(size_t head_index) {
     const size_t dk = shape_.dk, dv = shape_.dv, state_size = dk * dv;
     const ScanHead head(a_, head_index, 0);
-    const float* d_o = reads_ ? gradients_.d_o + head.row * dv : nullptr;
+    upcoming_ = Upcoming();
+    upcoming_.Add(head.q, head.key_stride, dk);
+    upcoming_.Add(head.k, head.key_stride, dk);
+    upcoming_.Add(head.u, head.value_stride, dv);
+    upcoming_.Add(OfHead(gradients_.d_o, head, dv), head.value_stride, dv);
+    upcoming_.Add(OfHead(gradients_.dq, head, dk), head.key_stride, dk);
+    upcoming_.Add(OfHead(gradients_.dk, head, dk), head.key_stride, dk);
+    upcoming_.Add(OfHead(gradients_.du, head, dv), head.value_stride, dv);
     StartGradient(gradients_.d_s, head_index, ds_);
     if (shape_.momentum) StartGradient(gradients_.d_p, head_index, dp_);
 
     for (size_t chunk = shape_.chunks(); chunk-- > 0;) {
       const size_t start = chunk * shape_.chunk, end = std::min(start + shape_.chunk, shape_.time);
       const size_t saved = (head_index * shape_.chunks() + chunk) * state_size;
-      s_[0] = {a_.states + saved, dv};
-      if (shape_.momentum) p_[0] = {a_.momenta + saved, dv};
+      CopyRows(dk, dv, a_.states + saved, dv, s_[0].at, ldv_);
+      if (shape_.momentum) CopyRows(dk, dv, a_.momenta + saved, dv, p_[0].at, ldv_);
       const size_t count = (end - start + longest_ - 1) / longest_;
       for (size_t i = 0; i < count; ++i) {
-        const size_t t = start + i * longest_;
-        // A chunk's segments come in order; then, while they go backwards, the chunk before it.
-        upcoming_.Set(head, shape_, d_o, t + longest_, i + 1 < count ? longest_ : 0);
+        const size_t t = start + i * longest_, next = std::min(t + longest_, end);
+        upcoming_.Start(next, std::min(longest_, end - next), kStepsOfSegment);
+        const bool advances = i + 1 < count;
         segment_[i].Load(shape_, head, t, std::min(longest_, end - t), upcoming_);
-        segment_[i].Write(shape_, head, s_[i], p_[i], upcoming_);
-        if (i + 1 < count) segment_[i].Advance(shape_, s_[i], p_[i], s_[i + 1], p_[i + 1]);
+        segment_[i].Write(shape_, head, s_[i], p_[i], advances, upcoming_);
+        if (advances) {
+          segment_[i].Advance(shape_, s_[i], p_[i], s_[i + 1], p_[i + 1], upcoming_);
+        }
       }
+      // The chunk before starts again with its first segment.
       const size_t before = start - std::min(start, shape_.chunk);
-      upcoming_.Set(head, shape_, d_o, before, std::min(longest_, start - before));
-      for (size_t i = count; i-- > 0;) SegmentBackward(segment_[i], head, s_[i], p_[i]);
+      for (size_t i = count; i-- > 0;) {
+        if (i == 0) upcoming_.Start(before, std::min(longest_, start - before), kStepsOfSegment);
+        SegmentBackward(segment_[i], head, s_[i], p_[i]);
+      }
     }
 
     if (gradients_.ds0 != nullptr) {
@@ -96,171 +115,237 @@ class ScanBackwardPass {
   }
 
   void SegmentBackward(const ScanSegment& x, const ScanHead& head, State s, State p) {
-    const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
-    // [dO; Y] lie together, so that they go through the state in one product.
-    float* dO = dy_;
-    float* y = dy_ + n * ldv_;
-    if (through_decays_) ClearGradients(d_, n);
-    ClearRows(n, dk, dq_, ldk_);
-    ClearRows(n, dk, dk_, ldk_);
+    const size_t n = x.length;
+    if (through_decays_) {
+      ClearGradients(d_, n);
+      const size_t dk = shape_.dk, dv = shape_.dv;
+      d_.a[n] = DotRows(dk, dv, ds_, ldv_, s.at, s.ld);
+      if (shape_.momentum) {
+        d_.b[n] = DotRows(dk, dv, ds_, ldv_, p.at, p.ld);
+        d_.c[n] = DotRows(dk, dv, dp_, ldv_, p.at, p.ld);
+      }
+    }
     std::fill_n(d_erase_, n, 0.0f);
     std::fill_n(d_theta_, n, 0.0f);
-    if (reads_) {
-      CopyRows(n, dv, gradients_.d_o + (head.row + x.start * head.gate_stride) * dv,
-               head.value_stride, dO, ldv_);
-    }
-
-    upcoming_.Step();
-    LeftBehind(x, ds_, x.coefficients.g_row(n), through_decays_ ? d_.g_row(n) : nullptr);
-    if (shape_.momentum) {
-      LeftBehind(x, dp_, x.coefficients.x_row(n), through_decays_ ? d_.x_row(n) : nullptr);
-    }
-    if (through_decays_) {
-      d_.a[n] += DotRows(dk, dv, ds_, ldv_, s.at, s.ld);
-      if (shape_.momentum) {
-        d_.b[n] += DotRows(dk, dv, ds_, ldv_, p.at, p.ld);
-        d_.c[n] += DotRows(dk, dv, dp_, ldv_, p.at, p.ld);
-      }
-    }
-
-    upcoming_.Step();
-
-    // dW = Kg dS + Kx dP + Mᵀ dO, and Y = (I − N)⁻ᵀ dW.
-    Product<false, false>(Into::kSet, n, dv, dk, x.kg, ldk_, ds_, ldv_, y, ldv_);
-    if (shape_.momentum) {
-      Product<false, false>(Into::kAdd, n, dv, dk, x.kx, ldk_, dp_, ldv_, y, ldv_);
-    }
-    upcoming_.Step();
-    if (reads_) AddUpperProduct(n, dv, !shape_.after, x.m, ldt_, dO, ldv_, y, ldv_);
-    if (shape_.erases) SolveLowerTransposed(n, dv, x.n, ldt_, y, ldv_);
-
-    upcoming_.Step();
-    ThroughState(x, s, x.coefficients.a, d_.a, through_state_, true);
-    if (shape_.momentum) ThroughState(x, p, x.coefficients.b, d_.b, shape_.erases, false);
-    upcoming_.Step();
-    InsideSegment(x, dO, y);
-    upcoming_.Step();
+    Writes(x, head);
+    Triangles(x);
+    Queries(x, head, s, p);
+    Keys(x, head, s, p);
     if (through_decays_) PropagateGradients(x.coefficients, d_, n);
-    Store(x, head, y);
-    upcoming_.Step();
-
-    // dS ← a_n dS + Qsᵀ dO + Ksᵀ Y and dP ← b_n dS + c_n dP + Qpᵀ dO + Kpᵀ Y.
-    if (shape_.momentum) {
-      ScaleRows(x.coefficients.c[n], dk, dv, dp_, ldv_, dp_, ldv_);
-      for (size_t i = 0; i < dk; ++i) {
-        AddScaledTo(x.coefficients.b[n], ds_ + i * ldv_, dp_ + i * ldv_, dv);
-      }
-      BackToState(n, x.qp, shape_.erases, dp_);
-    }
-    if (shape_.decays) ScaleRows(x.coefficients.a[n], dk, dv, ds_, ldv_, ds_, ldv_);
-    BackToState(n, x.qs, through_state_, ds_);
+    StoreGates(x, head);
+    States(x);
   }
 
-  // S_n took Σ g_i k_iᵀ w_i. With V = W dSᵀ: dk_i += g_i v_i, dg_i += <k_i, v_i>. dg null: not
-  // wanted.
-  void LeftBehind(const ScanSegment& x, const float* d_state, const float* g, float* dg) {
-    Transpose(shape_.dk, shape_.dv, d_state, ldv_, state_transposed_, ldk_);
-    Product<false, false>(Into::kSet, x.length, shape_.dk, shape_.dv, x.w, ldv_, state_transposed_,
-                          ldk_, rows_, ldk_);
-    for (size_t i = 0; i < x.length; ++i) {
-      float *v = rows_ + i * ldk_, *dk = dk_ + i * ldk_;
-      if (dg == nullptr) {
-        AddScaledTo(g[i], v, dk, shape_.dk);
-      } else {
-        dg[i] += AddScaledAndDot(g[i], v, dk, x.k + i * ldk_, shape_.dk);
-      }
-    }
-  }
-
-  // O took scale a_ρ q_t S and W took −(ε_t a_{t−1} + [L2] θ_t) k_t S; the same with b and P, which
-  // is not frozen.
-  void ThroughState(const ScanSegment& x, State s, const float* factors, float* d_factors,
-                    bool of_writes, bool is_s) {
-    const size_t n = x.length, dk = shape_.dk;
-    const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
-    if (begin >= end) return;
-    Transpose(dk, shape_.dv, s.at, s.ld, state_transposed_, ldk_);
-    Product<false, false>(Into::kSet, end - begin, dk, shape_.dv, dy_ + begin * ldv_, ldv_,
-                          state_transposed_, ldk_, rows_ + begin * ldk_, ldk_);
-    if (reads_) {
-      for (size_t t = 0; t < n; ++t) {
-        const size_t read = ReadRow(shape_.after, t), row = t * ldk_;
-        const float factor = shape_.scale * factors[read];
-        if (through_decays_) {
-          d_factors[read] +=
-              shape_.scale * AddScaledAndDot(factor, rows_ + row, dq_ + row, x.q + row, dk);
-        } else {
-          AddScaledTo(factor, rows_ + row, dq_ + row, dk);
-        }
-      }
-    }
-    if (of_writes) {
-      for (size_t t = 0; t < n; ++t) {
-        const size_t row = t * ldk_;
-        const float factor = is_s ? x.StateFactor(shape_, t) : x.erase[t] * factors[t];
-        const float kappa =
-            AddScaledAndDot(-factor, rows_ + n * ldk_ + row, dk_ + row, x.k + row, dk);
-        d_erase_[t] -= factors[t] * kappa;
-        if (through_decays_) d_factors[t] -= x.erase[t] * kappa;
-        if (is_s && shape_.frozen) d_theta_[t] -= kappa;
-      }
-    }
-  }
-
-  // What tokens did to each other: W = .. + N W and O = .. + M W.
-  void InsideSegment(const ScanSegment& x, const float* dO, const float* y) {
+  // Y = (I − N)⁻ᵀ (Kg dS + Kx dP + Mᵀ dO), and dU = diag(θ) Y.
+  void Writes(const ScanSegment& x, const ScanHead& head) {
     const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
+    const size_t first = (head.row + x.start * head.gate_stride) * dv;
+    if (reads_) {
+      // Whole rows at once: those of a head are far apart in memory.
+      CopyRows(n, dv, gradients_.d_o + first, head.value_stride, dO_, ldv_);
+      for (size_t t = 0; t < n; ++t) {
+        ScaleRow(x.read_s[t], dO_ + t * ldv_, read_s_dO_ + t * ldv_, dv);
+        if (shape_.momentum) ScaleRow(x.read_p[t], dO_ + t * ldv_, read_p_dO_ + t * ldv_, dv);
+      }
+    }
+    Tiles writes(upcoming_);
+    writes.Product(x.k, ldk_, ds_, ldv_, dk).Scale(x.coefficients.g_row(n));
+    if (shape_.momentum) {
+      const float* factors = x.coefficients.x_row(n);
+      for (size_t t = 0; t < n; ++t) ScaleRow(factors[t], x.k + t * ldk_, kx_ + t * ldk_, dk);
+      writes.Product(kx_, ldk_, dp_, ldv_, dk);
+    }
+    if (reads_) writes.Upper(x.m, ldt_, dO_, ldv_, !shape_.after);
+    if (shape_.erases) writes.SolveUpper(x.n, ldt_, y_, ldv_);
+    writes.Store(y_, ldv_);
+    if (through_state_) writes.Store(write_s_y_, ldv_, x.write_s);
+    if (shape_.momentum && shape_.erases) writes.Store(write_p_y_, ldv_, x.write_p);
+    if (gradients_.d_theta != nullptr) {
+      writes.Dots(head.u + x.start * head.value_stride, head.value_stride, dots_);
+    }
+    writes.Run(n, dv);
+    if (gradients_.du != nullptr) {
+      for (size_t t = 0; t < n; ++t) {
+        ScaleRow(x.theta[t], y_ + t * ldv_, gradients_.du + first + t * head.value_stride, dv);
+      }
+    }
+    if (gradients_.d_theta != nullptr) {
+      for (size_t t = 0; t < n; ++t) d_theta_[t] = SumDots(t);
+    }
+  }
+
+  // The gradients of K Kᵀ and Q Kᵀ, what tokens did to each other: W = .. + N W and O = .. + M W.
+  void Triangles(const ScanSegment& x) {
+    const size_t n = x.length, dv = shape_.dv;
     float* dg = through_decays_ ? d_.g : nullptr;
     Transpose(n, dv, x.w, ldv_, writes_transposed_, ldt_);
     if (shape_.erases) {
-      LowerOfProduct(n, dv, y, ldv_, writes_transposed_, ldt_, products_, ldt_);
-      EraseTriangleBackward(x.coefficients, x.erase, x.kk, products_, n, d_products_, dg, d_erase_);
-      AddLowerProduct(n, dk, true, d_products_, ldt_, x.k, ldk_, dk_, ldk_);
-      AddUpperProduct(n, dk, true, d_products_, ldt_, x.k, ldk_, dk_, ldk_);
+      Tiles products(upcoming_);
+      products.Product(y_, ldv_, writes_transposed_, ldt_, dv).Store(products_, ldt_);
+      products.RunLower(n);
+      EraseTriangleBackward(x.coefficients, x.erase, x.kk, products_, n, d_kk_, dg, d_erase_);
     }
     if (reads_) {
-      LowerOfProduct(n, dv, dO, ldv_, writes_transposed_, ldt_, products_, ldt_);
-      ReadTriangleBackward(x.coefficients, shape_.after, shape_.scale, x.qk, products_, n,
-                           d_products_, dg);
-      AddLowerProduct(n, dk, !shape_.after, d_products_, ldt_, x.k, ldk_, dq_, ldk_);
-      AddUpperProduct(n, dk, !shape_.after, d_products_, ldt_, x.q, ldk_, dk_, ldk_);
+      Tiles products(upcoming_);
+      products.Product(dO_, ldv_, writes_transposed_, ldt_, dv).Store(products_, ldt_);
+      products.RunLower(n);
+      ReadTriangleBackward(x.coefficients, shape_.after, shape_.scale, x.qk, products_, n, d_qk_,
+                           dg);
     }
   }
 
-  void Store(const ScanSegment& x, const ScanHead& head, const float* y) {
-    const size_t n = x.length, dk = shape_.dk, dv = shape_.dv;
-    const size_t first = head.row + x.start * head.gate_stride;
-    if (gradients_.dq != nullptr) {
-      CopyRows(n, dk, dq_, ldk_, gradients_.dq + first * dk, head.key_stride);
+  // dQ = diag(scale a_ρ) dO Sᵀ + diag(scale b_ρ) dO Pᵀ + F K.
+  void Queries(const ScanSegment& x, const ScanHead& head, State s, State p) {
+    const size_t n = x.length, dk = shape_.dk;
+    float* dq = gradients_.dq == nullptr
+                    ? nullptr
+                    : OfHead(gradients_.dq, head, dk) + x.start * head.key_stride;
+    if (!reads_) {
+      if (dq != nullptr) ClearRows(n, dk, dq, head.key_stride);
+      return;
     }
-    if (gradients_.dk != nullptr) {
-      CopyRows(n, dk, dk_, ldk_, gradients_.dk + first * dk, head.key_stride);
+    if (dq == nullptr && !through_decays_) return;
+    if (shape_.momentum) {
+      Tiles of_p = TimesTransposed(dO_, p.at, p.ld);
+      if (through_decays_) of_p.Dots(x.q, ldk_, dots_);
+      of_p.Scale(x.read_p).Store(rows_, ldk_);
+      of_p.Run(n, dk);
+      AddReadDots(n, d_.b);
     }
-    if (gradients_.du != nullptr) {
-      for (size_t t = 0; t < n; ++t) {
-        ScaleRow(x.theta[t], y + t * ldv_, gradients_.du + first * dv + t * head.value_stride, dv);
+    Tiles queries = TimesTransposed(dO_, s.at, s.ld);
+    if (through_decays_) queries.Dots(x.q, ldk_, dots_);
+    if (shape_.momentum) {
+      queries.ScaleAndAdd(x.read_s, nullptr, rows_, ldk_);
+    } else {
+      queries.Scale(x.read_s);
+    }
+    queries.Lower(d_qk_, ldt_, x.k, ldk_, !shape_.after).Store(rows_, ldk_);
+    queries.Run(n, dk);
+    if (dq != nullptr) CopyRows(n, dk, rows_, ldk_, dq, head.key_stride);
+    AddReadDots(n, d_.a);
+  }
+
+  // dK = diag(G_n) W dSᵀ + diag(X_n) W dPᵀ + (D + Dᵀ) K + Fᵀ Q, and what Ks and Kp carried: Y Sᵀ and Y Pᵀ.
+  void Keys(const ScanSegment& x, const ScanHead& head, State s, State p) {
+    const size_t n = x.length, dk = shape_.dk;
+    // What there is so far lies in rows_, if anything.
+    bool begun = false;
+    const auto scale_and_add = [&](Tiles& keys, const float* factors) {
+      if (begun) {
+        keys.ScaleAndAdd(factors, nullptr, rows_, ldk_);
+      } else {
+        keys.Scale(factors);
       }
+      begun = true;
+    };
+    if (through_state_) {
+      Tiles of_s = TimesTransposed(y_, s.at, s.ld);
+      of_s.Dots(x.k, ldk_, dots_);
+      scale_and_add(of_s, x.write_s);
+      of_s.Store(rows_, ldk_).Run(n, dk);
+      AddWriteDots(x, x.coefficients.a, d_.a, shape_.frozen);
     }
+    if (shape_.momentum && shape_.erases) {
+      Tiles of_p = TimesTransposed(y_, p.at, p.ld);
+      of_p.Dots(x.k, ldk_, dots_);
+      scale_and_add(of_p, x.write_p);
+      of_p.Store(rows_, ldk_).Run(n, dk);
+      AddWriteDots(x, x.coefficients.b, d_.b, false);
+    }
+    if (shape_.momentum) {
+      Tiles of_dp = TimesTransposed(x.w, dp_, ldv_);
+      if (through_decays_) of_dp.Dots(x.k, ldk_, dots_);
+      scale_and_add(of_dp, x.coefficients.x_row(n));
+      of_dp.Store(rows_, ldk_).Run(n, dk);
+      AddLeftDots(n, d_.x_row(n));
+    }
+    Tiles keys = TimesTransposed(x.w, ds_, ldv_);
+    if (through_decays_) keys.Dots(x.k, ldk_, dots_);
+    scale_and_add(keys, x.coefficients.g_row(n));
+    if (shape_.erases) {
+      keys.Lower(d_kk_, ldt_, x.k, ldk_, true).Upper(d_kk_, ldt_, x.k, ldk_, true);
+    }
+    if (reads_) keys.Upper(d_qk_, ldt_, x.q, ldk_, !shape_.after);
+    keys.Store(rows_, ldk_).Run(n, dk);
+    if (gradients_.dk != nullptr) {
+      CopyRows(n, dk, rows_, ldk_, OfHead(gradients_.dk, head, dk) + x.start * head.key_stride,
+               head.key_stride);
+    }
+    AddLeftDots(n, d_.g_row(n));
+  }
+
+  // dP ← b_n dS + c_n dP + Qpᵀ dO + Kpᵀ Y and dS ← a_n dS + Qsᵀ dO + Ksᵀ Y.
+  void States(const ScanSegment& x) {
+    const size_t n = x.length;
+    if (shape_.momentum) {
+      Tiles momentum(upcoming_);
+      if (reads_) momentum.Transposed(x.q, ldk_, read_p_dO_, ldv_, n);
+      if (shape_.erases) momentum.Transposed(x.k, ldk_, write_p_y_, ldv_, n);
+      momentum.AddScaled(x.coefficients.b[n], ds_, ldv_)
+          .AddScaled(x.coefficients.c[n], dp_, ldv_)
+          .Store(dp_, ldv_);
+      momentum.Run(shape_.dk, shape_.dv);
+    }
+    Tiles memory(upcoming_);
+    if (reads_) memory.Transposed(x.q, ldk_, read_s_dO_, ldv_, n);
+    if (through_state_) memory.Transposed(x.k, ldk_, write_s_y_, ldv_, n);
+    memory.AddScaled(x.coefficients.a[n], ds_, ldv_).Store(ds_, ldv_);
+    memory.Run(shape_.dk, shape_.dv);
+  }
+
+  // The product of rows [n, Dv] with the transpose of a state.
+  Tiles TimesTransposed(const float* rows, const float* state, size_t ld) {
+    Transpose(shape_.dk, shape_.dv, state, ld, transposed_, ldk_);
+    return Tiles(upcoming_).Product(rows, ldv_, transposed_, ldk_, shape_.dv);
+  }
+
+  // A head's token 0 in [B, T, H, columns].
+  template <class T>
+  static T* OfHead(T* tensor, const ScanHead& head, size_t columns) {
+    return tensor == nullptr ? nullptr : tensor + head.row * columns;
+  }
+
+  float SumDots(size_t t) const {
+    const F32 d;
+    VecF sum = hn::LoadU(d, dots_ + t * kRowPadding);
+    return SumLanes(sum);
+  }
+
+  // What a or b of the read took: scale <r_t, q_t>.
+  void AddReadDots(size_t n, float* d_factors) const {
+    if (!through_decays_) return;
     for (size_t t = 0; t < n; ++t) {
+      d_factors[ReadRow(shape_.after, t)] += shape_.scale * SumDots(t);
+    }
+  }
+
+  // What a or b of the write took, κ_t = <z_t, k_t>, with ε and θ.
+  void AddWriteDots(const ScanSegment& x, const float* factors, float* d_factors, bool of_frozen) {
+    for (size_t t = 0; t < x.length; ++t) {
+      const float kappa = SumDots(t);
+      d_erase_[t] -= factors[t] * kappa;
+      if (through_decays_) d_factors[t] -= x.erase[t] * kappa;
+      if (of_frozen) d_theta_[t] -= kappa;
+    }
+  }
+
+  // What a write's coefficient in the last state took: <k_i, v_i>.
+  void AddLeftDots(size_t n, float* d_left) const {
+    if (!through_decays_) return;
+    for (size_t t = 0; t < n; ++t) d_left[t] += SumDots(t);
+  }
+
+  void StoreGates(const ScanSegment& x, const ScanHead& head) const {
+    const size_t first = head.row + x.start * head.gate_stride;
+    for (size_t t = 0; t < x.length; ++t) {
       const size_t gate = first + t * head.gate_stride;
       if (gradients_.d_erase != nullptr) gradients_.d_erase[gate] = d_erase_[t];
       if (gradients_.d_log_alpha != nullptr) {
         gradients_.d_log_alpha[gate] = x.coefficients.alpha[t] * d_.alpha[t];
       }
       if (gradients_.d_mu != nullptr && shape_.momentum) gradients_.d_mu[gate] = d_.mu[t];
-      if (gradients_.d_theta != nullptr) {
-        gradients_.d_theta[gate] =
-            d_theta_[t] + Dot(y + t * ldv_, head.u + (x.start + t) * head.value_stride, dv);
-      }
+      if (gradients_.d_theta != nullptr) gradients_.d_theta[gate] = d_theta_[t];
     }
-  }
-
-  // dS += [Qs; Ks]ᵀ [dO; Y].
-  void BackToState(size_t n, const float* factors, bool of_writes, float* d_state) {
-    const size_t begin = reads_ ? 0 : n, end = of_writes ? 2 * n : n;
-    if (begin >= end) return;
-    Product<true, false>(Into::kAdd, shape_.dk, shape_.dv, end - begin, factors + begin * ldk_,
-                         ldk_, dy_ + begin * ldv_, ldv_, d_state, ldv_);
   }
 
   const nl_scan_arguments& a_;
@@ -273,12 +358,18 @@ class ScanBackwardPass {
   const size_t ldk_, ldv_, ldt_;
   const Coefficients d_;
   ScanSegment segment_[kMaxSegments];
-  Upcoming upcoming_;
   State s_[kMaxSegments], p_[kMaxSegments];
-  float *ds_, *dp_ = nullptr;
-  float *dy_, *dq_, *dk_, *rows_;
-  float *state_transposed_, *writes_transposed_;
-  float *products_, *d_products_;
+  Upcoming upcoming_;
+  float *ds_, *dp_ = nullptr;                // [Dk, Dv]
+  float *dO_, *y_;                           // [n, Dv]
+  float *read_s_dO_, *read_p_dO_ = nullptr;  // dO with the row factors of Qs and Qp
+  float *write_s_y_, *write_p_y_ = nullptr;  // Y with those of Ks and Kp
+  float* kx_ = nullptr;                      // diag(X_n) K
+  float* rows_;                              // [n, Dk]
+  float* transposed_;                        // a state's transpose [Dv, Dk]
+  float* writes_transposed_;                 // Wᵀ [Dv, n]
+  float *products_, *d_kk_, *d_qk_;          // [n, n]
+  float* dots_;                              // [n, kRowPadding], a row's sum in parts
   float *d_erase_, *d_theta_;
 };
 

@@ -11,20 +11,37 @@
 
 #include "hwy/highway.h"
 #include "kernels/scan/segment-inl.h"
+#include "kernels/scan/token-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
 
-// The state before the first token, where the final one will be; in place when they are the same
-// tensor.
-inline void StartState(const float* initial, size_t rows, size_t columns, State state) {
-  if (initial == nullptr) {
-    ClearRows(rows, columns, state.at, state.ld);
-  } else if (initial != state.at) {
-    CopyRows(rows, columns, initial, state.ld, state.at, state.ld);
+// A state in rows that lie well in the cache, from the one before the first token to the final one.
+class RunningState {
+ public:
+  RunningState(Arena& arena, const ScanShape& shape)
+      : dk_(shape.dk), dv_(shape.dv), state_{nullptr, SpreadRow(shape.dv)} {
+    state_.at = arena.Take(dk_ * state_.ld);
   }
-}
+
+  State state() const { return state_; }
+
+  // from null is zero; rows ld apart.
+  void Start(const float* from, size_t ld) {
+    if (from == nullptr) {
+      ClearRows(dk_, dv_, state_.at, state_.ld);
+    } else {
+      CopyRows(dk_, dv_, from, ld, state_.at, state_.ld);
+    }
+  }
+
+  void Save(float* to, size_t ld) const { CopyRows(dk_, dv_, state_.at, state_.ld, to, ld); }
+
+ private:
+  size_t dk_, dv_;
+  State state_;
+};
 
 void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
   ScanShape shape(a);
@@ -33,43 +50,48 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
   shape.dv = std::min(width, shape.dv - column);
   const ScanHead head(a, head_index, column);
   const size_t state_size = shape.dk * ld, offset = head_index * state_size + column;
-
-  const State s{a.s + offset, ld};
-  State p;
-  StartState(a.s0 == nullptr ? nullptr : a.s0 + offset, shape.dk, shape.dv, s);
-  if (shape.momentum) {
-    p = {a.p + offset, ld};
-    StartState(a.p0 == nullptr ? nullptr : a.p0 + offset, shape.dk, shape.dv, p);
+  const float* s0 = a.s0 == nullptr ? nullptr : a.s0 + offset;
+  const float* p0 = a.p0 == nullptr ? nullptr : a.p0 + offset;
+  if (shape.time == 1 && a.states == nullptr && a.momenta == nullptr) {
+    ScanOneToken(shape, head, s0, p0, {a.s + offset, ld},
+                 {shape.momentum ? a.p + offset : nullptr, ld});
+    return;
   }
 
   Arena arena(workspace);
-  ScanSegment segment(arena, shape, shape.segment());
+  ScanSegment segment(arena, shape, shape.segment(), false);
+  RunningState s(arena, shape), p(arena, shape);
+  s.Start(s0, ld);
+  if (shape.momentum) p.Start(p0, ld);
   Upcoming upcoming;
+  upcoming.Add(head.q, head.key_stride, shape.dk);
+  upcoming.Add(head.k, head.key_stride, shape.dk);
+  upcoming.Add(head.u, head.value_stride, shape.dv);
+  upcoming.Add(head.o, head.value_stride, shape.dv);
   for (size_t start = 0, chunk = 0; start < shape.time; start += shape.chunk, ++chunk) {
     const size_t saved = (head_index * shape.chunks() + chunk) * state_size + column;
-    if (a.states != nullptr) {
-      CopyRows(shape.dk, shape.dv, s.at, ld, a.states + saved, ld);
-    }
-    if (shape.momentum && a.momenta != nullptr) {
-      CopyRows(shape.dk, shape.dv, p.at, ld, a.momenta + saved, ld);
-    }
+    if (a.states != nullptr) s.Save(a.states + saved, ld);
+    if (shape.momentum && a.momenta != nullptr) p.Save(a.momenta + saved, ld);
     const size_t end = std::min(start + shape.chunk, shape.time);
     for (size_t t = start; t < end; t += shape.segment()) {
-      const size_t count = std::min(shape.segment(), end - t);
-      upcoming.Set(head, shape, nullptr, t + count, shape.segment());
-      segment.Load(shape, head, t, count, upcoming);
-      segment.Write(shape, head, s, p, upcoming);
-      segment.Read(shape, head, s, p, upcoming);
-      segment.Advance(shape, s, p, s, p);
+      const size_t next = std::min(t + shape.segment(), shape.time);
+      upcoming.Start(next, std::min(shape.segment(), shape.time - next), kStepsOfSegment);
+      segment.Load(shape, head, t, std::min(shape.segment(), end - t), upcoming);
+      segment.Write(shape, head, s.state(), p.state(), true, upcoming);
+      segment.Read(shape, head, s.state(), p.state(), upcoming);
+      segment.Advance(shape, s.state(), p.state(), s.state(), p.state(), upcoming);
     }
   }
+  s.Save(a.s + offset, ld);
+  if (shape.momentum) p.Save(a.p + offset, ld);
 }
 
 size_t ScanForwardWorkspace(const nl_scan_arguments& a) {
   ScanShape shape(a);
   shape.dv = std::min(shape.dv, BlockColumns(a));
   Arena arena(nullptr);
-  ScanSegment segment(arena, shape, shape.segment());
+  ScanSegment segment(arena, shape, shape.segment(), false);
+  RunningState s(arena, shape), p(arena, shape);
   return arena.used();
 }
 

@@ -17,7 +17,10 @@ constexpr size_t kMaxChunk = 256;
 // square work inside one stays small beside the work on the state, and the state is still used by
 // enough rows at once.
 constexpr size_t kSegment = 32;
-constexpr size_t kMaxSegments = kMaxChunk / kSegment;
+constexpr size_t kMaxSegments = (kMaxChunk + kSegment - 1) / kSegment;
+
+// Over how many panels of columns the next segment's rows are asked for.
+constexpr size_t kStepsOfSegment = 12;
 
 // Columns of S do not depend on each other given the keys and gates: few heads with wide values are
 // cut by columns.
@@ -85,41 +88,39 @@ struct ScanHead {
   float* o;
 };
 
-// Asks for the rows of the next tokens, a few at each Step between the products of the present
-// ones. Rows of one head are far apart in memory, so no hardware prefetcher follows them.
+// Asks for the rows of tokens that come next, a few at each Step between the products of the present ones. Rows of one
+// head are far apart in memory, so no hardware prefetcher follows them, and a product that meets one waits for it.
 class Upcoming {
  public:
-  // d_o null: not wanted.
-  void Set(const ScanHead& head, const ScanShape& shape, const float* d_o, size_t first,
-           size_t count) {
-    head_ = &head;
-    d_o_ = d_o;
-    dk_ = shape.dk;
-    dv_ = shape.dv;
+  // The row of token 0, or null; `stride` apart.
+  void Add(const float* row, size_t stride, size_t columns) {
+    if (row != nullptr) streams_[count_++] = {row, stride, columns};
+  }
+
+  // The tokens from `first` on, over so many steps.
+  void Start(size_t first, size_t count, size_t steps) {
     next_ = first;
-    end_ = std::min(first + count, shape.time);
-    step_ = (count + kSteps - 1) / kSteps;
+    end_ = first + count;
+    step_ = (count + steps - 1) / steps;
   }
 
   void Step() {
     for (size_t i = 0; i < step_ && next_ < end_; ++i, ++next_) {
-      Row(head_->q + next_ * head_->key_stride, dk_);
-      Row(head_->k + next_ * head_->key_stride, dk_);
-      Row(head_->u + next_ * head_->value_stride, dv_);
-      if (d_o_ != nullptr) Row(d_o_ + next_ * head_->value_stride, dv_);
+      for (const Stream* s = streams_; s < streams_ + count_; ++s) {
+        const float* row = s->row + next_ * s->stride;
+        for (size_t j = 0; j < s->columns; j += 64 / sizeof(float)) hwy::Prefetch(row + j);
+      }
     }
   }
 
  private:
-  static constexpr size_t kSteps = 7;
+  struct Stream {
+    const float* row;
+    size_t stride, columns;
+  };
 
-  static void Row(const float* row, size_t columns) {
-    for (size_t i = 0; i < columns; i += 64 / sizeof(float)) hwy::Prefetch(row + i);
-  }
-
-  const ScanHead* head_ = nullptr;
-  const float* d_o_ = nullptr;
-  size_t dk_ = 0, dv_ = 0, next_ = 0, end_ = 0, step_ = 0;
+  Stream streams_[7];
+  size_t count_ = 0, next_ = 0, end_ = 0, step_ = 0;
 };
 
 }  // namespace nested_learning

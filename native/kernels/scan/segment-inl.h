@@ -12,13 +12,12 @@
 
 #include "hwy/highway.h"
 #include "core/math-inl.h"
-#include "core/product-inl.h"
 #include "core/vector-inl.h"
 #include "kernels/scan/arena.h"
 #include "kernels/scan/coefficients-inl.h"
 #include "kernels/scan/rows-inl.h"
 #include "kernels/scan/scan.h"
-#include "kernels/scan/triangle-inl.h"
+#include "kernels/scan/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
@@ -30,50 +29,48 @@ struct State {
   size_t ld = 0;
 };
 
-// Tokens are rows: of k and q `ldk` apart, of u and o `ldv`, gates `heads`.
+// Tokens are rows: of k and q `ldk` apart, of w `ldv`, of triangles `ldt`.
 struct ScanSegment {
   ScanSegment() = default;
-  ScanSegment(Arena& arena, const ScanShape& shape, size_t longest)
+  // keeps_products: the backward pass needs K Kᵀ and Q Kᵀ too.
+  ScanSegment(Arena& arena, const ScanShape& shape, size_t longest, bool keeps_products)
       : coefficients(arena, longest, shape.momentum),
-        ldk(Padded(shape.dk)),
-        ldv(Padded(shape.dv)),
-        ldt(Padded(longest)),
-        erase(arena.Take(longest)),
-        theta(arena.Take(longest)),
-        k(arena.Rows(longest, shape.dk)),
-        q(arena.Rows(longest, shape.dk)),
-        qs(arena.Rows(2 * longest, shape.dk)),
-        kg(arena.Rows(longest, shape.dk)),
-        w(arena.Rows(longest, shape.dv)),
-        transposed(arena.Rows(shape.dk, longest)),
-        qk(arena.Rows(longest, longest)),
-        m(arena.Rows(longest, longest)) {
-    if (shape.erases) {
-      kk = arena.Rows(longest, longest);
-      n = arena.Rows(longest, longest);
+        ldk(SpreadRow(shape.dk)),
+        ldv(SpreadRow(shape.dv)),
+        ldt(Padded(longest)) {
+    erase = arena.Take(longest);
+    theta = arena.Take(longest);
+    minus_erase = arena.Take(longest);
+    read_s = arena.Take(longest);
+    write_s = arena.Take(longest);
+    k = arena.Take(longest * ldk);
+    q = arena.Take(longest * ldk);
+    w = arena.Take(longest * ldv);
+    gw = arena.Take(longest * ldv);
+    transposed = arena.Rows(shape.dk, longest);
+    m = arena.Rows(longest, longest);
+    if (shape.erases) n = arena.Rows(longest, longest);
+    if (keeps_products) {
+      qk = arena.Rows(longest, longest);
+      if (shape.erases) kk = arena.Rows(longest, longest);
     }
     if (shape.momentum) {
-      qp = arena.Rows(2 * longest, shape.dk);
-      kx = arena.Rows(longest, shape.dk);
+      read_p = arena.Take(longest);
+      write_p = arena.Take(longest);
+      qp = arena.Take(longest * ldk);
+      kp = arena.Take(longest * ldk);
+      xw = arena.Take(longest * ldv);
     }
-  }
-
-  // ε_t a_{t−1}, and θ_t more for the frozen L2 rule: how much of k_t S goes out of w_t.
-  float StateFactor(const ScanShape& shape, size_t t) const {
-    return erase[t] * coefficients.a[t] + (shape.frozen ? theta[t] : 0.0f);
   }
 
   // Gates, coefficients and all that does not depend on the state, for `count` tokens from `first`.
   void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count,
             Upcoming& upcoming) {
-    const F32 d;
     start = first;
     length = count;
-    ks = qs + count * ldk;
-    kp = shape.momentum ? qp + count * ldk : nullptr;
     for (size_t t = 0; t < count; ++t) {
       const size_t gate = (first + t) * head.gate_stride;
-      coefficients.alpha[t] = head.log_alpha == nullptr ? 0.0f : head.log_alpha[gate];
+      coefficients.alpha[t] = shape.decays ? head.log_alpha[gate] : 0.0f;
       erase[t] = shape.erases ? head.erase[gate] : 0.0f;
       theta[t] = shape.scales ? head.theta[gate] : 1.0f;
       if (shape.momentum) coefficients.mu[t] = head.mu[gate];
@@ -83,114 +80,111 @@ struct ScanSegment {
       StorePart(Exp(LoadPart(coefficients.alpha + t, lanes)), coefficients.alpha + t, lanes);
     }
     ComputeCoefficients(coefficients, count);
+    const float *a = coefficients.a, *b = coefficients.b;
+    for (size_t t = 0; t < count; ++t) {
+      const size_t read = ReadRow(shape.after, t);
+      minus_erase[t] = -erase[t];
+      read_s[t] = shape.scale * a[read];
+      write_s[t] = -(erase[t] * a[t] + (shape.frozen ? theta[t] : 0.0f));
+      if (shape.momentum) {
+        read_p[t] = shape.scale * b[read];
+        write_p[t] = -erase[t] * b[t];
+      }
+    }
 
     const size_t dk = shape.dk;
-    const float *g = coefficients.g_row(count), *a = coefficients.a, *b = coefficients.b;
-    for (size_t t = 0; t < count; ++t) {
-      const float* key = head.k + (first + t) * head.key_stride;
-      const float* query = head.q + (first + t) * head.key_stride;
-      const size_t row = t * ldk, read = ReadRow(shape.after, t);
-      const VecF read_s = hn::Set(d, shape.scale * a[read]), of_g = hn::Set(d, g[t]);
-      const VecF state_s = hn::Set(d, -StateFactor(shape, t));
-      for (size_t i = 0; i < dk; i += kLanes) {
-        // Scratch rows are padded, so only the loads have to stop at Dk.
-        const size_t lanes = std::min(kLanes, dk - i);
-        const VecF kv = lanes == kLanes ? hn::LoadU(d, key + i) : LoadPart(key + i, lanes);
-        const VecF qv = lanes == kLanes ? hn::LoadU(d, query + i) : LoadPart(query + i, lanes);
-        hn::StoreU(kv, d, k + row + i);
-        hn::StoreU(qv, d, q + row + i);
-        hn::StoreU(hn::Mul(read_s, qv), d, qs + row + i);
-        hn::StoreU(hn::Mul(state_s, kv), d, ks + row + i);
-        hn::StoreU(hn::Mul(of_g, kv), d, kg + row + i);
-      }
-      if (shape.momentum) {
-        ScaleRow(shape.scale * b[read], q + row, qp + row, dk);
-        ScaleRow(-erase[t] * b[t], k + row, kp + row, dk);
-        ScaleRow(coefficients.x_row(count)[t], k + row, kx + row, dk);
+    const float* keys = head.k + first * head.key_stride;
+    const float* queries = head.q + first * head.key_stride;
+    CopyRows(count, dk, keys, head.key_stride, k, ldk);
+    CopyRows(count, dk, queries, head.key_stride, q, ldk);
+    if (shape.momentum) {
+      for (size_t t = 0; t < count; ++t) {
+        ScaleRow(read_p[t], q + t * ldk, qp + t * ldk, dk);
+        if (shape.erases) ScaleRow(write_p[t], k + t * ldk, kp + t * ldk, dk);
       }
     }
 
     Transpose(count, dk, k, ldk, transposed, ldt);
-    upcoming.Step();
     if (shape.erases) {
-      LowerOfProduct(count, dk, k, ldk, transposed, ldt, kk, ldt);
-      EraseTriangle(coefficients, erase, kk, count, n);
+      // N_ti = −ε_t G_{t−1,i} <k_t, k_i>.
+      Tiles products(upcoming);
+      products.Product(k, ldk, transposed, ldt, dk);
+      if (kk != nullptr) products.Store(kk, ldt);
+      products.Times(minus_erase, coefficients.g_row(0), coefficients.ld).Store(n, ldt);
+      products.RunLower(count);
     }
-    upcoming.Step();
-    LowerOfProduct(count, dk, q, ldk, transposed, ldt, qk, ldt);
-    ReadTriangle(coefficients, shape.after, shape.scale, qk, count, m);
-    upcoming.Step();
+    // M_ti = scale G_ρi <q_t, k_i>.
+    Tiles products(upcoming);
+    products.Product(q, ldk, transposed, ldt, dk);
+    if (qk != nullptr) products.Store(qk, ldt);
+    products.TimesScaled(shape.scale, coefficients.g_row(ReadRow(shape.after, 0)), coefficients.ld)
+        .Store(m, ldt);
+    products.RunLower(count);
   }
 
-  // W = diag(θ) U + Ks S + Kp P + N W.
-  void Write(const ScanShape& shape, const ScanHead& head, State s, State p,
+  // W = diag(θ) U + Ks S + Kp P + N W, and what Advance takes of it.
+  void Write(const ScanShape& shape, const ScanHead& head, State s, State p, bool advances,
              Upcoming& upcoming) const {
+    Tiles writes(upcoming);
     const float* u = head.u + start * head.value_stride;
-    if (shape.scales) {
-      for (size_t t = 0; t < length; ++t) {
-        ScaleRow(theta[t], u + t * head.value_stride, w + t * ldv, shape.dv);
-      }
-    } else {
-      CopyRows(length, shape.dv, u, head.value_stride, w, ldv);
-    }
+    const float* factors = shape.scales ? theta : nullptr;
     if (shape.erases || shape.frozen) {
-      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, ks, ldk, s.at, s.ld, w, ldv);
+      writes.Product(k, ldk, s.at, s.ld, shape.dk)
+          .ScaleAndAdd(write_s, factors, u, head.value_stride);
+      if (shape.erases && shape.momentum) writes.Product(kp, ldk, p.at, p.ld, shape.dk);
+    } else {
+      writes.AddRows(factors, u, head.value_stride);
     }
-    upcoming.Step();
-    if (!shape.erases) return;
-    if (shape.momentum) {
-      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, kp, ldk, p.at, p.ld, w, ldv);
+    if (shape.erases) writes.SolveLower(n, ldt, w, ldv);
+    writes.Store(w, ldv);
+    if (advances) {
+      writes.Store(gw, ldv, coefficients.g_row(length));
+      if (shape.momentum) writes.Store(xw, ldv, coefficients.x_row(length));
     }
-    SolveLower(length, shape.dv, n, ldt, w, ldv);
-    upcoming.Step();
+    writes.Run(length, shape.dv);
   }
 
   // O = Qs S + Qp P + M W.
   void Read(const ScanShape& shape, const ScanHead& head, State s, State p,
             Upcoming& upcoming) const {
-    float* o = head.o + start * head.value_stride;
-    Product<false, false>(Into::kSet, length, shape.dv, shape.dk, qs, ldk, s.at, s.ld, o,
-                          head.value_stride);
-    if (shape.momentum) {
-      Product<false, false>(Into::kAdd, length, shape.dv, shape.dk, qp, ldk, p.at, p.ld, o,
-                            head.value_stride);
-    }
-    upcoming.Step();
-    AddLowerProduct(length, shape.dv, !shape.after, m, ldt, w, ldv, o, head.value_stride);
-    upcoming.Step();
+    Tiles reads(upcoming);
+    reads.Product(q, ldk, s.at, s.ld, shape.dk).Scale(read_s);
+    if (shape.momentum) reads.Product(qp, ldk, p.at, p.ld, shape.dk);
+    reads.Lower(m, ldt, w, ldv, !shape.after)
+        .Store(head.o + start * head.value_stride, head.value_stride);
+    reads.Run(length, shape.dv);
   }
 
-  // S' = a_n S + b_n P + Kgᵀ W and P' = c_n P + Kxᵀ W. S' may be S, and P' P.
-  void Advance(const ScanShape& shape, State s, State p, State next_s, State next_p) const {
-    const float a = coefficients.a[length];
-    if (shape.decays || s.at != next_s.at) {
-      ScaleRows(a, shape.dk, shape.dv, s.at, s.ld, next_s.at, next_s.ld);
-    }
-    if (shape.momentum) {
-      const float b = coefficients.b[length], c = coefficients.c[length];
-      for (size_t i = 0; i < shape.dk; ++i) {
-        AddScaledTo(b, p.at + i * p.ld, next_s.at + i * next_s.ld, shape.dv);
-      }
-      ScaleRows(c, shape.dk, shape.dv, p.at, p.ld, next_p.at, next_p.ld);
-      Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kx, ldk, w, ldv, next_p.at,
-                           next_p.ld);
-    }
-    Product<true, false>(Into::kAdd, shape.dk, shape.dv, length, kg, ldk, w, ldv, next_s.at,
-                         next_s.ld);
+  // S' = a_n S + b_n P + Kᵀ diag(G_n) W and P' = c_n P + Kᵀ diag(X_n) W. S' may be S, and P' P.
+  void Advance(const ScanShape& shape, State s, State p, State next_s, State next_p,
+               Upcoming& upcoming) const {
+    Tiles memory(upcoming);
+    memory.Transposed(k, ldk, gw, ldv, length).AddScaled(coefficients.a[length], s.at, s.ld);
+    if (shape.momentum) memory.AddScaled(coefficients.b[length], p.at, p.ld);
+    memory.Store(next_s.at, next_s.ld);
+    memory.Run(shape.dk, shape.dv);
+    if (!shape.momentum) return;
+    Tiles momentum(upcoming);
+    momentum.Transposed(k, ldk, xw, ldv, length)
+        .AddScaled(coefficients.c[length], p.at, p.ld)
+        .Store(next_p.at, next_p.ld);
+    momentum.Run(shape.dk, shape.dv);
   }
 
   size_t start = 0, length = 0;
   Coefficients coefficients;
   size_t ldk = 0, ldv = 0, ldt = 0;
   float *erase = nullptr, *theta = nullptr;  // [n]; 0 and 1 where not given
-  float *k = nullptr, *q = nullptr;          // [n, Dk], copied so that rows are close together
-  float *qs = nullptr, *ks = nullptr;        // Qs, and Ks right behind it
-  float *qp = nullptr, *kp = nullptr;        // the same of Qp and Kp
-  float *kg = nullptr, *kx = nullptr;
-  float* w = nullptr;                 // [n, Dv]
-  float* transposed = nullptr;        // Kᵀ [Dk, n]
-  float *qk = nullptr, *m = nullptr;  // [n, n]
-  float *kk = nullptr, *n = nullptr;
+  float* minus_erase = nullptr;
+  // Row factors of Qs, Ks, Qp and Kp.
+  float *read_s = nullptr, *write_s = nullptr, *read_p = nullptr, *write_p = nullptr;
+  float *k = nullptr, *q = nullptr;    // [n, Dk], copied so that rows are close together
+  float *qp = nullptr, *kp = nullptr;  // Qp and Kp
+  float* w = nullptr;                  // [n, Dv]
+  float *gw = nullptr, *xw = nullptr;  // diag(G_n) W and diag(X_n) W
+  float* transposed = nullptr;         // Kᵀ [Dk, n]
+  float *m = nullptr, *n = nullptr;    // [n, n]
+  float *qk = nullptr, *kk = nullptr;  // Q Kᵀ and K Kᵀ; null when not wanted
 };
 
 }  // namespace HWY_NAMESPACE

@@ -39,7 +39,7 @@ public sealed class WorkPool
     public void For<TAction>(int pieces, long operations, TAction action)
         where TAction : struct, IPieceAction
     {
-        int helpers = operations < SerialOperations ? 0 : Math.Min(_threads, pieces) - 1;
+        int helpers = StaysOnCaller(pieces, operations) ? 0 : Math.Min(_threads, pieces) - 1;
         if (helpers <= 0)
         {
             for (int piece = 0; piece < pieces; piece++)
@@ -53,6 +53,9 @@ public sealed class WorkPool
         job.Execute();
         job.Wait();
     }
+
+    /// <summary>Whether the caller would do all of this work itself.</summary>
+    internal bool StaysOnCaller(int pieces, long operations) => operations < SerialOperations || Math.Min(_threads, pieces) <= 1;
 
     /// <summary>Runs a delegate for each piece; see <see cref="For{TAction}(int, long, TAction)"/>.</summary>
     public void For(int pieces, long operations, Action<int> body) => For(pieces, operations, new DelegateAction(body));

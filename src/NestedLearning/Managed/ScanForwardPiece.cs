@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using static NestedLearning.SmallProducts;
 
 namespace NestedLearning;
@@ -37,6 +38,11 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
         int columns = Math.Min(_blockColumns, _inputs.ValueDim - firstColumn);
         int dk = _inputs.KeyDim, time = _inputs.Time;
         bool momentum = _inputs.Mu is not null;
+        if (time == 1 && _outputs.Saved.States is null)
+        {
+            OneToken(head, firstColumn, columns);
+            return;
+        }
 
         var measure = new ScratchArena(null);
         Layout(ref measure, head, firstColumn, columns, out _, out _, out _);
@@ -64,6 +70,65 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
         if (_outputs.P is not null)
             CopyRows(p, dk, columns, HeadRows.State(_outputs.P, head).FromColumn(firstColumn));
     }
+
+    // From S0 and P0 into S and P, row by row; the coefficients of a chunk of one token need no matrices.
+    private void OneToken(int head, int firstColumn, int columns)
+    {
+        int batch = head / _inputs.Heads, dk = _inputs.KeyDim;
+        head %= _inputs.Heads;
+        float* q = HeadRows.Tokens(_inputs.Q, batch, head).Start, k = HeadRows.Tokens(_inputs.K, batch, head).Start;
+        float* u = HeadRows.Tokens(_inputs.U, batch, head).FromColumn(firstColumn).Start;
+        float* o = HeadRows.Tokens(_outputs.O, batch, head).FromColumn(firstColumn).Start;
+        float alpha = Gate(_inputs.LogAlpha, 0, batch, head), theta = Gate(_inputs.Theta, 1, batch, head);
+        float mu = Gate(_inputs.Mu, 0, batch, head), erase = Gate(_inputs.Erase, 0, batch, head);
+        alpha = MathF.Exp(alpha);
+        if (_settings.Write == ScanWrite.FrozenL2)
+            erase += theta;
+
+        int state = batch * _inputs.Heads + head;
+        MatrixView s = HeadRows.State(_outputs.S, state).FromColumn(firstColumn), p = default;
+        LoadState(_inputs.S0, state, firstColumn, columns, s);
+        if (_outputs.P is not null)
+        {
+            p = HeadRows.State(_outputs.P, state).FromColumn(firstColumn);
+            LoadState(_inputs.P0, state, firstColumn, columns, p);
+        }
+
+        float* w = Scratch.Take(columns);
+        TensorPrimitives.Multiply(Span(u, columns), theta, Span(w, columns));
+        if (erase != 0)
+        {
+            for (int i = 0; i < dk; i++)
+                AddScaled(s.Row(i), -erase * k[i], columns, w);
+        }
+
+        Span(o, columns).Clear();
+        for (int i = 0; i < dk; i++)
+        {
+            float* row = s.Row(i);
+            float read = _settings.Scale * q[i];
+            if (_settings.Read == ScanRead.Before)
+                AddScaled(row, read, columns, o);
+            if (alpha != 1)
+                TensorPrimitives.Multiply(Span(row, columns), alpha, Span(row, columns));
+            if (p.IsNull)
+            {
+                AddScaled(w, k[i], columns, row);
+            }
+            else
+            {
+                TensorPrimitives.Multiply(Span(p.Row(i), columns), mu, Span(p.Row(i), columns));
+                AddScaled(w, k[i], columns, p.Row(i));
+                TensorPrimitives.Add(Span(row, columns), Span(p.Row(i), columns), Span(row, columns));
+            }
+
+            if (_settings.Read == ScanRead.After)
+                AddScaled(row, read, columns, o);
+        }
+    }
+
+    private static float Gate(Tensor? gate, float absent, int batch, int head) =>
+        gate is null ? absent : *HeadRows.Tokens(gate, batch, head).Start;
 
     private void Layout(ref ScratchArena arena, int head, int firstColumn, int columns, out ScanChunk chunk, out MatrixView s, out MatrixView p)
     {

@@ -16,7 +16,11 @@ internal sealed unsafe partial class CpuBackend
         long pieces, workspace;
         Status.ThrowIfFailed(Kernels.ScanForwardPieces(&arguments, &pieces));
         Status.ThrowIfFailed(Kernels.ScanForwardWorkspace(&arguments, &workspace));
-        Work.For(checked((int)pieces), ScanCost.Operations(inputs, settings) / OperationsAtOnce, new ScanForwardAction(arguments, workspace));
+        long operations = ScanCost.Operations(inputs, settings) / OperationsAtOnce;
+        if (Work.StaysOnCaller(checked((int)pieces), operations))
+            Status.ThrowIfFailed(Kernels.ScanForward(&arguments, 0, pieces, Scratch.Take((nint)workspace)));
+        else
+            Work.For((int)pieces, operations, new ScanForwardAction(arguments, workspace));
     }
 
     public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)

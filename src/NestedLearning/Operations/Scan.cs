@@ -6,16 +6,19 @@ namespace NestedLearning;
 /// </summary>
 public static class Scan
 {
-    /// <summary>Runs the scan over whole sequences.</summary>
+    /// <summary>
+    /// Runs the scan over whole sequences. One token (T = 1) whose states are not saved goes through the memory once, and
+    /// with S and P in place of S0 and P0 nothing is copied or allocated: how a stream is decoded.
+    /// </summary>
     /// <exception cref="ArgumentException">A shape or device does not fit, or an input is given or missing against its documentation. Nothing was written.</exception>
     public static void Forward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
         Validate(inputs, settings);
         Device device = inputs.Q.Device;
-        Shape state = StateShape(inputs);
+        ReadOnlySpan<int> state = [inputs.Batch, inputs.Heads, inputs.KeyDim, inputs.ValueDim];
         Require.SameShape(outputs.O, inputs.U.Shape, "o");
-        Require.SameShape(outputs.S, state, "s");
-        Require.OptionalShape(outputs.P, state, "p");
+        Require.Axes(outputs.S, state, "s");
+        Require.OptionalAxes(outputs.P, state, "p");
         RequirePresence(outputs.P, inputs.Mu is not null, "p", "mu is given");
         ValidateSaved(inputs, settings, outputs.Saved, required: false);
         RequireDevice(device, (outputs.O, "o"), (outputs.S, "s"), (outputs.P, "p"), (outputs.Saved.States, "saved states"), (outputs.Saved.Momenta, "saved momenta"));
@@ -68,15 +71,16 @@ public static class Scan
         Require.Rank(q, 4, "[B, T, H, Dk]", "q");
         Require.SameShape(inputs.K, q.Shape, "k");
         Require.Rank(inputs.U, 4, "[B, T, H, Dv]", "u");
-        Require.SameShape(inputs.U, q.Shape.WithLast(inputs.ValueDim), "u");
-        Shape coefficients = [inputs.Batch, inputs.Time, inputs.Heads];
-        Require.OptionalShape(inputs.LogAlpha, coefficients, "log_alpha");
-        Require.OptionalShape(inputs.Erase, coefficients, "erase");
-        Require.OptionalShape(inputs.Mu, coefficients, "mu");
-        Require.OptionalShape(inputs.Theta, coefficients, "theta");
-        Require.OptionalShape(inputs.S0, StateShape(inputs), "s0");
-        Require.OptionalShape(inputs.P0, StateShape(inputs), "p0");
-        RequirePresence(inputs.Theta, settings.Write != ScanWrite.Given, "theta", $"the write is not {ScanWrite.Given}");
+        Require.Axes(inputs.U, [inputs.Batch, inputs.Time, inputs.Heads, inputs.ValueDim], "u");
+        ReadOnlySpan<int> coefficients = [inputs.Batch, inputs.Time, inputs.Heads];
+        Require.OptionalAxes(inputs.LogAlpha, coefficients, "log_alpha");
+        Require.OptionalAxes(inputs.Erase, coefficients, "erase");
+        Require.OptionalAxes(inputs.Mu, coefficients, "mu");
+        Require.OptionalAxes(inputs.Theta, coefficients, "theta");
+        ReadOnlySpan<int> state = [inputs.Batch, inputs.Heads, inputs.KeyDim, inputs.ValueDim];
+        Require.OptionalAxes(inputs.S0, state, "s0");
+        Require.OptionalAxes(inputs.P0, state, "p0");
+        RequirePresence(inputs.Theta, settings.Write != ScanWrite.Given, "theta", $"the write is not {nameof(ScanWrite.Given)}");
         if (inputs.Mu is null)
             RequirePresence(inputs.P0, false, "p0", "mu is given");
         RequireDevice(q.Device, (inputs.K, "k"), (inputs.U, "u"), (inputs.LogAlpha, "log_alpha"), (inputs.Erase, "erase"),

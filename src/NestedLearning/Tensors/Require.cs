@@ -18,6 +18,19 @@ internal static class Require
             SameShape(tensor, expected, name);
     }
 
+    /// <summary>As <see cref="SameShape"/>, without making a shape unless they differ.</summary>
+    public static void Axes(Tensor tensor, ReadOnlySpan<int> expected, [CallerArgumentExpression(nameof(tensor))] string? name = null)
+    {
+        if (!tensor.Shape.AsSpan().SequenceEqual(expected))
+            ThrowShape(tensor.Shape, new Shape(expected), name);
+    }
+
+    public static void OptionalAxes(Tensor? tensor, ReadOnlySpan<int> expected, [CallerArgumentExpression(nameof(tensor))] string? name = null)
+    {
+        if (tensor is not null)
+            Axes(tensor, expected, name);
+    }
+
     public static void OnDevice(Tensor? tensor, Device device, [CallerArgumentExpression(nameof(tensor))] string? name = null)
     {
         if (tensor is not null && tensor.Device != device)
