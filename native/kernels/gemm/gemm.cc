@@ -187,8 +187,16 @@ void Direct(const nl_gemm_arguments& g, const GemmPlan& plan, size_t i, size_t j
   const bool add = !plan.staged && Accumulates(g);
 
   if (plan.method == GemmMethod::kFlat) {
-    for (size_t r = 0; r < rows && !add; ++r) std::fill(c + r * ldc, c + r * ldc + columns, 0.0f);
-    Flat(rows, columns, k, a, kTransposeA ? 1 : lda, kTransposeA ? lda : 1, b, ldb, c, ldc);
+    // Each block of k apart: one sum over all of a long k would lose too much.
+    const size_t a_row = kTransposeA ? 1 : lda, a_step = kTransposeA ? lda : 1;
+    float* block = c + rows * ldc;
+    for (size_t p = 0; p < k; p += kDepth) {
+      float* to = p == 0 ? c : block;
+      std::fill(to, to + rows * ldc, 0.0f);
+      Flat(rows, columns, std::min(kDepth, k - p), a + p * a_step, a_row, a_step, b + p * ldb, ldb,
+           to, ldc);
+      if (p > 0) AddScaledTo(1.0f, block, c, rows * ldc);
+    }
   } else if (plan.method == GemmMethod::kDots) {
     ProductOfDots(add ? Into::kAdd : Into::kSet, rows, columns, k, a, lda, b, ldb, c, ldc);
   } else {
@@ -684,6 +692,8 @@ int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, nl_gemm_sizes* sizes) t
   sizes->pieces = plan.pieces;
   sizes->packed = nl::PackedFloats(g, plan);
   sizes->workspace = plan.staged ? plan.block_rows * plan.block_columns : 0;
+  // Beside the sums those of one block of k.
+  if (plan.method == nl::GemmMethod::kFlat) sizes->workspace *= 2;
   return NL_OK;
 } catch (...) {
   return nl::Caught();

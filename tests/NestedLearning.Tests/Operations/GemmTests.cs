@@ -40,6 +40,22 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
             CheckProduct(m, n, k, transposeA, transposeB);
     }
 
+    // One float32 sum over all of k would lose four of its digits here: terms of one sign do not cancel each other's errors.
+    [Theory]
+    [MemberData(nameof(Transposes))]
+    public void LongSums_OfOneSign_StayPrecise(bool transposeA, bool transposeB)
+    {
+        const int K = 20_000;
+        foreach ((int m, int n) in ((int, int)[])[(1, 1), (1, 20), (6, 8), (12, 17), (20, 1), (50, 9)])
+        {
+            float[] a = Array.ConvertAll(new TestData(7).Normal(m * K), MathF.Abs), b = Array.ConvertAll(new TestData(8).Normal(K * n), MathF.Abs);
+            Tensor c = Multiply(m, n, K, a, transposeA, b, transposeB);
+            double[] expected = ReferenceDense.Product(m, n, K, Compare.ToDouble(a), transposeA, Compare.ToDouble(b), transposeB, null);
+            Compare.Close($"c [{m}, {n}]", c, expected, Tolerances.Gemm.Forward);
+            EndCase();
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Transposes))]
     public void Epilogue_MatchesReference(bool transposeA, bool transposeB)
