@@ -23,6 +23,9 @@ using Perfolizer.Horology;
 // BenchmarkDotNet runs in this process and not in one it builds: that would lack TorchSharp's mended native library.
 const string OnlyPeer = "NESTED_LEARNING_BENCH_ONLY_PEER";
 
+// Neighbours on the machine come and go: everything is measured in so many rounds, of which the medians are kept.
+const int Rounds = 3;
+
 string root = RepositoryCode.FindRoot(AppContext.BaseDirectory) ?? throw new InvalidOperationException("The benchmarks run inside the repository alone.");
 string results = Path.Combine(root, "benchmarks", "results"), artifacts = Path.Combine(root, "artifacts", "benchmarks");
 if (args is ["--table"])
@@ -52,21 +55,23 @@ if (Environment.GetEnvironmentVariable(OnlyPeer) is { Length: > 0 } file)
     return failed ? 1 : 0;
 }
 
-MachineLimits limits;
-string description;
-using (Device device = Device.Open())
-{
-    limits = MachineLimits.Measure(device);
-    description = $"{device.Name}, {device.Description}";
-}
-
+using Device device = Device.Open();
+MachineLimits limits = MachineLimits.Measure(device);
 string? stockAbsence = Peer.Absence;
 Dictionary<string, string>? environment = Peer.BestEnvironment(artifacts, out string? bestAbsence);
 string[] sides = stockAbsence is null ? [nameof(PeerBenchmark.Torch), nameof(OperationBenchmark.Ours)] : [nameof(OperationBenchmark.Ours)];
-Dictionary<string, Dictionary<string, double>> measured = Measure(sides);
-Dictionary<string, double> best = environment is null ? [] : MeasureBest(environment);
-BenchmarkResults kept = BenchmarkResults.Create(description, limits, stockAbsence, bestAbsence,
-    measured.GetValueOrDefault(nameof(OperationBenchmark.Ours), []), measured.GetValueOrDefault(nameof(PeerBenchmark.Torch), []), best);
+List<Dictionary<string, double>> ours = [], stock = [], best = [];
+for (int round = 0; round < Rounds; round++)
+{
+    Dictionary<string, Dictionary<string, double>> measured = Measure(sides);
+    ours.Add(measured.GetValueOrDefault(nameof(OperationBenchmark.Ours), []));
+    stock.Add(measured.GetValueOrDefault(nameof(PeerBenchmark.Torch), []));
+    if (environment is not null)
+        best.Add(MeasureBest(environment));
+    limits = MachineLimits.Best(limits, MachineLimits.Measure(device));
+}
+
+BenchmarkResults kept = BenchmarkResults.Create($"{device.Name}, {device.Description}", limits, stockAbsence, bestAbsence, Medians(ours), Medians(stock), Medians(best));
 Console.WriteLine();
 Console.WriteLine(ResultTable.Markdown(kept));
 if (failed)
@@ -75,7 +80,7 @@ else if (args.Length == 0)
     Console.WriteLine($"written: {kept.Save(results)}");
 return failed ? 1 : 0;
 
-// All rows in a few minutes: an iteration is a tenth of a second or one call.
+// A round takes three minutes: an iteration is a tenth of a second or one call.
 ManualConfig Config() => ManualConfig.CreateEmpty().AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Instance)
     .WithArtifactsPath(artifacts).WithOptions(ConfigOptions.JoinSummary)
     .AddJob(Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
@@ -105,5 +110,8 @@ Dictionary<string, double> MeasureBest(Dictionary<string, string> environment)
     failed |= process.ExitCode != 0;
     return File.Exists(file) ? JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(file))! : [];
 }
+
+static Dictionary<string, double> Medians(List<Dictionary<string, double>> rounds) =>
+    rounds.SelectMany(r => r).GroupBy(r => r.Key, r => r.Value).ToDictionary(g => g.Key, g => g.Order().ElementAt(g.Count() / 2));
 
 static string CaseOf(BenchmarkCase benchmark) => (string)benchmark.Parameters[nameof(OperationBenchmark.CaseName)];

@@ -33,7 +33,7 @@ extern "C" {
 /* ---- Status ---- */
 
 /* Raised by one with every change that an older caller could not live with. */
-#define NL_ABI_VERSION 1
+#define NL_ABI_VERSION 2
 
 enum nl_status {
   NL_OK = 0,

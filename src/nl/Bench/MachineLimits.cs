@@ -23,6 +23,10 @@ internal sealed record MachineLimits(double Gflops, double GigabytesPerSecond)
     public static MachineLimits Measure(Device device) =>
         new(MeasureFlops(device.Backend.Work) * 1e-9, MeasureBandwidth(device) * 1e-9);
 
+    /// <summary>The higher of two measurements, each for itself.</summary>
+    public static MachineLimits Best(MachineLimits x, MachineLimits y) =>
+        new(Math.Max(x.Gflops, y.Gflops), Math.Max(x.GigabytesPerSecond, y.GigabytesPerSecond));
+
     private static double MeasureFlops(WorkPool work) =>
         Avx512F.IsSupported ? MeasureFlops<Vector512<float>, Wide>(work, Vector512<float>.Count)
         : Vector256.IsHardwareAccelerated ? MeasureFlops<Vector256<float>, Medium>(work, Vector256<float>.Count)
