@@ -81,41 +81,6 @@ inline float DotRows(size_t rows, size_t columns, const float* x, size_t ldx, co
   return SumLanes(hn::Add(s0, s1));
 }
 
-// to [columns, rows] = transpose of from [rows, columns].
-inline void Transpose(size_t rows, size_t columns, const float* from, size_t ldf, float* to,
-                      size_t ldt) {
-  size_t i = 0;
-#if HWY_TARGET != HWY_SCALAR
-  const hn::FixedTag<float, 4> d4;
-  const hn::RepartitionToWide<decltype(d4)> d2;
-  for (; i + 4 <= rows; i += 4) {
-    const float* r = from + i * ldf;
-    size_t j = 0;
-    for (; j + 4 <= columns; j += 4) {
-      const auto r0 = hn::LoadU(d4, r + j);
-      const auto r1 = hn::LoadU(d4, r + ldf + j);
-      const auto r2 = hn::LoadU(d4, r + 2 * ldf + j);
-      const auto r3 = hn::LoadU(d4, r + 3 * ldf + j);
-      const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d4, r0, r1));
-      const auto low23 = hn::BitCast(d2, hn::InterleaveLower(d4, r2, r3));
-      const auto high01 = hn::BitCast(d2, hn::InterleaveUpper(d4, r0, r1));
-      const auto high23 = hn::BitCast(d2, hn::InterleaveUpper(d4, r2, r3));
-      float* t = to + j * ldt + i;
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, low01, low23)), d4, t);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, t + ldt);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4, t + 2 * ldt);
-      hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4, t + 3 * ldt);
-    }
-    for (; j < columns; ++j) {
-      for (size_t s = 0; s < 4; ++s) to[j * ldt + i + s] = r[s * ldf + j];
-    }
-  }
-#endif
-  for (; i < rows; ++i) {
-    for (size_t j = 0; j < columns; ++j) to[j * ldt + i] = from[i * ldf + j];
-  }
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace nested_learning
 HWY_AFTER_NAMESPACE();
