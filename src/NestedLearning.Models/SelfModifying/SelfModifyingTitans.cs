@@ -35,7 +35,7 @@ internal sealed class SelfModifyingTitans
     private readonly Parameter _readNorm;
     private readonly Parameter _output;
 
-    public SelfModifyingTitans(ParameterFactory make, string name, HopeConfiguration configuration, double outputDeviation)
+    public SelfModifyingTitans(ParameterFactory make, string name, ModelConfiguration configuration, double outputDeviation)
     {
         _dim = configuration.Dim;
         _heads = configuration.Heads;

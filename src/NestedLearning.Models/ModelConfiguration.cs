@@ -11,7 +11,7 @@ public sealed record LevelConfiguration(string Name, int Chunk, float LearningRa
 /// The shape of a Hope model (NL 94–97): blocks of self-modifying Titans followed by a chained continuum memory
 /// system with one residual MLP a level.
 /// </summary>
-public sealed record HopeConfiguration
+public sealed record ModelConfiguration
 {
     /// <summary>V: the number of tokens; 256 for bytes.</summary>
     public int Vocabulary { get; init; } = 256;
@@ -82,7 +82,7 @@ public sealed record HopeConfiguration
     /// The baseline of the same size: one level (k = 1) at the fastest level's frequency, whose MLPs are as wide as all
     /// levels' together.
     /// </summary>
-    public HopeConfiguration WithOneLevel() => this with
+    public ModelConfiguration WithOneLevel() => this with
     {
         Levels = [Levels[0] with { Name = "only", Hidden = Levels.Sum(l => l.Hidden) }],
         ProjectionLevel = 0,

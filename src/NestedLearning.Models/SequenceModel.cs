@@ -2,9 +2,9 @@ namespace NestedLearning.Models;
 
 /// <summary>
 /// Hope over tokens: embedding, blocks of self-modifying Titans and continuum memory, and an output head tied to the
-/// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="HopeState"/>, one a stream.
+/// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="SequenceState"/>, one a stream.
 /// </summary>
-public sealed class HopeModel : IDisposable
+public sealed class SequenceModel : IDisposable
 {
     private readonly Parameter _embedding;
     private readonly Parameter _finalNorm;
@@ -12,7 +12,7 @@ public sealed class HopeModel : IDisposable
 
     /// <summary>A model with random initial values.</summary>
     /// <exception cref="ArgumentException">A setting is out of its range.</exception>
-    public HopeModel(Device device, HopeConfiguration configuration)
+    public SequenceModel(Device device, ModelConfiguration configuration)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(configuration);
@@ -36,7 +36,7 @@ public sealed class HopeModel : IDisposable
     public Device Device { get; }
 
     /// <summary>Its shape.</summary>
-    public HopeConfiguration Configuration { get; }
+    public ModelConfiguration Configuration { get; }
 
     /// <summary>The levels that its parameters belong to.</summary>
     public LevelSystem Levels { get; }
@@ -45,16 +45,16 @@ public sealed class HopeModel : IDisposable
     public long ParameterCount => Levels.Levels.SelectMany(l => l.Parameters).Sum(p => (long)p.Value.Count);
 
     /// <summary>Fast memory for a batch of new streams.</summary>
-    public HopeState NewState(int batch = 1)
+    public SequenceState NewState(int batch = 1)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
-        return new HopeState(batch, [.. _blocks.Select(b => b.Titans.NewState(Device, batch))]);
+        return new SequenceState(batch, [.. _blocks.Select(b => b.Titans.NewState(Device, batch))]);
     }
 
     /// <summary>Logits [B, T, V] for tokens [B, T], and the fast memory after them; the given one is only read.</summary>
     /// <exception cref="ArgumentException">The tokens are not [B, T] with the state's B, or run past the end of a context.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary.</exception>
-    public (Variable Logits, HopeState Next) Forward(Tape tape, IndexTensor tokens, HopeState state)
+    public (Variable Logits, SequenceState Next) Forward(Tape tape, IndexTensor tokens, SequenceState state)
     {
         ArgumentNullException.ThrowIfNull(tape);
         ArgumentNullException.ThrowIfNull(tokens);
@@ -75,7 +75,7 @@ public sealed class HopeModel : IDisposable
             }
 
             Variable logits = tape.Linear(tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm)), embedding, transposeWeight: true);
-            var after = new HopeState(state.Batch, next) { ContextPosition = state.ContextPosition + tokens.Shape[1] };
+            var after = new SequenceState(state.Batch, next) { ContextPosition = state.ContextPosition + tokens.Shape[1] };
             if (after.ContextPosition == Configuration.ContextLength)
                 after.ReturnToStart();
             return (logits, after);
@@ -89,7 +89,7 @@ public sealed class HopeModel : IDisposable
     }
 
     /// <summary>How many tokens the stream's context still takes before its fast memories return to their start.</summary>
-    public int StepsToContextEnd(HopeState state)
+    public int StepsToContextEnd(SequenceState state)
     {
         ArgumentNullException.ThrowIfNull(state);
         return Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - state.ContextPosition;

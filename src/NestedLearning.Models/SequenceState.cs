@@ -4,9 +4,9 @@ namespace NestedLearning.Models;
 /// The fast memory of a batch of streams: what a Hope model has written into itself since the context began. One for
 /// each stream, never hidden in the model.
 /// </summary>
-public sealed class HopeState : IDisposable
+public sealed class SequenceState : IDisposable
 {
-    internal HopeState(int batch, SelfModifyingState[] blocks)
+    internal SequenceState(int batch, SelfModifyingState[] blocks)
     {
         Batch = batch;
         Blocks = blocks;
@@ -21,7 +21,7 @@ public sealed class HopeState : IDisposable
     internal SelfModifyingState[] Blocks { get; }
 
     /// <summary>An independent copy.</summary>
-    public HopeState Clone() => new(Batch, Array.ConvertAll(Blocks, b => b.Clone())) { ContextPosition = ContextPosition };
+    public SequenceState Clone() => new(Batch, Array.ConvertAll(Blocks, b => b.Clone())) { ContextPosition = ContextPosition };
 
     /// <summary>Back to the state of a new stream.</summary>
     public void Reset()
@@ -46,7 +46,7 @@ public sealed class HopeState : IDisposable
 
     /// <summary>A state of a model as <see cref="Save"/> wrote it.</summary>
     /// <exception cref="CheckpointException">Something is missing or does not fit the model.</exception>
-    public static HopeState Load(HopeModel model, int batch, SafetensorsFile file, string prefix)
+    public static SequenceState Load(SequenceModel model, int batch, SafetensorsFile file, string prefix)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(file);
@@ -54,7 +54,7 @@ public sealed class HopeState : IDisposable
         int length = model.Configuration.ContextLength;
         if (context < 0 || context > int.MaxValue || (length > 0 && context >= length))
             throw new CheckpointException($"'{prefix}context' is {context}, expected 0 to {(length > 0 ? length - 1 : int.MaxValue)}.");
-        HopeState state = model.NewState(batch);
+        SequenceState state = model.NewState(batch);
         try
         {
             for (int b = 0; b < state.Blocks.Length; b++)
