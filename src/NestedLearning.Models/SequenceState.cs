@@ -1,12 +1,12 @@
 namespace NestedLearning.Models;
 
 /// <summary>
-/// The fast memory of a batch of streams: what a Hope model has written into itself since the context began. One for
-/// each stream, never hidden in the model.
+/// The fast memory of a batch of streams: what a model has written into itself since the context began. One for each
+/// stream, never hidden in the model, so that streams with states of their own may share a model's slow weights.
 /// </summary>
 public sealed class SequenceState : IDisposable
 {
-    internal SequenceState(int batch, SelfModifyingState[] blocks)
+    internal SequenceState(int batch, MixerState[] blocks)
     {
         Batch = batch;
         Blocks = blocks;
@@ -16,19 +16,18 @@ public sealed class SequenceState : IDisposable
     public int Batch { get; }
 
     /// <summary>Tokens since the fast memories were at their learned start.</summary>
-    public int ContextPosition { get; internal set; }
+    public long ContextPosition => Blocks[0].Tokens;
 
-    internal SelfModifyingState[] Blocks { get; }
+    internal MixerState[] Blocks { get; }
 
     /// <summary>An independent copy.</summary>
-    public SequenceState Clone() => new(Batch, Array.ConvertAll(Blocks, b => b.Clone())) { ContextPosition = ContextPosition };
+    public SequenceState Clone() => new(Batch, Array.ConvertAll(Blocks, b => b.Clone()));
 
     /// <summary>Back to the state of a new stream.</summary>
     public void Reset()
     {
-        ReturnToStart();
-        foreach (SelfModifyingState block in Blocks)
-            block.Convolution.Fill(0);
+        foreach (MixerState block in Blocks)
+            block.Reset();
     }
 
     /// <summary>Writes the fast memory, every name starting with the prefix.</summary>
@@ -37,11 +36,7 @@ public sealed class SequenceState : IDisposable
         ArgumentNullException.ThrowIfNull(file);
         file.Add(prefix + "context", [ContextPosition]);
         for (int b = 0; b < Blocks.Length; b++)
-        {
-            file.Add($"{prefix}{b}.convolution", Blocks[b].Convolution);
-            if (Blocks[b].Memory is { } memory)
-                file.Add($"{prefix}{b}.memory", memory);
-        }
+            Blocks[b].Save(file, $"{prefix}{b}.");
     }
 
     /// <summary>A state of a model as <see cref="Save"/> wrote it.</summary>
@@ -50,27 +45,22 @@ public sealed class SequenceState : IDisposable
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(file);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
         long context = file.Integers(prefix + "context", 1)[0];
         int length = model.Configuration.ContextLength;
-        if (context < 0 || context > int.MaxValue || (length > 0 && context >= length))
-            throw new CheckpointException($"'{prefix}context' is {context}, expected 0 to {(length > 0 ? length - 1 : int.MaxValue)}.");
-        SequenceState state = model.NewState(batch);
+        if (context < 0 || (length > 0 && context >= length))
+            throw new CheckpointException($"'{prefix}context' is {context}, expected 0 to {(length > 0 ? length - 1 : long.MaxValue)}.");
+        var blocks = new List<MixerState>();
         try
         {
-            for (int b = 0; b < state.Blocks.Length; b++)
-            {
-                SelfModifyingState block = state.Blocks[b];
-                block.Convolution.CopyFrom(file.Floats($"{prefix}{b}.convolution", block.Convolution.Shape));
-                if (context > 0)
-                    block.Memory = model.Device.From(model.MemoryShape(batch), file.Floats($"{prefix}{b}.memory", model.MemoryShape(batch)));
-            }
-
-            state.ContextPosition = (int)context;
-            return state;
+            foreach (ITokenMixer mixer in model.Mixers)
+                blocks.Add(MixerState.Load(model.Device, mixer.State, batch, context, file, $"{prefix}{blocks.Count}."));
+            return new SequenceState(batch, [.. blocks]);
         }
         catch
         {
-            state.Dispose();
+            foreach (MixerState block in blocks)
+                block.Dispose();
             throw;
         }
     }
@@ -78,17 +68,13 @@ public sealed class SequenceState : IDisposable
     /// <summary>Frees the memory.</summary>
     public void Dispose()
     {
-        foreach (SelfModifyingState block in Blocks)
+        foreach (MixerState block in Blocks)
             block.Dispose();
     }
 
-    internal void ReturnToStart()
+    internal void EndContext()
     {
-        ContextPosition = 0;
-        foreach (SelfModifyingState block in Blocks)
-        {
-            block.Memory?.Dispose();
-            block.Memory = null;
-        }
+        foreach (MixerState block in Blocks)
+            block.EndContext();
     }
 }

@@ -1,6 +1,6 @@
 namespace NestedLearning.Models;
 
-/// <summary>A Hope model that reads a stream of bytes once, learning as it goes.</summary>
+/// <summary>A model that reads a stream of bytes once, learning as it goes.</summary>
 public sealed class StreamLearner : IStreamLearner
 {
     private readonly SequenceModel _model;
