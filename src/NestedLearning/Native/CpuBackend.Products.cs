@@ -53,6 +53,8 @@ internal sealed unsafe partial class CpuBackend
         var sizes = new GemmSizes { Size = (uint)sizeof(GemmSizes) };
         Status.ThrowIfFailed(Kernels.GemmPlan(&native, &sizes));
         long operations = Operations(native.M * native.N * native.K);
+        if (native.Adam != null)
+            operations += AdamPieces.OperationsOfElement * native.M * native.N;
         if (sizes.PackPieces == 0)
         {
             Work.For((int)sizes.Pieces, operations, new GemmAction(native, 0, null, (nint)sizes.Workspace));
