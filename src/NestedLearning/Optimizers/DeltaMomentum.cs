@@ -42,12 +42,11 @@ public sealed class DeltaMomentum : Optimizer
     {
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit)
         {
-            Tensor g = parameter.Error;
+            using Tensor g = parameter.Error.Clone();
+            g.Device.Backend.Scale(g, errorScale);
             Forget(g);
-            using Tensor value = g.Clone();
-            value.Device.Backend.Scale(value, errorScale);
-            Preconditioner.Precondition(value, commit);
-            WriteAndMove(parameter, value, keep: 1, learningRate);
+            Preconditioner.Precondition(g, commit);
+            WriteAndMove(parameter, g, keep: 1, learningRate);
         }
 
         // m ← α m − ε/‖g‖² m gᵀ g, with the smaller of gᵀ g and m gᵀ in between.

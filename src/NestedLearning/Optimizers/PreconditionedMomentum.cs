@@ -25,9 +25,9 @@ public sealed class PreconditionedMomentum : Optimizer
     {
         get
         {
-            string features = Features.Term == "g" ? "g" : "φ(g)", product = Preconditioner.Rule.Length > 0 ? $"P {features}" : features;
+            string product = Preconditioner.Rule.Length > 0 ? "P g" : "g", features = Features.Term == "g" ? "" : $", with {Features.Term} for g";
             return string.Create(CultureInfo.InvariantCulture,
-                $"Preconditioned momentum: m ← α m − η {product}, W ← W + m{(features == "g" ? "" : $", φ(g) = {Features.Term}")}; α = {Decay}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule.Replace(" g", $" {features}", StringComparison.Ordinal)}" : "")}");
+                $"Preconditioned momentum: m ← α m − η {product}, W ← W + m; α = {Decay}{features}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
         }
     }
 
@@ -45,12 +45,11 @@ public sealed class PreconditionedMomentum : Optimizer
     {
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit)
         {
-            Tensor g = parameter.Error;
-            using Tensor features = g.Clone();
-            features.Device.Backend.Scale(features, errorScale);
-            optimizer.Features.Apply(features, features);
-            Preconditioner.Precondition(features, commit);
-            WriteAndMove(parameter, features, (float)optimizer.Decay, learningRate);
+            using Tensor g = parameter.Error.Clone();
+            g.Device.Backend.Scale(g, errorScale);
+            optimizer.Features.Apply(g, g);
+            Preconditioner.Precondition(g, commit);
+            WriteAndMove(parameter, g, (float)optimizer.Decay, learningRate);
         }
     }
 }
