@@ -47,8 +47,8 @@ public sealed class ErrorTests : IDisposable
     public void WrongSetting_IsNamed(string key, string value, string words) => AssertOneLine(RunCase(Cases.Edit(Cases.AdamW(), null, (key, value))), key, words);
 
     [Theory]
-    [InlineData("erase", "2", "A setting of delta-momentum is out of its range: Erase is 2, expected 0 to 1.")]
-    [InlineData("alpha", "1", "A setting of delta-momentum is out of its range: Decay is 1, expected at least 0 and below 1.")]
+    [InlineData("erase", "2", "Erase is 2, expected 0 to 1.")]
+    [InlineData("alpha", "1", "Decay is 1, expected at least 0 and below 1.")]
     public void OptimizersSettingOutOfRange_IsNamed(string key, string value, string words) =>
         AssertOneLine(RunCase(Cases.Edit(Cases.DeltaMomentum(), null, (key, value))), key, words);
 

@@ -34,7 +34,7 @@ internal sealed class OptimizerOperation(string name, Func<OperationRun, Optimiz
         float[] gradients = run.Input("g", "steps r c").ToArray();
         float rate = run.Number("lr");
         using var weight = new Parameter("w", start.Clone());
-        using OptimizerMemory memory = Create(run, weight);
+        using OptimizerMemory memory = optimizer(run).CreateMemory(weight);
         for (int step = 0; step < run.Axis("steps"); step++)
         {
             weight.Error.CopyFrom(gradients.AsSpan(step * start.Count, start.Count));
@@ -44,18 +44,5 @@ internal sealed class OptimizerOperation(string name, Func<OperationRun, Optimiz
         run.Output("w", weight.Value);
         foreach (string tensor in state)
             run.Output(tensor, memory.State.Single(s => s.Name == tensor).Value);
-    }
-
-    private OptimizerMemory Create(OperationRun run, Parameter weight)
-    {
-        Optimizer rule = optimizer(run);
-        try
-        {
-            return rule.CreateMemory(weight);
-        }
-        catch (ArgumentException e)
-        {
-            throw new CaseException($"A setting of {name} is out of its range: {e.Message}", e);
-        }
     }
 }
