@@ -5,12 +5,13 @@ namespace NestedLearning;
 internal sealed unsafe partial class CpuBackend
 {
     public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes) =>
-        AdamPieces.Run<AdamKernel>(Work, tensors, settings, changes);
+        CommitPieces.Run<AdamOperands, AdamKernel>(Work, AdamOperands.All(tensors, settings), changes);
 
     public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
-        AdamArguments adam = Adam(new AdamOperands(w, accumulated, m, v, settings));
-        Gemm(new Native.GemmArguments
+        var operands = new AdamOperands(w, accumulated, m, v, settings);
+        AdamArguments adam = Adam(operands);
+        var product = new Native.GemmArguments
         {
             Size = (uint)sizeof(Native.GemmArguments),
             TransposeA = 1,
@@ -21,7 +22,8 @@ internal sealed unsafe partial class CpuBackend
             A = x.Pointer,
             B = dy.Pointer,
             Adam = &adam,
-        });
+        };
+        Gemm(product, operands.Cost * operands.Count);
     }
 
     private static AdamArguments Adam(in AdamOperands operands) => new()
@@ -46,7 +48,7 @@ internal sealed unsafe partial class CpuBackend
         V = operands.V,
     };
 
-    private readonly struct AdamKernel : IAdamKernel
+    private readonly struct AdamKernel : ICommitKernel<AdamOperands>
     {
         public static void Run(in AdamOperands operands, int begin, int end, double* sums)
         {
