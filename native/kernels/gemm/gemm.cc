@@ -450,16 +450,19 @@ HWY_INLINE void PrefetchPart(const float* from, int64_t count, int64_t r, int64_
 
 // What the epilogue of one tile's rows will read and write beside the sums.
 HWY_INLINE void PrefetchEpilogue(const nl_gemm_arguments& g, int64_t i, int64_t j, int64_t rows) {
+  constexpr size_t kLine = 16;
   for (int64_t r = i; r < i + rows; ++r) {
-    const int64_t at = r * g.n + j;
-    if (g.pre_activation != nullptr) hwy::Prefetch(g.pre_activation + at);
-    if (g.residual != nullptr) hwy::Prefetch(g.residual + at);
-    if (g.adam != nullptr) {
-      const int64_t moment =
-          g.adam->moments == NL_MOMENTS_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
-      hwy::Prefetch(g.adam->w + at);
-      hwy::Prefetch(static_cast<const char*>(g.adam->m) + at * moment);
-      hwy::Prefetch(static_cast<const char*>(g.adam->v) + at * moment);
+    for (size_t s = 0; s < kTileColumns; s += kLine) {
+      const size_t at = static_cast<size_t>(r * g.n + j) + s;
+      if (g.pre_activation != nullptr) hwy::Prefetch(g.pre_activation + at);
+      if (g.residual != nullptr) hwy::Prefetch(g.residual + at);
+      if (g.adam != nullptr) {
+        const bool half = g.adam->moments != NL_MOMENTS_FLOAT32;
+        const size_t bytes = at * (half ? sizeof(uint16_t) : sizeof(float));
+        hwy::Prefetch(g.adam->w + at);
+        hwy::Prefetch(static_cast<const char*>(g.adam->m) + bytes);
+        hwy::Prefetch(static_cast<const char*>(g.adam->v) + bytes);
+      }
     }
   }
 }
@@ -504,26 +507,32 @@ void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass,
     const int64_t steps = plan.Steps(g.k, block, block + 1);
     const bool add = block > 0 || (!plan.staged && Accumulates(g));
     const bool last = block + 1 == plan.depth_blocks;
+    const auto multiply = [&](int64_t r, int64_t s) HWY_ATTR {
+      const int64_t m = std::min<int64_t>(kTileRows, rows - r);
+      const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
+      if (g.symmetric && i + r + m <= j + s) return;  // mirrored
+      const float* panel = b + (j + s) * steps;
+      PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
+      if (last) PrefetchEpilogue(g, i + r, j + s, m);
+      const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
+      PackedTileOf(plan, m, vectors)(add, steps, a + (i + r) * steps, panel, sums + r * ld + s, ld,
+                                     n - (vectors - 1) * kLanes);
+    };
     // The epilogue follows while its columns are in the second-level cache, and takes rows of some length.
     constexpr int64_t kGroup = kPackedTogether * kTileColumns;
     for (int64_t group = 0; group < columns; group += kGroup) {
       const int64_t group_end = std::min(group + kGroup, columns);
-      for (int64_t s = group; s < group_end; s += kTileColumns) {
-        const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
-        const float* panel = b + (j + s) * steps;
+      if (last && g.adam != nullptr) {
+        // What it reads of w, m and v would not stay there until all rows are summed: rows of a power of two share few sets.
         for (int64_t r = 0; r < rows; r += kTileRows) {
-          const int64_t m = std::min<int64_t>(kTileRows, rows - r);
-          if (g.symmetric && i + r + m <= j + s) continue;  // mirrored
-          const float* tile = a + (i + r) * steps;
-          float* c = sums + r * ld + s;
-          PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
-          for (int64_t line = 0; last && line < n; line += 16) {
-            PrefetchEpilogue(g, i + r, j + s + line, m);
-          }
-          const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
-          PackedTileOf(plan, m, vectors)(add, steps, tile, panel, c, ld,
-                                         n - (vectors - 1) * kLanes);
+          for (int64_t s = group; s < group_end; s += kTileColumns) multiply(r, s);
+          Epilogue(g, sums + r * ld + group, ld, i + r, j + group,
+                   std::min<int64_t>(kTileRows, rows - r), group_end - group);
         }
+        continue;
+      }
+      for (int64_t s = group; s < group_end; s += kTileColumns) {
+        for (int64_t r = 0; r < rows; r += kTileRows) multiply(r, s);
       }
       if (last && finishes) {
         Epilogue(g, sums + group, ld, i, j + group, rows, group_end - group);
