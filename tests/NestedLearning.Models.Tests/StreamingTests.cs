@@ -118,7 +118,7 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
                 foreach (string kept in file.Names.Where(n => n != missing && file.HoldsFloats(n)))
                     broken.Add(kept, file.ShapeOf(kept), file.Floats(kept));
                 if (missing != "s.context")
-                    broken.Add("s.context", [cut]);
+                    broken.Add("s.context", [Cut]);
                 Assert.Throws<CheckpointException>(() => SequenceState.Load(model, 1, broken, "s."));
             }
         }
