@@ -28,9 +28,7 @@ public sealed record ModelConfiguration
     /// <summary>H: heads of the mixer, each of width D / H.</summary>
     public int Heads { get; init; } = 4;
 
-    /// <summary>
-    /// Whether a causal convolution of width 4 stands before the mixer's projections. Self-modifying Titans always have it.
-    /// </summary>
+    /// <summary>Whether a causal convolution of width 4 stands before the mixer's projections.</summary>
     public bool Convolution { get; init; } = true;
 
     /// <summary>
@@ -57,6 +55,9 @@ public sealed record ModelConfiguration
 
     /// <summary>Self-modifying Titans: the objective the fast memories descend.</summary>
     public MemoryObjective Objective { get; init; } = MemoryObjective.L2;
+
+    /// <summary>Self-modifying Titans: what their memories are, and how they are written and read.</summary>
+    public SelfModifyingOptions SelfModifying { get; init; } = new();
 
     /// <summary>
     /// s_η in η = softplus(M_η(x) + b_η) s_η. A chunk's tokens all descend from the memory at its start, so the rates of
@@ -170,6 +171,7 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(Dim)} is {Dim}, expected a multiple of {nameof(Heads)} = {Heads}.");
         if (MemoryChunk is < 1 or > ScanSettings.MaxChunk)
             throw new ArgumentException($"{nameof(MemoryChunk)} is {MemoryChunk}, expected 1 to {ScanSettings.MaxChunk}.");
+        SelfModifying.Validate();
         AtLeastOne(AttentionSegment, nameof(AttentionSegment));
         if (PersistentTokens < 0)
             throw new ArgumentException($"{nameof(PersistentTokens)} is {PersistentTokens}, expected at least 0.");

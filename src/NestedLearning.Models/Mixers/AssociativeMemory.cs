@@ -96,12 +96,7 @@ internal sealed class AssociativeMemory
     }
 
     /// <summary>What the memory answers to x [B, T, D] as it is, without a write: normed reads [B, T, H, D/H].</summary>
-    public Variable Retrieve(Tape tape, Variable x, Variable s)
-    {
-        // A scan that writes zeros.
-        Variable q = Unit(tape, x, _query), nothing = tape.Input(tape.Keep(tape.Device.Zeros(q.Shape)));
-        return Normed(tape, tape.Scan(new ScanVariables(q, nothing, nothing, S0: s), new ScanSettings(1, ScanRead.Before, ScanWrite.Given, ScanSettings.DefaultChunk)).O);
-    }
+    public Variable Retrieve(Tape tape, Variable x, Variable s) => Normed(tape, tape.Retrieve(Unit(tape, x, _query), s));
 
     private Variable Normed(Tape tape, Variable reads) => tape.Norm(NormKind.Rms, reads, tape.Use(_readNorm));
 
