@@ -55,18 +55,33 @@ public sealed partial class Tape : IDisposable
 
     /// <summary>
     /// A value whose own place is a carried state, while its gradient goes to the parameter it began as: the
-    /// first-order form of spec section 5, used where a stream's memory has moved away from its learned start.
+    /// first-order form of spec section 5, used where a stream's memory has moved away from its learned start. A value of
+    /// B times the parameter's size holds a memory for each of B sequences, whose gradients are summed.
     /// </summary>
-    /// <exception cref="ArgumentException">The value's number of elements is not the parameter's.</exception>
+    /// <exception cref="ArgumentException">The value's number of elements is not a multiple of the parameter's.</exception>
     public Variable UseFirstOrder(Parameter start, Tensor carried)
     {
         ArgumentNullException.ThrowIfNull(start);
         ArgumentNullException.ThrowIfNull(carried);
         Require.OnDevice(carried, Device);
-        if (carried.Count != start.Value.Count)
-            throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} {start.Value.Shape}.", nameof(carried));
+        int count = start.Value.Count;
+        if (carried.Count % count != 0)
+            throw new ArgumentException($"carried has shape {carried.Shape}, expected a multiple of the elements of {start.Name} {start.Value.Shape}.", nameof(carried));
         if (!Recording)
             return new Variable(carried, false);
+        if (carried.Count != count)
+        {
+            var memories = new Variable(carried, true);
+            Record(
+                () =>
+                {
+                    using Tensor rows = memories.Gradient!.Reshape([carried.Count / count, count]), sum = start.Error.Reshape([count]);
+                    Dense.ColumnSum(rows, sum);
+                },
+                memories);
+            return memories;
+        }
+
         return new Variable(carried, true) { Gradient = Keep(start.Error.Reshape(carried.Shape)), GradientIsBorrowed = true };
     }
 
