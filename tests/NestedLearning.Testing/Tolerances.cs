@@ -23,6 +23,8 @@ public static class Tolerances
 
     public static readonly Tolerance SelfModifying = new(6e-6, 8e-6);
 
+    public static readonly Tolerance DeepMemory = new(6e-6, 2e-5);
+
     public static readonly Tolerance Gemm = new(1e-5, 2e-5);
 
     /// <summary>
