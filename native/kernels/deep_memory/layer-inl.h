@@ -89,8 +89,14 @@ struct MemoryLayer {
 
   // The unit rows of inputs x [length, Dk] as keys.
   void UnitKeys(const float* x, size_t length, float epsilon) const {
+    const F32 d;
     for (size_t t = 0; t < length; ++t) {
-      norm[t] = std::sqrt(Dot(x + t * ldk, x + t * ldk, shape.dk) + epsilon * epsilon);
+      VecF squares = hn::Zero(d);
+      for (size_t i = 0; i < shape.dk; i += kLanes) {
+        const VecF part = LoadPart(x + t * ldk + i, std::min(kLanes, shape.dk - i));
+        squares = hn::MulAdd(part, part, squares);
+      }
+      norm[t] = std::sqrt(SumLanes(squares) + epsilon * epsilon);
       inverse_norm[t] = 1.0f / norm[t];
       ScaleRow(inverse_norm[t], x + t * ldk, keys + t * ldk, shape.dk);
     }
