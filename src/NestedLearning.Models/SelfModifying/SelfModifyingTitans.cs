@@ -63,8 +63,7 @@ internal sealed class SelfModifyingTitans : ITokenMixer
         SelfModifyingResults results = tape.SelfModifying(input, query, memory, settings, chunkStart);
         Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, results.O, tape.Use(_readNorm)), x.Shape);
         Variable y = tape.Linear(normed, tape.Use(_output), residual: x);
-        Tensor? nextStart = settings.NextPhase(time) == 0 ? null : results.ChunkStart.Value.Clone();
-        return (y, state.After(time, (Memory, results.S.Value.Clone()), (ChunkStart, nextStart), (Convolution, nextConvolution.Clone())));
+        return (y, state.After(time, [(Memory, results.S.Value), (ChunkStart, results.ChunkStart.Value), (Convolution, nextConvolution)]));
     }
 
     // The five memories side by side.
