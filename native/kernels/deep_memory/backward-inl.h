@@ -17,6 +17,23 @@ HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
 
+// Of u = f s with s = b ∘ φ'(z): from y = dL/du, db and dz = dL/ds ∘ b ∘ φ''(z) are written and <y, s> summed.
+struct StepBackwardRow {
+  VecF factor;
+  const float *y, *b, *z, *slope;
+  float *db, *dz;
+  VecF along;
+
+  template <class TAccess>
+  HWY_INLINE void Run(TAccess access, size_t i) {
+    const VecF v = access(y + i), of_b = access(b + i), derivative = access(slope + i);
+    const VecF step = hn::Mul(factor, v);
+    along = hn::MulAdd(v, hn::Mul(of_b, derivative), along);
+    access(hn::Mul(step, derivative), db + i);
+    access(hn::Mul(hn::Mul(step, of_b), GeluCurvature(access(z + i))), dz + i);
+  }
+};
+
 class DeepMemoryBackwardPass {
  public:
   DeepMemoryBackwardPass(Arena& arena, const nl_deep_memory_arguments& a,
@@ -169,16 +186,19 @@ class DeepMemoryBackwardPass {
     const size_t n = x.length, dim = shape_.dim, hidden = shape_.hidden;
     const bool erases_frozen = shape_.erases && at_frozen;
     for (size_t t = 0; t < n; ++t) {
-      const float *y1 = layer1_.y + t * ldd_, *y2 = layer2_.y + t * ldn_;
-      const float along1 = Dot(y1, x.error + t * ldd_, dim);
-      const float along2 = StepBackward(x, t, y2);
+      const size_t row = t * ldn_;
+      StepBackwardRow step{hn::Set(F32(), x.step2[t]), layer2_.y + row, x.back + row, x.z + row,
+                           x.slope + row, d_back_ + row, dz_ + row, hn::Zero(F32())};
+      ForEachVector(hidden, step);
+      const float along1 = Dot(layer1_.y + t * ldd_, x.error + t * ldd_, dim);
+      const float along2 = SumLanes(step.along);
       d_theta_[t] = -(x.layer1.norm[t] * along1 + x.layer2.norm[t] * along2);
       float d_norm1 = -x.theta[t] * along1, d_norm2 = -x.theta[t] * along2;
       if (erases_frozen) {
         // erased = (input W) / norm.
         d_norm1 -= x.factors.erase_w[t] * layer1_.kappa[t] * x.layer1.inverse_norm[t];
         d_norm2 -= x.factors.erase_w[t] * layer2_.kappa[t] * x.layer2.inverse_norm[t];
-        AddScaledTo(1.0f, layer2_.erase_y + t * ldn_, dz_ + t * ldn_, hidden);
+        AddScaledTo(1.0f, layer2_.erase_y + row, dz_ + row, hidden);
       }
       key1_[t] = KeyFactor(x.layer1, layer1_.keys, d_norm1, t);
       key2_[t] = KeyFactor(x.layer2, layer2_.keys, d_norm2, t);
@@ -224,23 +244,6 @@ class DeepMemoryBackwardPass {
   const float* DPredicted(bool at_frozen) const {
     if (shape_.l2) return d_predicted_;
     return shape_.erases && at_frozen ? layer1_.erase_y : nullptr;
-  }
-
-  // Of u₂ = −θ r₂ s with s = b ∘ φ'(z), b = e W1_cᵀ: db and dz are written, and the result is <y, s>.
-  float StepBackward(const DeepMemoryRun& x, size_t t, const float* y) const {
-    const F32 d;
-    const size_t row = t * ldn_;
-    const VecF factor = hn::Set(d, x.step2[t]);
-    VecF along = hn::Zero(d);
-    for (size_t i = 0; i < shape_.hidden; i += kLanes) {
-      const PartOfVector part{std::min(kLanes, shape_.hidden - i)};
-      const VecF v = part(y + i), b = part(x.back + row + i), slope = part(x.slope + row + i);
-      const VecF step = hn::Mul(factor, v);
-      along = hn::MulAdd(v, hn::Mul(b, slope), along);
-      part(hn::Mul(step, slope), d_back_ + row + i);
-      part(hn::Mul(hn::Mul(step, b), GeluCurvature(part(x.z + row + i))), dz_ + row + i);
-    }
-    return SumLanes(along);
   }
 
   // keys = x / r: dx = dkeys / r + f keys, f = dr − <dkeys, keys> / r.

@@ -54,6 +54,28 @@ T* AtHead(T* tensor, size_t head, size_t size) {
   return tensor == nullptr ? nullptr : tensor + head * size;
 }
 
+// y = φ(x), which may be x, and φ'(x).
+struct ActivateRow {
+  const float* x;
+  float *y, *slope;
+
+  template <class TAccess>
+  HWY_INLINE void Run(TAccess access, size_t i) {
+    VecF derivative;
+    const VecF value = Gelu(access(x + i), derivative);
+    access(derivative, slope + i);
+    access(value, y + i);
+  }
+};
+
+inline void Activate(size_t rows, size_t columns, const float* x, float* y, float* slope,
+                     size_t ld) {
+  for (size_t t = 0; t < rows; ++t) {
+    ActivateRow row{x + t * ld, y + t * ld, slope + t * ld};
+    ForEachVector(columns, row);
+  }
+}
+
 // Rows of D are ldd apart, rows of N ldn.
 struct DeepMemoryRun {
   DeepMemoryRun(Arena& arena, const DeepMemoryShape& shape, size_t longest, bool keeps)
@@ -92,9 +114,7 @@ struct DeepMemoryRun {
     Tiles hidden(upcoming);
     hidden.Product(k, ldd, frozen.w2.at, frozen.w2.ld, shape.dim).Store(z, ldn);
     hidden.Run(count, shape.hidden);
-    for (size_t t = 0; t < count; ++t) {
-      Activate(z + t * ldn, h + t * ldn, slope + t * ldn, shape.hidden);
-    }
+    Activate(count, shape.hidden, z, h, slope, ldn);
     layer1.UnitKeys(h, count, shape.norm_epsilon);
     layer2.UnitKeys(k, count, shape.norm_epsilon);
     for (size_t t = 0; t < count; ++t) {
@@ -137,9 +157,7 @@ struct DeepMemoryRun {
       layer2.Read(reads, factors, shape.after, state.w2, state.p2);
     }
     reads.Store(layer1.q, ldn).Run(count, shape.hidden);
-    for (size_t t = 0; t < count; ++t) {
-      Activate(layer1.q + t * ldn, layer1.q + t * ldn, read_slope + t * ldn, shape.hidden);
-    }
+    Activate(count, shape.hidden, layer1.q, layer1.q, read_slope, ldn);
     if (!shape.at_start) layer1.PrepareRead(coefficients, factors, shape.after, count, upcoming);
   }
 
@@ -190,17 +208,6 @@ struct DeepMemoryRun {
     }
     ComputeCoefficients(coefficients, length);
     factors.Compute(coefficients, length, ReadRow(shape.after, 0));
-  }
-
-  // y = φ(x), which may be x, and φ'(x).
-  static void Activate(const float* x, float* y, float* slopes, size_t count) {
-    for (size_t i = 0; i < count; i += kLanes) {
-      const size_t lanes = std::min(kLanes, count - i);
-      VecF derivative;
-      const VecF value = Gelu(LoadPart(x + i, lanes), derivative);
-      StorePart(derivative, slopes + i, lanes);
-      StorePart(value, y + i, lanes);
-    }
   }
 };
 
