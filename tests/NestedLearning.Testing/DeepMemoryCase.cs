@@ -55,7 +55,8 @@ public sealed record DeepMemoryCase
 
     /// <summary>
     /// Seeded data of order one under which the weights neither grow without bound nor are forgotten at once: keys of length
-    /// about one, α in (0.7, 1), θ in (0.05, 0.4), ε in (0, 0.9), μ in (0, 0.7).
+    /// about one, α in (0.7, 1), ε in (0, 0.9), μ in (0, 0.7), and θ so small that a chunk's steps at frozen weights do not
+    /// shoot past their targets.
     /// </summary>
     /// <param name="seed">What the data depends on, beside shapes.</param>
     /// <param name="shape">[B, T, H, D, N].</param>
@@ -69,11 +70,12 @@ public sealed record DeepMemoryCase
         int b = shape[0], t = shape[1], h = shape[2], d = shape[3], n = shape[4];
         Shape tokens = [b, t, h, d], gates = [b, t, h], shape1 = [b, h, n, d], shape2 = [b, h, d, n];
         float[] q = data.UnitRows(tokens), k = data.Normal(tokens, 1 / MathF.Sqrt(d)), v = data.Normal(tokens, 0.7f);
-        float[] logAlpha = data.Uniform(gates, -0.35f, 0), theta = data.Uniform(gates, 0.05f, 0.4f);
+        float step = 0.4f / (1 + n / 4f) * Math.Min(1, 4f / Math.Min(t + settings.Phase, settings.Chunk));
+        float[] logAlpha = data.Uniform(gates, -0.35f, 0), theta = data.Uniform(gates, step / 8, step);
         float[] erase = data.Uniform(gates, 0, 0.9f), mu = data.Uniform(gates, 0, 0.7f);
-        float[] w1 = data.Normal(shape1, 1 / MathF.Sqrt(n)), w2 = data.Normal(shape2, 1.5f);
+        float[] w1 = data.Normal(shape1, 1 / MathF.Sqrt(n)), w2 = data.Normal(shape2);
         float[] p1 = data.Normal(shape1, 0.3f), p2 = data.Normal(shape2, 0.3f);
-        float[] start1 = data.Normal(shape1, 1 / MathF.Sqrt(n)), start2 = data.Normal(shape2, 1.5f);
+        float[] start1 = data.Normal(shape1, 1 / MathF.Sqrt(n)), start2 = data.Normal(shape2);
         bool momenta = Given('m') && Given('p'), inside = settings.Phase > 0;
         return new DeepMemoryCase
         {

@@ -60,6 +60,17 @@ struct RunFactors {
   float *read_w, *read_p = nullptr;    // a_ρ and b_ρ
 };
 
+struct SquaresOfRow {
+  const float* x;
+  VecF sum;
+
+  template <class TAccess>
+  HWY_INLINE void Run(TAccess access, size_t i) {
+    const VecF v = access(x + i);
+    sum = hn::MulAdd(v, v, sum);
+  }
+};
+
 struct MemoryLayer {
   MemoryLayer(Arena& arena, const LayerShape& layer, size_t longest, bool keeps_products)
       : shape(layer), ldk(SpreadRow(layer.dk)), ldv(SpreadRow(layer.dv)), ldt(Padded(longest)) {
@@ -90,7 +101,9 @@ struct MemoryLayer {
   // The unit rows of inputs x [length, Dk] as keys.
   void UnitKeys(const float* x, size_t length, float epsilon) const {
     for (size_t t = 0; t < length; ++t) {
-      norm[t] = std::sqrt(Dot(x + t * ldk, x + t * ldk, shape.dk) + epsilon * epsilon);
+      SquaresOfRow squares{x + t * ldk, hn::Zero(F32())};
+      ForEachVector(shape.dk, squares);
+      norm[t] = std::sqrt(SumLanes(squares.sum) + epsilon * epsilon);
       inverse_norm[t] = 1.0f / norm[t];
       ScaleRow(inverse_norm[t], x + t * ldk, keys + t * ldk, shape.dk);
     }
