@@ -11,8 +11,9 @@
 
 namespace nested_learning {
 
-// Chunks are computed in runs of at most this many tokens; only a chunk's first run starts from the frozen weights.
-constexpr size_t kMaxRun = 64;
+// Chunks are computed in runs of at most this many tokens, whose rows of N stay in the second-level cache beside the weights;
+// only a chunk's first run starts from the frozen ones.
+constexpr size_t kMaxRun = kSegment;
 constexpr size_t kMaxRuns = (kMaxChunk + kMaxRun - 1) / kMaxRun;
 
 struct DeepMemoryShape {
