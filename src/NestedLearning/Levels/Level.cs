@@ -16,6 +16,9 @@ public enum ErrorReduction
 /// </summary>
 public sealed class Level
 {
+    private readonly Parameter[] _parameters;
+    private readonly OptimizerMemory[] _memories;
+
     /// <summary>A level over these parameters.</summary>
     /// <param name="name">What it is called in timelines.</param>
     /// <param name="chunk">C: steps from one commit to the next, at least 1.</param>
@@ -32,8 +35,9 @@ public sealed class Level
         Name = name;
         Chunk = chunk;
         LearningRate = learningRate;
-        Parameters = [.. parameters];
-        Memories = [.. Parameters.Select(optimizer.CreateMemory)];
+        Optimizer = optimizer;
+        _parameters = [.. parameters];
+        _memories = [.. _parameters.Select(optimizer.CreateMemory)];
     }
 
     /// <summary>What it is called in timelines.</summary>
@@ -59,11 +63,43 @@ public sealed class Level
         init => field = value > 0 ? value : throw new ArgumentOutOfRangeException(nameof(ClipNorm), value, $"ClipNorm is {value}, expected above 0.");
     } = double.PositiveInfinity;
 
-    /// <summary>What the level learns.</summary>
-    public IReadOnlyList<Parameter> Parameters { get; }
+    /// <summary>The update rule f of NL 71.</summary>
+    public Optimizer Optimizer { get; }
 
-    /// <summary>The optimizer's memory of each parameter, in the same order.</summary>
-    public IReadOnlyList<OptimizerMemory> Memories { get; }
+    /// <summary>Where parameters of the level begin and return to, learned by slower levels; null: they never return.</summary>
+    /// <exception cref="ArgumentException">It names a parameter that is not the level's.</exception>
+    public LevelStart? Start
+    {
+        get;
+        init
+        {
+            foreach ((Parameter parameter, _) in value?.Pairs ?? [])
+            {
+                if (!Parameters.Contains(parameter))
+                    throw new ArgumentException($"Level '{Name}' has no parameter '{parameter.Name}' that could begin at a learned start.", nameof(value));
+            }
+
+            field = value;
+        }
+    }
+
+    /// <summary>What the level's memory is, for descriptions.</summary>
+    public string Memory { get; init; } = "weights";
+
+    /// <summary>What the level learns from, for descriptions; its chunk counts steps of this.</summary>
+    public string ContextFlow { get; init; } = "tokens";
+
+    /// <summary>What the level learns.</summary>
+    public IReadOnlyList<Parameter> Parameters => _parameters;
+
+    /// <summary>The optimizer's memory of each parameter, in the same order. A return to the start may put empty ones in their place.</summary>
+    public IReadOnlyList<OptimizerMemory> Memories => _memories;
+
+    /// <summary>The bytes of the parameters' values.</summary>
+    public long ParameterBytes => Parameters.Sum(p => Bytes(p.Value));
+
+    /// <summary>The bytes of the error terms that gather between commits and of the optimizer's memories.</summary>
+    public long StateBytes => Parameters.Sum(p => Bytes(p.Error)) + Memories.SelectMany(m => m.State).Sum(s => Bytes(s.Value));
 
     /// <summary>The number of commits so far.</summary>
     public long Commits { get; internal set; }
@@ -85,12 +121,35 @@ public sealed class Level
         Pending = 0;
     }
 
+    // The gradient at the moved parameters is, to first order, the start's (spec section 5).
+    internal void PassErrorsToStart()
+    {
+        foreach ((Parameter parameter, Parameter start) in Start?.Pairs ?? [])
+            start.AddError(parameter.Error);
+    }
+
+    internal void ReturnToStart()
+    {
+        foreach ((Parameter parameter, Parameter start) in Start?.Pairs ?? [])
+        {
+            parameter.Value.CopyFrom(start.Value);
+            parameter.Error.Fill(0);
+            if (!Start!.ResetsOptimizer)
+                continue;
+            int i = Array.IndexOf(_parameters, parameter);
+            _memories[i].Dispose();
+            _memories[i] = Optimizer.CreateMemory(parameter);
+        }
+    }
+
     internal void Drop()
     {
         foreach (Parameter parameter in Parameters)
             parameter.Error.Fill(0);
         Pending = 0;
     }
+
+    private static long Bytes(Tensor tensor) => sizeof(float) * (long)tensor.Count;
 
     // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
     private float ErrorScale()
