@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace NestedLearning;
@@ -36,6 +37,10 @@ public sealed class Adam : Optimizer
     public ulong Seed { get; init; }
 
     /// <inheritdoc/>
+    public override string Rule => string.Create(CultureInfo.InvariantCulture,
+        $"{(Decoupled ? "AdamW" : "Adam")}: {(Decoupled ? "" : "g ← g + λ W, ")}m ← β1 m + (1 − β1) g, v ← β2 v + (1 − β2) g², W ← W − η {(Decoupled ? "(m̂/(√v̂ + ε) + λ W)" : "m̂/(√v̂ + ε)")}; β1 = {Beta1}, β2 = {Beta2}, ε = {Epsilon}, λ = {WeightDecay}");
+
+    /// <inheritdoc/>
     /// <exception cref="ArgumentException">A setting is out of its range.</exception>
     public override OptimizerMemory CreateMemory(Parameter parameter)
     {
@@ -61,6 +66,7 @@ public sealed class Adam : Optimizer
         private readonly Tensor _v;
 
         public Memory(Adam adam, Parameter parameter)
+            : base(adam)
         {
             Tensor value = parameter.Value;
             bool half = adam.Moments == MomentPrecision.BFloat16;

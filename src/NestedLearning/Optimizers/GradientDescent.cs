@@ -4,9 +4,12 @@ namespace NestedLearning;
 public sealed class GradientDescent : Optimizer
 {
     /// <inheritdoc/>
-    public override OptimizerMemory CreateMemory(Parameter parameter) => new Memory();
+    public override string Rule => "Gradient descent: W ← W − η g";
 
-    private sealed class Memory : OptimizerMemory
+    /// <inheritdoc/>
+    public override OptimizerMemory CreateMemory(Parameter parameter) => new Memory(this);
+
+    private sealed class Memory(GradientDescent optimizer) : OptimizerMemory(optimizer)
     {
         public override IReadOnlyList<(string Name, Tensor Value)> State => [];
 

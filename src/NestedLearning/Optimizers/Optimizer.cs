@@ -6,6 +6,9 @@ namespace NestedLearning;
 /// </summary>
 public abstract class Optimizer
 {
+    /// <summary>The rule in one line, for people: its name, its equation, and the settings in it.</summary>
+    public abstract string Rule { get; }
+
     /// <summary>An empty memory for one parameter.</summary>
     public abstract OptimizerMemory CreateMemory(Parameter parameter);
 }
@@ -17,14 +20,37 @@ public abstract class Optimizer
 /// <param name="ErrorScale">Multiplies the error term first, a finite number.</param>
 public readonly record struct ParameterCommit(OptimizerMemory Memory, Parameter Parameter, float LearningRate, float ErrorScale);
 
+/// <summary>
+/// One level of an optimizer's memory. A memory of gradients is itself a nested system: its parts may be written at
+/// frequencies of their own.
+/// </summary>
+/// <param name="Name">What the level holds.</param>
+/// <param name="Period">Commits of the parameter from one write of the level to the next, at least 1.</param>
+/// <param name="Bytes">The size of its state.</param>
+public readonly record struct OptimizerMemoryLevel(string Name, int Period, long Bytes);
+
 /// <summary>What an optimizer remembers of one parameter's gradients.</summary>
-public abstract class OptimizerMemory : IDisposable
+/// <param name="optimizer">The rule that the memory follows.</param>
+public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
 {
+    /// <summary>The rule that the memory follows; where rules are mixed, the one that was chosen for the parameter.</summary>
+    public Optimizer Optimizer { get; } = optimizer;
+
     /// <summary>The tensors of the memory by name, for inspection and checkpoints.</summary>
     public abstract IReadOnlyList<(string Name, Tensor Value)> State { get; }
 
+    /// <summary>
+    /// The memory's own levels, the fastest first; none where it remembers nothing. Unless a memory says otherwise, all
+    /// of its state is written at every commit.
+    /// </summary>
+    public virtual IReadOnlyList<OptimizerMemoryLevel> Levels =>
+        State.Count == 0 ? [] : [new(string.Join(", ", State.Select(s => s.Name)), Period: 1, Bytes(State.Select(s => s.Value)))];
+
     /// <summary>The number of commits so far.</summary>
     public long Commits { get; internal set; }
+
+    /// <summary>The size of these tensors.</summary>
+    protected static long Bytes(params IEnumerable<Tensor> tensors) => tensors.Sum(t => (long)sizeof(float) * t.Count);
 
     /// <summary>
     /// Writes the parameter's error term, times <paramref name="errorScale"/>, into the memory and updates the
