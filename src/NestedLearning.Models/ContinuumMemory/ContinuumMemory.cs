@@ -70,31 +70,9 @@ public sealed class ContinuumMemory : IDisposable
     /// <exception cref="NotFiniteNumberException">An output, target or gradient is not finite. Nothing changed.</exception>
     public Tensor Regress(Tensor x, Tensor target)
     {
-        RequireRegression(x, target);
-        Tensor[] errors = [.. Levels.Levels.SelectMany(l => l.Parameters).Select(p => p.Error)];
-        Tensor[] kept = Array.ConvertAll(errors, e => e.Clone());
-        Tensor? y = null;
-        try
-        {
-            y = _block.Regress(x, target);
-            double norm = Dense.GlobalNorm(errors);
-            if (!double.IsFinite(norm))
-                throw new NotFiniteNumberException($"The error terms have norm {norm}; nothing was learned.", norm);
-            Levels.Advance(x.Shape[1]);
-            return y;
-        }
-        catch
-        {
-            y?.Dispose();
-            for (int i = 0; i < errors.Length; i++)
-                errors[i].CopyFrom(kept[i]);
-            throw;
-        }
-        finally
-        {
-            foreach (Tensor error in kept)
-                error.Dispose();
-        }
+        RequireFeatures(x, nameof(x));
+        RequireTarget(x, target);
+        return Learn([this], x, () => AddRegression(x, target));
     }
 
     /// <summary>Writes weights, starts, waiting error terms, optimizer memories and clocks, each name starting with the prefix.</summary>
@@ -125,26 +103,78 @@ public sealed class ContinuumMemory : IDisposable
     /// <summary>Frees parameters and memories.</summary>
     public void Dispose() => Levels.Dispose();
 
-    internal void RequireRegression(Tensor x, Tensor target)
+    /// <summary>Adds a call's error terms to memories and moves their clocks, all of it or none.</summary>
+    internal static Tensor Learn(IReadOnlyList<ContinuumMemory> memories, Tensor x, Func<Tensor> addErrors)
     {
-        ArgumentNullException.ThrowIfNull(x);
-        ArgumentNullException.ThrowIfNull(target);
-        RequireFeatures(x, nameof(x));
-        if (target.Shape != x.Shape)
-            throw new ArgumentException($"target has shape {target.Shape}, expected {x.Shape}.", nameof(target));
-        if (target.Device != Device)
-            throw new ArgumentException($"target is on '{target.Device.Name}', expected '{Device.Name}'.", nameof(target));
-        if (x.Shape[1] > Levels.StepsToNextCommit)
-            throw new ArgumentException($"{x.Shape[1]} tokens go past the next commit, expected at most {Levels.StepsToNextCommit}.", nameof(x));
+        int steps = x.Shape[1];
+        foreach (ContinuumMemory memory in memories)
+        {
+            if (steps > memory.Levels.StepsToNextCommit)
+                throw new ArgumentException($"{steps} tokens go past the next commit, expected at most {memory.Levels.StepsToNextCommit}.", nameof(x));
+        }
+
+        Tensor[] errors = [.. memories.SelectMany(m => m.Errors)];
+        Tensor[] kept = Array.ConvertAll(errors, e => e.Clone());
+        Tensor? y = null;
+        try
+        {
+            y = addErrors();
+            Advance(memories, steps);
+            return y;
+        }
+        catch
+        {
+            y?.Dispose();
+            for (int i = 0; i < errors.Length; i++)
+                errors[i].CopyFrom(kept[i]);
+            throw;
+        }
+        finally
+        {
+            foreach (Tensor error in kept)
+                error.Dispose();
+        }
     }
 
-    private void RequireFeatures(Tensor x, string name)
+    /// <summary>Moves the clocks of memories, or of none if the error terms of one are not finite.</summary>
+    internal static int Advance(IReadOnlyList<ContinuumMemory> memories, int steps)
     {
+        RequireFiniteErrors(memories);
+        return memories.Sum(m => m.Levels.Advance(steps));
+    }
+
+    internal static void RequireFiniteErrors(IReadOnlyList<ContinuumMemory> memories)
+    {
+        for (int i = 0; i < memories.Count; i++)
+        {
+            double norm = Dense.GlobalNorm([.. memories[i].Errors]);
+            if (!double.IsFinite(norm))
+                throw new NotFiniteNumberException($"The error terms of sequence {i} have norm {norm}; nothing was committed.", norm);
+        }
+    }
+
+    internal static void RequireTarget(Tensor x, Tensor target)
+    {
+        ArgumentNullException.ThrowIfNull(target);
+        if (target.Shape != x.Shape)
+            throw new ArgumentException($"target has shape {target.Shape}, expected {x.Shape}.", nameof(target));
+        if (target.Device != x.Device)
+            throw new ArgumentException($"target is on '{target.Device.Name}', expected '{x.Device.Name}'.", nameof(target));
+    }
+
+    /// <summary>The gradients of the local objectives for one call, added to the error terms; y is the caller's.</summary>
+    internal Tensor AddRegression(Tensor x, Tensor target) => _block.Regress(x, target);
+
+    internal void RequireFeatures(Tensor x, string name)
+    {
+        ArgumentNullException.ThrowIfNull(x, name);
         if (x.Shape.Rank != 3 || x.Shape[0] == 0 || x.Shape[1] == 0 || x.Shape[2] != Configuration.Dim)
             throw new ArgumentException($"{name} has shape {x.Shape}, expected [B, T, {Configuration.Dim}] with B and T at least 1.", name);
         if (x.Device != Device)
             throw new ArgumentException($"{name} is on '{x.Device.Name}', expected '{Device.Name}'.", name);
     }
+
+    private IEnumerable<Tensor> Errors => Levels.Levels.SelectMany(l => l.Parameters).Select(p => p.Error);
 
     private Level NewLevel(LevelConfiguration level, int index) =>
         new(level.Name, level.Chunk, level.LearningRate, level.Optimizer ?? new Adam(), _block.Parameters(index))

@@ -5,7 +5,11 @@ namespace NestedLearning.Models;
 /// <param name="Chunk">C: tokens from one commit to the next.</param>
 /// <param name="LearningRate">η of its AdamW.</param>
 /// <param name="Hidden">The hidden width of its residual MLP in every block.</param>
-public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden);
+public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden)
+{
+    /// <summary>The update rule; null is the model's AdamW.</summary>
+    public Optimizer? Optimizer { get; init; }
+}
 
 /// <summary>
 /// The shape of a Hope model (NL 94–97): blocks of self-modifying Titans followed by a chained continuum memory

@@ -27,7 +27,7 @@ public sealed class HopeModel : IDisposable
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
             new SelfModifyingTitans(make, $"block{b}.titans", configuration, deviation),
-            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], deviation)))];
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], new ContinuumSettings(), new MlpForm(), deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
