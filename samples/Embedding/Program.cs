@@ -2,7 +2,7 @@ using NestedLearning;
 using NestedLearning.Models;
 
 using Device device = Device.Open();
-using HopeStream model = HopeStream.Create(device, new HopeConfiguration(), "reader");
+using StreamLearner model = StreamLearner.Create(device, new ModelConfiguration(), "reader");
 foreach (byte[] segment in File.ReadAllBytes(args[0]).Chunk(model.SegmentLength))
 {
     float[] losses = new float[segment.Length];

@@ -25,7 +25,7 @@ public sealed class ContinuumMemory : IDisposable
         Configuration = configuration;
         var make = new ParameterFactory(device, configuration.Seed);
         int[] hidden = [.. configuration.Levels.Select(l => l.Hidden)];
-        _block = new ContinuumMemoryBlock(make, "memory", configuration.Dim, hidden, configuration.Settings, configuration.Form, configuration.OutputDeviation);
+        _block = new ContinuumMemoryBlock(make, "memory", configuration.Dim, hidden, configuration.Settings, configuration.OutputDeviation);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
 

@@ -13,13 +13,12 @@ internal sealed class ContinuumMemoryBlock
     private readonly (Parameter Down, Parameter Up)?[] _generators;
     private readonly Parameter? _weights;
 
-    public ContinuumMemoryBlock(
-        ParameterFactory make, string name, int dim, IReadOnlyList<int> hidden, ContinuumSettings settings, MlpForm form, double outputDeviation)
+    public ContinuumMemoryBlock(ParameterFactory make, string name, int dim, IReadOnlyList<int> hidden, ContinuumSettings settings, double outputDeviation)
     {
         int count = hidden.Count;
         _settings = settings;
         _order = [.. settings.SlowestFirst ? Enumerable.Range(0, count).Reverse() : Enumerable.Range(0, count)];
-        _blocks = [.. hidden.Select((n, level) => new ContinuumMlp(make, $"{name}.{level}", dim, n, form, outputDeviation))];
+        _blocks = [.. hidden.Select((n, level) => new ContinuumMlp(make, $"{name}.{level}", dim, n, settings.Form, outputDeviation))];
         _starts = [.. _blocks.Select((block, level) => settings.StartOwner(level, count) is null
             ? ((Parameter, Parameter)[])[]
             : [.. block.Parameters.Select(p => (p, new Parameter($"{p.Name}.start", p.Value.Clone(), decays: false)))])];

@@ -9,11 +9,8 @@ public sealed record ContinuumMemoryConfiguration
     /// <summary>The levels, the fastest first: no chunk is shorter than the one before.</summary>
     public IReadOnlyList<LevelConfiguration> Levels { get; init; } = [];
 
-    /// <summary>How knowledge passes between the levels.</summary>
+    /// <summary>The MLPs' form, and how knowledge passes between the levels.</summary>
     public ContinuumSettings Settings { get; init; } = new();
-
-    /// <summary>The form of each level's MLP.</summary>
-    public MlpForm Form { get; init; } = new();
 
     /// <summary>How a chunk's error terms are combined.</summary>
     public ErrorReduction Reduction { get; init; } = ErrorReduction.Mean;
@@ -61,6 +58,5 @@ public sealed record ContinuumMemoryConfiguration
         if (WarmupCommits < 0)
             throw new ArgumentException($"{nameof(WarmupCommits)} is {WarmupCommits}, expected at least 0.");
         Settings.Validate(Dim);
-        Form.Validate();
     }
 }

@@ -22,7 +22,7 @@ public enum ContinuumVariant
     Independent,
 }
 
-/// <summary>How knowledge passes between the levels of a continuum memory system (NL 24–31).</summary>
+/// <summary>The form of a continuum memory system: its MLPs, and how knowledge passes between their levels (NL 24–31).</summary>
 public sealed record ContinuumSettings
 {
     /// <summary>How blocks are connected (direct connection) and where their weights begin (initialisation).</summary>
@@ -44,6 +44,9 @@ public sealed record ContinuumSettings
     /// </summary>
     public int GeneratorRank { get; init; }
 
+    /// <summary>The form of every level's MLP.</summary>
+    public MlpForm Form { get; init; } = new();
+
     /// <summary>Whether a level's optimizer memories become empty when its weights return to their start.</summary>
     public bool ResetsOptimizers { get; init; } = true;
 
@@ -58,5 +61,6 @@ public sealed record ContinuumSettings
             throw new ArgumentException($"{nameof(Variant)} is {Variant}, expected {string.Join(", ", Enum.GetNames<ContinuumVariant>())}.");
         if (GeneratorRank < 0 || GeneratorRank > dim)
             throw new ArgumentException($"{nameof(GeneratorRank)} is {GeneratorRank}, expected 0 to {dim}.");
+        Form.Validate();
     }
 }

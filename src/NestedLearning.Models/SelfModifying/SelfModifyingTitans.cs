@@ -1,29 +1,12 @@
 namespace NestedLearning.Models;
 
-/// <summary>The fast memory of one self-modifying layer for every sequence of a batch.</summary>
-internal sealed class SelfModifyingState : IDisposable
-{
-    /// <summary>The five memories side by side [B, H, D/H, 3 D/H + 2]; null while they are at their learned start.</summary>
-    public Tensor? Memory { get; set; }
-
-    /// <summary>The last three inputs of the convolution [B, 3, D].</summary>
-    public required Tensor Convolution { get; set; }
-
-    public SelfModifyingState Clone() => new() { Memory = Memory?.Clone(), Convolution = Convolution.Clone() };
-
-    public void Dispose()
-    {
-        Memory?.Dispose();
-        Convolution.Dispose();
-    }
-}
-
 /// <summary>
 /// x + SelfModifyingTitans(norm x) (spec section 6): a causal convolution and an input projection, then for each head
 /// five matrix memories that make their own keys, values, rates, decays and targets, then an output projection.
 /// </summary>
-internal sealed class SelfModifyingTitans
+internal sealed class SelfModifyingTitans : ITokenMixer
 {
+    private const string Memory = "memory", Convolution = "convolution";
     private readonly int _heads;
     private readonly int _dim;
     private readonly SelfModifyingSettings _settings;
@@ -35,7 +18,7 @@ internal sealed class SelfModifyingTitans
     private readonly Parameter _readNorm;
     private readonly Parameter _output;
 
-    public SelfModifyingTitans(ParameterFactory make, string name, HopeConfiguration configuration, double outputDeviation)
+    public SelfModifyingTitans(ParameterFactory make, string name, ModelConfiguration configuration, double outputDeviation)
     {
         _dim = configuration.Dim;
         _heads = configuration.Heads;
@@ -52,32 +35,36 @@ internal sealed class SelfModifyingTitans
         _output = make.Normal($"{name}.output", [_dim, _dim], outputDeviation * deviation);
     }
 
-    /// <summary>All parameters, the memories' learned start among them.</summary>
+    /// <inheritdoc/>
     public IEnumerable<Parameter> Parameters => [_norm, _convolution, _input, _query, _start, _readNorm, _output];
 
-    public SelfModifyingState NewState(Device device, int batch) =>
-        new() { Convolution = device.Zeros([batch, Dense.ConvolutionWidth - 1, _dim]) };
+    /// <inheritdoc/>
+    public IReadOnlyList<StatePart> State =>
+    [
+        new(Memory, (batch, tokens) => tokens > 0 ? MemoryShape(batch) : null),
+        new(Convolution, (batch, _) => [batch, Dense.ConvolutionWidth - 1, _dim], OutlivesContext: true),
+    ];
 
-    /// <summary>The shape of <see cref="SelfModifyingState.Memory"/>.</summary>
-    public Shape MemoryShape(int batch) =>
-        [batch, _heads, _dim / _heads, SelfModifyingSettings.StateColumns(_dim / _heads)];
-
-    /// <summary>y [B, T, D] for x [B, T, D], and the state after the last token; the given state is only read.</summary>
-    public (Variable Y, SelfModifyingState Next) Forward(Tape tape, Variable x, SelfModifyingState state)
+    /// <inheritdoc/>
+    public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         int batch = x.Shape[0], time = x.Shape[1];
         Shape split = [batch, time, _heads, _dim / _heads];
-        Tensor nextConvolution = tape.Keep(tape.Device.Empty(state.Convolution.Shape));
-        Variable mixed = tape.CausalConvolution(tape.Norm(NormKind.Rms, x, tape.Use(_norm)), tape.Use(_convolution), null, state.Convolution, nextConvolution);
+        Tensor convolution = state[Convolution]!;
+        Tensor nextConvolution = tape.Keep(tape.Device.Empty(convolution.Shape));
+        Variable mixed = tape.CausalConvolution(tape.Norm(NormKind.Rms, x, tape.Use(_norm)), tape.Use(_convolution), null, convolution, nextConvolution);
         // Inputs of length one: values and targets are products of memories with them, and would feed on their own
         // growth if the memories' inputs were longer than the keys.
         Variable input = Heads(tape, mixed, _input, split), query = Heads(tape, mixed, _query, split);
-        Variable memory = state.Memory is null ? LearnedStart(tape, batch) : tape.UseFirstOrder(_start, state.Memory);
+        Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : LearnedStart(tape, batch);
         (Variable read, Variable final) = tape.SelfModifying(input, query, memory, _settings);
         Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, read, tape.Use(_readNorm)), x.Shape);
         Variable y = tape.Linear(normed, tape.Use(_output), residual: x);
-        return (y, new SelfModifyingState { Memory = final.Value.Clone(), Convolution = nextConvolution.Clone() });
+        return (y, state.After(time, (Memory, final.Value.Clone()), (Convolution, nextConvolution.Clone())));
     }
+
+    // The five memories side by side.
+    private Shape MemoryShape(int batch) => [batch, _heads, _dim / _heads, SelfModifyingSettings.StateColumns(_dim / _heads)];
 
     private static Variable Heads(Tape tape, Variable x, Parameter projection, Shape split) =>
         tape.Norm(NormKind.L2, tape.Reshape(tape.Linear(x, tape.Use(projection)), split), epsilon: SelfModifyingSettings.NormEpsilon);

@@ -79,7 +79,7 @@ internal sealed class LearnerFactory : ILearnerFactory
 {
     private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.CamelCase, Converters = { new JsonStringEnumConverter() } };
     private readonly Device _device;
-    private readonly HopeConfiguration _configuration;
+    private readonly ModelConfiguration _configuration;
 
     /// <param name="device">Owned from here on.</param>
     /// <param name="seed">Of the initial weights.</param>
@@ -88,7 +88,7 @@ internal sealed class LearnerFactory : ILearnerFactory
     {
         _device = device;
         Seed = seed;
-        _configuration = new HopeConfiguration { Seed = seed };
+        _configuration = new ModelConfiguration { Seed = seed };
         Configuration = JsonSerializer.Serialize(_configuration, s_json);
         // Memory of the host is safe to use from several threads; other devices have one queue.
         AtOnce = device.Backend is HostBackend ? Math.Min(device.Threads, learners) : 1;
@@ -106,7 +106,7 @@ internal sealed class LearnerFactory : ILearnerFactory
     public int AtOnce { get; }
 
     public IStreamLearner Create(LearnerKind kind) =>
-        HopeStream.Create(_device, kind == LearnerKind.OneLevel ? _configuration.WithOneLevel() : _configuration, kind.Title());
+        StreamLearner.Create(_device, kind == LearnerKind.OneLevel ? _configuration.WithOneLevel() : _configuration, kind.Title());
 
     public void Dispose() => _device.Dispose();
 }

@@ -357,7 +357,7 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
         Refused("Levels[0].Hidden is 0", good with { Levels = [new("a", 2, 1, 0)] });
         Refused("GeneratorRank is 6, expected 0 to 5", good with { Settings = good.Settings with { GeneratorRank = 6 } });
         Refused("Variant is 9", good with { Settings = good.Settings with { Variant = (ContinuumVariant)9 } });
-        Refused("Norm is 9", good with { Form = new MlpForm { Norm = (NormKind)9 } });
+        Refused("Norm is 9", good with { Settings = good.Settings with { Form = new MlpForm { Norm = (NormKind)9 } } });
         Refused("OutputDeviation is NaN", good with { OutputDeviation = double.NaN });
 
         using var memory = new ContinuumMemory(Device, good);

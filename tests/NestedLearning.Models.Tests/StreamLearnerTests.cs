@@ -4,9 +4,9 @@ using Xunit;
 
 namespace NestedLearning.Models.Tests;
 
-public abstract class HopeTests(string backend) : BackendTests(backend)
+public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
 {
-    private static readonly HopeConfiguration s_small = new()
+    private static readonly ModelConfiguration s_small = new()
     {
         Dim = 16, Heads = 2, Blocks = 2, MemoryChunk = 8, ContextLength = 64, WarmupCommits = 4, ProjectionLevel = 0,
         Levels = [new("fast", 16, 5e-3f, 24), new("slow", 64, 5e-3f, 24)],
@@ -15,7 +15,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Stream_LossFallsOnAPattern()
     {
-        using HopeStream stream = HopeStream.Create(Device, s_small, "hope");
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "hope");
         byte[] text = Pattern(6000);
         float[] losses = Read(stream, text);
         Assert.True(losses[..500].Average() > 3, $"The first losses are {losses[..500].Average()}.");
@@ -25,15 +25,15 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Gradient_MatchesFiniteDifferences_OfEveryParameter()
     {
-        HopeConfiguration tiny = s_small with { Vocabulary = 5, Dim = 6, Heads = 2, Blocks = 1, MemoryChunk = 3, AlphaBias = 3, EtaScale = 0.3f, Levels = [new("only", 16, 1e-3f, 5)] };
-        using var model = new HopeModel(Device, tiny);
+        ModelConfiguration tiny = s_small with { Vocabulary = 5, Dim = 6, Heads = 2, Blocks = 1, MemoryChunk = 3, AlphaBias = 3, EtaScale = 0.3f, Levels = [new("only", 16, 1e-3f, 5)] };
+        using var model = new SequenceModel(Device, tiny);
         using IndexTensor tokens = Device.FromIndices([2, 7], [0, 1, 2, 3, 4, 0, 1, 4, 3, 2, 2, 1, 0, 0]);
         using IndexTensor targets = Device.FromIndices([2, 7], [1, 2, 3, 4, 0, 1, 2, 3, 2, 2, 1, 0, 0, 4]);
         double Loss(bool backward)
         {
-            using HopeState state = model.NewState(2);
+            using SequenceState state = model.NewState(2);
             using var tape = new Tape(Device, backward);
-            (Variable logits, HopeState next) = model.Forward(tape, tokens, state);
+            (Variable logits, SequenceState next) = model.Forward(tape, tokens, state);
             next.Dispose();
             Variable losses = tape.CrossEntropy(logits, targets);
             if (backward)
@@ -76,14 +76,14 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Batch_EqualsItsSequencesAlone()
     {
-        using var model = new HopeModel(Device, s_small);
+        using var model = new SequenceModel(Device, s_small);
         int[] a = [.. Pattern(20).Select(b => (int)b)], b = [.. Pattern(40)[20..].Select(c => (int)c)];
         float[] Logits(int batch, int[] tokens)
         {
-            using HopeState state = model.NewState(batch);
+            using SequenceState state = model.NewState(batch);
             using IndexTensor input = Device.FromIndices([batch, tokens.Length / batch], tokens);
             using var tape = new Tape(Device, recording: false);
-            (Variable logits, HopeState next) = model.Forward(tape, input, state);
+            (Variable logits, SequenceState next) = model.Forward(tape, input, state);
             next.Dispose();
             return logits.Value.ToArray();
         }
@@ -95,7 +95,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     public void Checkpoint_ContinuesToTheSameBits()
     {
         byte[] text = Pattern(1000);
-        using HopeStream whole = HopeStream.Create(Device, s_small, "a"), first = HopeStream.Create(Device, s_small, "b"), second = HopeStream.Create(Device, s_small, "c");
+        using StreamLearner whole = StreamLearner.Create(Device, s_small, "a"), first = StreamLearner.Create(Device, s_small, "b"), second = StreamLearner.Create(Device, s_small, "c");
         float[] expected = Read(whole, text);
         // 333 is inside a segment, a context and every level's chunk.
         float[] begin = Read(first, text[..333]);
@@ -111,12 +111,12 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Load_ThatDoesNotFit_ChangesNothing()
     {
-        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "a");
         byte[] text = Pattern(400);
         Read(stream, text[..200]);
         var before = new SafetensorsFile();
         stream.Save(before, "");
-        using HopeStream twin = (HopeStream)stream.Fork("twin");
+        using StreamLearner twin = (StreamLearner)stream.Fork("twin");
         foreach (string missing in before.Names)
         {
             var file = new SafetensorsFile();
@@ -137,7 +137,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Fork_IsIndependent()
     {
-        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "a");
         Read(stream, Pattern(100));
         using IStreamLearner fork = stream.Fork("b");
         Assert.Empty(fork.Timeline.Commits);
@@ -150,7 +150,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Evaluate_ChangesNothing()
     {
-        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "a");
         Read(stream, Pattern(100));
         using IStreamLearner twin = stream.Fork("b");
         stream.Evaluate(Pattern(150));
@@ -160,7 +160,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Frozen_NeverCommits_AndStillRemembersWithinItsContext()
     {
-        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "a");
         Read(stream, Pattern(256));
         using IStreamLearner frozen = stream.Fork("frozen");
         frozen.Learns = false;
@@ -174,8 +174,8 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void OneLevel_HasTheSameSizeUpToNorms()
     {
-        using var hope = new HopeModel(Device, s_small);
-        using var one = new HopeModel(Device, s_small.WithOneLevel());
+        using var hope = new SequenceModel(Device, s_small);
+        using var one = new SequenceModel(Device, s_small.WithOneLevel());
         // One norm of D a block is all that a second MLP has more than a wider one.
         Assert.Equal(hope.ParameterCount - s_small.Blocks * s_small.Dim, one.ParameterCount);
         Assert.Single(one.Levels.Levels);
@@ -184,10 +184,10 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Threads_DoNotChangeBits()
     {
-        HopeConfiguration wide = s_small with { Dim = 64, Heads = 4, Levels = [new("fast", 64, 5e-3f, 128), new("slow", 128, 5e-3f, 128)] };
+        ModelConfiguration wide = s_small with { Dim = 64, Heads = 4, Levels = [new("fast", 64, 5e-3f, 128), new("slow", 128, 5e-3f, 128)] };
         SameBitsForAnyThreads(() =>
         {
-            using HopeStream stream = HopeStream.Create(Device, wide, "a");
+            using StreamLearner stream = StreamLearner.Create(Device, wide, "a");
             return [("losses", Read(stream, Pattern(512)))];
         });
     }
@@ -195,7 +195,7 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void AWeightThatIsNotANumber_StopsTheStreamAsItWas()
     {
-        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "a");
         Read(stream, Pattern(32));
         var file = new SafetensorsFile();
         stream.Save(file, "");
@@ -226,16 +226,16 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     [Fact]
     public void Arguments_AreChecked()
     {
-        using HopeStream stream = HopeStream.Create(Device, s_small, "a");
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "a");
         Assert.Throws<ArgumentException>(() => stream.Read([], []));
         Assert.Throws<ArgumentException>(() => stream.Read(new byte[17], new float[17]));
         Assert.Throws<ArgumentException>(() => stream.Read(new byte[4], new float[3]));
         Assert.Throws<ArgumentException>(() => stream.Evaluate([]));
-        Assert.Throws<ArgumentException>(() => HopeStream.Create(Device, s_small with { Heads = 3 }, "a"));
-        Assert.Throws<ArgumentException>(() => HopeStream.Create(Device, s_small with { Vocabulary = 100 }, "a"));
-        Assert.Throws<ArgumentException>(() => HopeStream.Create(Device, s_small with { Levels = [new("a", 16, 1, 8), new("b", 24, 1, 8)] }, "a"));
-        using var model = new HopeModel(Device, s_small);
-        using HopeState state = model.NewState();
+        Assert.Throws<ArgumentException>(() => StreamLearner.Create(Device, s_small with { Heads = 3 }, "a"));
+        Assert.Throws<ArgumentException>(() => StreamLearner.Create(Device, s_small with { Vocabulary = 100 }, "a"));
+        Assert.Throws<ArgumentException>(() => StreamLearner.Create(Device, s_small with { Levels = [new("a", 16, 1, 8), new("b", 24, 1, 8)] }, "a"));
+        using var model = new SequenceModel(Device, s_small);
+        using SequenceState state = model.NewState();
         using IndexTensor tooLong = Device.FromIndices([1, 65], new int[65]);
         using var tape = new Tape(Device);
         Assert.Throws<ArgumentException>(() => model.Forward(tape, tooLong, state));
@@ -260,6 +260,6 @@ public abstract class HopeTests(string backend) : BackendTests(backend)
     }
 }
 
-public sealed class ManagedHopeTests() : HopeTests("managed");
+public sealed class ManagedStreamLearnerTests() : StreamLearnerTests("managed");
 
-public sealed class CpuHopeTests() : HopeTests("cpu");
+public sealed class CpuStreamLearnerTests() : StreamLearnerTests("cpu");

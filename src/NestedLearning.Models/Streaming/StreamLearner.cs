@@ -1,13 +1,13 @@
 namespace NestedLearning.Models;
 
-/// <summary>A Hope model that reads a stream of bytes once, learning as it goes.</summary>
-public sealed class HopeStream : IStreamLearner
+/// <summary>A model that reads a stream of bytes once, learning as it goes.</summary>
+public sealed class StreamLearner : IStreamLearner
 {
-    private readonly HopeModel _model;
-    private HopeState _state;
+    private readonly SequenceModel _model;
+    private SequenceState _state;
     private int _last;
 
-    private HopeStream(HopeModel model, string name)
+    private StreamLearner(SequenceModel model, string name)
     {
         _model = model;
         Name = name;
@@ -17,13 +17,13 @@ public sealed class HopeStream : IStreamLearner
 
     /// <summary>A learner at the beginning of its stream.</summary>
     /// <exception cref="ArgumentException">A setting is out of its range, or the vocabulary is not 256.</exception>
-    public static HopeStream Create(Device device, HopeConfiguration configuration, string name)
+    public static StreamLearner Create(Device device, ModelConfiguration configuration, string name)
     {
         ArgumentNullException.ThrowIfNull(configuration);
         ArgumentException.ThrowIfNullOrEmpty(name);
         if (configuration.Vocabulary != 256)
             throw new ArgumentException($"The vocabulary is {configuration.Vocabulary}, expected 256 for bytes.", nameof(configuration));
-        return new HopeStream(new HopeModel(device, configuration), name);
+        return new StreamLearner(new SequenceModel(device, configuration), name);
     }
 
     /// <inheritdoc/>
@@ -68,7 +68,7 @@ public sealed class HopeStream : IStreamLearner
     {
         if (text.IsEmpty)
             throw new ArgumentException("The text is empty.", nameof(text));
-        HopeState state = _model.NewState();
+        SequenceState state = _model.NewState();
         try
         {
             float[] losses = new float[SegmentLength];
@@ -78,7 +78,7 @@ public sealed class HopeStream : IStreamLearner
             {
                 int length = Math.Min(Math.Min(text.Length, SegmentLength), _model.StepsToContextEnd(state));
                 using var tape = new Tape(_model.Device, recording: false);
-                (_, HopeState next) = Predict(tape, text[..length], last, state, losses.AsSpan(0, length));
+                (_, SequenceState next) = Predict(tape, text[..length], last, state, losses.AsSpan(0, length));
                 state.Dispose();
                 state = next;
                 foreach (float loss in losses.AsSpan(0, length))
@@ -100,7 +100,7 @@ public sealed class HopeStream : IStreamLearner
     {
         var file = new SafetensorsFile();
         Save(file, "");
-        HopeStream fork = Create(_model.Device, _model.Configuration, name);
+        StreamLearner fork = Create(_model.Device, _model.Configuration, name);
         fork.Load(file, "");
         fork.Learns = Learns;
         fork.Timeline.Clear();
@@ -125,7 +125,7 @@ public sealed class HopeStream : IStreamLearner
         if (position < 0 || last is < 0 or > 255 || learns is < 0 or > 1)
             throw new CheckpointException($"'{prefix}stream' is [{position}, {last}, {learns}], expected a position, a byte, and 0 or 1.");
         Action loadLevels = _model.Levels.PrepareLoad(file, prefix + "levels.");
-        HopeState state = HopeState.Load(_model, 1, file, prefix + "state.");
+        SequenceState state = SequenceState.Load(_model, 1, file, prefix + "state.");
         loadLevels();
         _state.Dispose();
         _state = state;
@@ -142,7 +142,7 @@ public sealed class HopeStream : IStreamLearner
     private void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses)
     {
         using var tape = new Tape(_model.Device, recording: Learns);
-        (Variable predicted, HopeState next) = Predict(tape, text, _last, _state, losses);
+        (Variable predicted, SequenceState next) = Predict(tape, text, _last, _state, losses);
         try
         {
             foreach (float loss in losses)
@@ -171,7 +171,7 @@ public sealed class HopeStream : IStreamLearner
     }
 
     // The loss of each byte given the ones before it, and the fast memory after them.
-    private (Variable Losses, HopeState Next) Predict(Tape tape, ReadOnlySpan<byte> text, int last, HopeState state, Span<float> losses)
+    private (Variable Losses, SequenceState Next) Predict(Tape tape, ReadOnlySpan<byte> text, int last, SequenceState state, Span<float> losses)
     {
         int[] tokens = new int[text.Length], targets = new int[text.Length];
         for (int t = 0; t < text.Length; t++)
@@ -182,7 +182,7 @@ public sealed class HopeStream : IStreamLearner
 
         IndexTensor input = tape.Keep(_model.Device.FromIndices([1, tokens.Length], tokens));
         IndexTensor target = tape.Keep(_model.Device.FromIndices([1, targets.Length], targets));
-        (Variable logits, HopeState next) = _model.Forward(tape, input, state);
+        (Variable logits, SequenceState next) = _model.Forward(tape, input, state);
         Variable result = tape.CrossEntropy(logits, target);
         result.Value.CopyTo(losses);
         return (result, next);

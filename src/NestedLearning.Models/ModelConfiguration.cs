@@ -3,7 +3,7 @@ namespace NestedLearning.Models;
 /// <summary>One level of a model: how often it commits, how fast it learns, and the memory block it adds to the continuum.</summary>
 /// <param name="Name">What it is called in timelines.</param>
 /// <param name="Chunk">C: tokens from one commit to the next.</param>
-/// <param name="LearningRate">η of its AdamW.</param>
+/// <param name="LearningRate">η of its update rule.</param>
 /// <param name="Hidden">The hidden width of its residual MLP in every block.</param>
 public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden)
 {
@@ -12,11 +12,14 @@ public sealed record LevelConfiguration(string Name, int Chunk, float LearningRa
 }
 
 /// <summary>
-/// The shape of a Hope model (NL 94–97): blocks of self-modifying Titans followed by a chained continuum memory
-/// system with one residual MLP a level.
+/// Everything that decides what a model is: what mixes its tokens, and the levels of the continuum memory system that
+/// stands behind the mixer in every block. The default is Hope (NL 94–97).
 /// </summary>
-public sealed record HopeConfiguration
+public sealed record ModelConfiguration
 {
+    /// <summary>What passes information from token to token.</summary>
+    public TokenMixer Mixer { get; init; } = TokenMixer.SelfModifyingTitans;
+
     /// <summary>V: the number of tokens; 256 for bytes.</summary>
     public int Vocabulary { get; init; } = 256;
 
@@ -26,7 +29,7 @@ public sealed record HopeConfiguration
     /// <summary>The number of blocks.</summary>
     public int Blocks { get; init; } = 2;
 
-    /// <summary>H: heads of the self-modifying memory, each of width D / H.</summary>
+    /// <summary>H: heads of the mixer, each of width D / H.</summary>
     public int Heads { get; init; } = 4;
 
     /// <summary>Tokens for which the fast memories stay frozen as the source of keys, rates and targets.</summary>
@@ -61,6 +64,9 @@ public sealed record HopeConfiguration
         new("slow", 1024, 3e-3f, 192),
     ];
 
+    /// <summary>How the levels' MLPs of a block are connected, and how else knowledge passes between levels.</summary>
+    public ContinuumSettings Continuum { get; init; } = new();
+
     /// <summary>
     /// The index of the level that embeddings, projections, norms and the fast memories' starts belong to. Slower than
     /// the fastest: everything else is built on them.
@@ -82,11 +88,14 @@ public sealed record HopeConfiguration
     /// <summary>Where the random initial values come from.</summary>
     public ulong Seed { get; init; } = 1;
 
+    /// <summary>Hope: self-modifying Titans and a continuum memory system of three levels (NL 94–97).</summary>
+    public static ModelConfiguration Hope { get; } = new();
+
     /// <summary>
     /// The baseline of the same size: one level (k = 1) at the fastest level's frequency, whose MLPs are as wide as all
     /// levels' together.
     /// </summary>
-    public HopeConfiguration WithOneLevel() => this with
+    public ModelConfiguration WithOneLevel() => this with
     {
         Levels = [Levels[0] with { Name = "only", Hidden = Levels.Sum(l => l.Hidden) }],
         ProjectionLevel = 0,
@@ -96,6 +105,8 @@ public sealed record HopeConfiguration
     /// <exception cref="ArgumentException">A setting is out of its range; the message names it.</exception>
     public void Validate()
     {
+        if (!Enum.IsDefined(Mixer))
+            throw new ArgumentException($"{nameof(Mixer)} is {Mixer}, expected one of {string.Join(", ", Enum.GetNames<TokenMixer>())}.");
         AtLeastOne(Vocabulary, nameof(Vocabulary));
         AtLeastOne(Dim, nameof(Dim));
         AtLeastOne(Blocks, nameof(Blocks));
@@ -117,6 +128,8 @@ public sealed record HopeConfiguration
             if (i > 0 && Levels[i].Chunk % Levels[i - 1].Chunk != 0)
                 throw new ArgumentException($"Levels[{i}].Chunk is {Levels[i].Chunk}, expected a multiple of the faster level's {Levels[i - 1].Chunk}.");
         }
+
+        Continuum.Validate(Dim);
     }
 
     private static void AtLeastOne(int value, string name)

@@ -1,18 +1,18 @@
 namespace NestedLearning.Models;
 
 /// <summary>
-/// Hope over tokens: embedding, blocks of self-modifying Titans and continuum memory, and an output head tied to the
-/// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="HopeState"/>, one a stream.
+/// A model over tokens: embedding, blocks of a token mixer and a continuum memory system, and an output head tied to the
+/// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="SequenceState"/>, one a stream.
 /// </summary>
-public sealed class HopeModel : IDisposable
+public sealed class SequenceModel : IDisposable
 {
     private readonly Parameter _embedding;
     private readonly Parameter _finalNorm;
-    private readonly (SelfModifyingTitans Titans, ContinuumMemoryBlock Memory)[] _blocks;
+    private readonly (ITokenMixer Mixer, ContinuumMemoryBlock Memory)[] _blocks;
 
     /// <summary>A model with random initial values.</summary>
     /// <exception cref="ArgumentException">A setting is out of its range.</exception>
-    public HopeModel(Device device, HopeConfiguration configuration)
+    public SequenceModel(Device device, ModelConfiguration configuration)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(configuration);
@@ -22,12 +22,12 @@ public sealed class HopeModel : IDisposable
         var make = new ParameterFactory(device, configuration.Seed);
         int levels = configuration.Levels.Count;
 
-        // Each block adds one term for its Titans and one for each level: together as large as the embedding.
+        // Each block adds one term for its mixer and one for each level: together as large as the embedding.
         double deviation = 1 / Math.Sqrt(configuration.Blocks * (1 + levels));
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
-            new SelfModifyingTitans(make, $"block{b}.titans", configuration, deviation),
-            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], new ContinuumSettings(), new MlpForm(), deviation)))];
+            (ITokenMixer)new SelfModifyingTitans(make, $"block{b}.titans", configuration, deviation),
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], configuration.Continuum, deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
@@ -36,7 +36,7 @@ public sealed class HopeModel : IDisposable
     public Device Device { get; }
 
     /// <summary>Its shape.</summary>
-    public HopeConfiguration Configuration { get; }
+    public ModelConfiguration Configuration { get; }
 
     /// <summary>The levels that its parameters belong to.</summary>
     public LevelSystem Levels { get; }
@@ -45,16 +45,16 @@ public sealed class HopeModel : IDisposable
     public long ParameterCount => Levels.Levels.SelectMany(l => l.Parameters).Sum(p => (long)p.Value.Count);
 
     /// <summary>Fast memory for a batch of new streams.</summary>
-    public HopeState NewState(int batch = 1)
+    public SequenceState NewState(int batch = 1)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
-        return new HopeState(batch, [.. _blocks.Select(b => b.Titans.NewState(Device, batch))]);
+        return new SequenceState(batch, [.. Mixers.Select(m => new MixerState(Device, m.State, batch))]);
     }
 
     /// <summary>Logits [B, T, V] for tokens [B, T], and the fast memory after them; the given one is only read.</summary>
     /// <exception cref="ArgumentException">The tokens are not [B, T] with the state's B, or run past the end of a context.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary.</exception>
-    public (Variable Logits, HopeState Next) Forward(Tape tape, IndexTensor tokens, HopeState state)
+    public (Variable Logits, SequenceState Next) Forward(Tape tape, IndexTensor tokens, SequenceState state)
     {
         ArgumentNullException.ThrowIfNull(tape);
         ArgumentNullException.ThrowIfNull(tokens);
@@ -63,52 +63,53 @@ public sealed class HopeModel : IDisposable
             throw new ArgumentException($"tokens has shape {tokens.Shape}, expected [{state.Batch}, T] with T at least 1.", nameof(tokens));
         if (tokens.Shape[1] > StepsToContextEnd(state))
             throw new ArgumentException($"{tokens.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(tokens));
-        var next = new SelfModifyingState[_blocks.Length];
+        var next = new MixerState[_blocks.Length];
         try
         {
             Variable embedding = tape.Use(_embedding);
             Variable x = tape.Embedding(tokens, embedding);
             for (int b = 0; b < _blocks.Length; b++)
             {
-                (x, next[b]) = _blocks[b].Titans.Forward(tape, x, state.Blocks[b]);
+                (x, next[b]) = _blocks[b].Mixer.Forward(tape, x, state.Blocks[b]);
                 x = _blocks[b].Memory.Forward(tape, x);
             }
 
             Variable logits = tape.Linear(tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm)), embedding, transposeWeight: true);
-            var after = new HopeState(state.Batch, next) { ContextPosition = state.ContextPosition + tokens.Shape[1] };
+            var after = new SequenceState(state.Batch, next);
             if (after.ContextPosition == Configuration.ContextLength)
-                after.ReturnToStart();
+                after.EndContext();
             return (logits, after);
         }
         catch
         {
-            foreach (SelfModifyingState? block in next)
+            foreach (MixerState? block in next)
                 block?.Dispose();
             throw;
         }
     }
 
     /// <summary>How many tokens the stream's context still takes before its fast memories return to their start.</summary>
-    public int StepsToContextEnd(HopeState state)
+    public int StepsToContextEnd(SequenceState state)
     {
         ArgumentNullException.ThrowIfNull(state);
-        return Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - state.ContextPosition;
+        return Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - (int)state.ContextPosition;
     }
 
     /// <summary>Frees the parameters and their optimizer memories.</summary>
     public void Dispose() => Levels.Dispose();
 
-    internal Shape MemoryShape(int batch) => _blocks[0].Titans.MemoryShape(batch);
+    internal IEnumerable<ITokenMixer> Mixers => _blocks.Select(b => b.Mixer);
 
     private Level NewLevel(LevelConfiguration level, int index)
     {
         IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
         if (index == Configuration.ProjectionLevel)
-            parameters = [_embedding, _finalNorm, .. _blocks.SelectMany(b => b.Titans.Parameters), .. parameters];
-        var optimizer = new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
+            parameters = [_embedding, _finalNorm, .. Mixers.SelectMany(m => m.Parameters), .. parameters];
+        Optimizer optimizer = level.Optimizer ?? new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
         return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
+            Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index, [.. Configuration.Levels.Select(l => l.Chunk)]),
         };
     }
 }
