@@ -29,6 +29,38 @@ public sealed class ContinuumMemory : IDisposable
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
 
+    /// <summary>
+    /// A memory that begins as a pretrained MLP: its y is x + f(x) of the transformer's sublayer, to rounding.
+    /// <list type="bullet">
+    /// <item>In a chain the slowest level gets the whole MLP, and the others begin as the identity: their outputs are zero,
+    /// their norms the pretrained one, their other weights random.</item>
+    /// <item>With <see cref="ContinuumVariant.Independent"/> the hidden units are shared out among the levels in order, the
+    /// fastest first; with equal weights 1/k of the sum, output weights are multiplied by k.</item>
+    /// </list>
+    /// Learned starts begin at the same values.
+    /// </summary>
+    /// <param name="device">Where it lives.</param>
+    /// <param name="mlp">What it begins as.</param>
+    /// <param name="configuration">
+    /// Its width and form are replaced by the MLP's. In a chain the slowest level's hidden width is the MLP's; of
+    /// independent levels all together are.
+    /// </param>
+    /// <exception cref="ArgumentException">A setting is out of its range, or hidden widths do not fit.</exception>
+    public static ContinuumMemory FromPretrained(Device device, PretrainedMlp mlp, ContinuumMemoryConfiguration configuration)
+    {
+        ArgumentNullException.ThrowIfNull(mlp);
+        ArgumentNullException.ThrowIfNull(configuration);
+        configuration = configuration with { Dim = mlp.Dim, Settings = configuration.Settings with { Form = mlp.Form } };
+        configuration.Validate();
+        bool shared = configuration.Settings.Variant == ContinuumVariant.Independent;
+        int hidden = shared ? configuration.Levels.Sum(l => l.Hidden) : configuration.Levels[^1].Hidden;
+        if (hidden != mlp.Hidden)
+            throw new ArgumentException($"{(shared ? "The levels have together" : $"Level '{configuration.Levels[^1].Name}' has")} {hidden} hidden units, expected the MLP's {mlp.Hidden}.", nameof(configuration));
+        var memory = new ContinuumMemory(device, configuration);
+        memory._block.WarmStart(mlp);
+        return memory;
+    }
+
     /// <summary>Where it lives.</summary>
     public Device Device { get; }
 
@@ -40,8 +72,6 @@ public sealed class ContinuumMemory : IDisposable
 
     /// <summary>The number of parameters, learned starts among them.</summary>
     public long ParameterCount => Levels.Levels.SelectMany(l => l.Parameters).Sum(p => (long)p.Value.Count);
-
-    internal IReadOnlyList<ContinuumMlp> Blocks => _block.Blocks;
 
     /// <summary>
     /// y [B, T, D] for x [B, T, D]. The gradient flows to x and to every level's error terms; after the backward pass,
@@ -66,13 +96,24 @@ public sealed class ContinuumMemory : IDisposable
     /// <param name="x">[B, T, D], with T at most <c>Levels.StepsToNextCommit</c>.</param>
     /// <param name="target">[B, T, D].</param>
     /// <returns>y from before anything was learned from these tokens; the caller disposes it.</returns>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or T goes past the next commit. Nothing changed.</exception>
+    /// <exception cref="ArgumentException">A shape or device does not fit. Nothing changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">T goes past the next commit. Nothing changed.</exception>
     /// <exception cref="NotFiniteNumberException">An output, target or gradient is not finite. Nothing changed.</exception>
     public Tensor Regress(Tensor x, Tensor target)
     {
         RequireFeatures(x, nameof(x));
         RequireTarget(x, target);
-        return Learn([this], x, () => AddRegression(x, target));
+        Tensor? y = null;
+        try
+        {
+            LevelSystem.Learn([Levels], x.Shape[1], () => y = AddRegression(x, target));
+            return y!;
+        }
+        catch
+        {
+            y?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Writes weights, starts, waiting error terms, optimizer memories and clocks, each name starting with the prefix.</summary>
@@ -103,56 +144,6 @@ public sealed class ContinuumMemory : IDisposable
     /// <summary>Frees parameters and memories.</summary>
     public void Dispose() => Levels.Dispose();
 
-    /// <summary>Adds a call's error terms to memories and moves their clocks, all of it or none.</summary>
-    internal static Tensor Learn(IReadOnlyList<ContinuumMemory> memories, Tensor x, Func<Tensor> addErrors)
-    {
-        int steps = x.Shape[1];
-        foreach (ContinuumMemory memory in memories)
-        {
-            if (steps > memory.Levels.StepsToNextCommit)
-                throw new ArgumentException($"{steps} tokens go past the next commit, expected at most {memory.Levels.StepsToNextCommit}.", nameof(x));
-        }
-
-        Tensor[] errors = [.. memories.SelectMany(m => m.Errors)];
-        Tensor[] kept = Array.ConvertAll(errors, e => e.Clone());
-        Tensor? y = null;
-        try
-        {
-            y = addErrors();
-            Advance(memories, steps);
-            return y;
-        }
-        catch
-        {
-            y?.Dispose();
-            for (int i = 0; i < errors.Length; i++)
-                errors[i].CopyFrom(kept[i]);
-            throw;
-        }
-        finally
-        {
-            foreach (Tensor error in kept)
-                error.Dispose();
-        }
-    }
-
-    /// <summary>Moves the clocks of memories, or of none if the error terms of one are not finite.</summary>
-    internal static int Advance(IReadOnlyList<ContinuumMemory> memories, int steps)
-    {
-        RequireFiniteErrors(memories);
-        return memories.Sum(m => m.Levels.Advance(steps));
-    }
-
-    internal static void RequireFiniteErrors(IReadOnlyList<ContinuumMemory> memories)
-    {
-        for (int i = 0; i < memories.Count; i++)
-        {
-            double norm = Dense.GlobalNorm([.. memories[i].Errors]);
-            if (!double.IsFinite(norm))
-                throw new NotFiniteNumberException($"The error terms of sequence {i} have norm {norm}; nothing was committed.", norm);
-        }
-    }
-
     internal static void RequireTarget(Tensor x, Tensor target)
     {
         ArgumentNullException.ThrowIfNull(target);
@@ -173,8 +164,6 @@ public sealed class ContinuumMemory : IDisposable
         if (x.Device != Device)
             throw new ArgumentException($"{name} is on '{x.Device.Name}', expected '{Device.Name}'.", name);
     }
-
-    private IEnumerable<Tensor> Errors => Levels.Levels.SelectMany(l => l.Parameters).Select(p => p.Error);
 
     private Level NewLevel(LevelConfiguration level, int index) =>
         new(level.Name, level.Chunk, level.LearningRate, level.Optimizer ?? new Adam(), _block.Parameters(index))

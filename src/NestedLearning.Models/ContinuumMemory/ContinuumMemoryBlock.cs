@@ -28,9 +28,6 @@ internal sealed class ContinuumMemoryBlock
         _weights = settings.Variant == ContinuumVariant.Independent ? make.Constant($"{name}.weights", [1, count], 0) : null;
     }
 
-    /// <summary>The levels' MLPs, the fastest first.</summary>
-    public IReadOnlyList<ContinuumMlp> Blocks => _blocks;
-
     /// <summary>What a level learns: its MLP, its generator, the starts of faster levels that are its own, and for the slowest the weights of the sum.</summary>
     public IEnumerable<Parameter> Parameters(int level)
     {
@@ -130,6 +127,28 @@ internal sealed class ContinuumMemoryBlock
             Dense.AddScaled(-1, target, error);
             regressions.Add((output, error));
         }
+    }
+
+    /// <summary>Sets all MLPs, and their starts, so that together they are the pretrained one; see <see cref="ContinuumMemory.FromPretrained"/>.</summary>
+    public void WarmStart(PretrainedMlp mlp)
+    {
+        int first = 0;
+        foreach (ContinuumMlp block in _blocks)
+        {
+            int units = block.InBias.Value.Count;
+            if (_weights is not null)
+            {
+                block.WarmStart(mlp, first, outputScale: _blocks.Length);
+                first += units;
+            }
+            else if (block == _blocks[^1])
+                block.WarmStart(mlp, 0, outputScale: 1);
+            else
+                block.WarmStartAsIdentity(mlp);
+        }
+
+        foreach ((Parameter parameter, Parameter start) in _starts.SelectMany(s => s))
+            start.Value.CopyFrom(parameter.Value);
     }
 
     private Variable Input(Variable x, Variable? previous) => _weights is null ? previous ?? x : x;

@@ -8,6 +8,7 @@ namespace NestedLearning.Models;
 public sealed class ContinuumMemoryCopies : IDisposable
 {
     private readonly ContinuumMemory[] _sequences;
+    private readonly LevelSystem[] _systems;
 
     /// <summary>Copies of a memory as it is now.</summary>
     /// <param name="source">Only read.</param>
@@ -18,13 +19,14 @@ public sealed class ContinuumMemoryCopies : IDisposable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
         _sequences = [.. Enumerable.Range(0, batch).Select(_ => source.Clone())];
+        _systems = Array.ConvertAll(_sequences, s => s.Levels);
     }
 
     /// <summary>Each sequence's own memory, to look into, save, or use alone.</summary>
     public IReadOnlyList<ContinuumMemory> Sequences => _sequences;
 
     /// <summary>The most tokens that one call may advance every sequence by.</summary>
-    public int StepsToNextCommit => _sequences.Min(s => s.Levels.StepsToNextCommit);
+    public int StepsToNextCommit => _systems.Min(s => s.StepsToNextCommit);
 
     /// <summary>y [B, T, D] for x [B, T, D], each sequence by its own weights; gradients flow to x and to each copy's error terms.</summary>
     /// <exception cref="ArgumentException">x is not [B, T, D].</exception>
@@ -40,50 +42,44 @@ public sealed class ContinuumMemoryCopies : IDisposable
     /// <returns>The number of levels that committed, over all sequences.</returns>
     /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
     /// <exception cref="NotFiniteNumberException">The error terms of a sequence are not finite; the message says which. Nothing changed.</exception>
-    public int Advance(int steps)
-    {
-        if (steps < 1 || steps > StepsToNextCommit)
-            throw new ArgumentOutOfRangeException(nameof(steps), steps, $"steps is {steps}, expected 1 to {StepsToNextCommit}.");
-        return ContinuumMemory.Advance(_sequences, steps);
-    }
+    public int Advance(int steps) => LevelSystem.Advance(_systems, steps);
 
     /// <summary>As <see cref="ContinuumMemory.Regress"/>, each sequence [T, D] of x and target by its own weights and for itself.</summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or T goes past the next commit. Nothing changed.</exception>
+    /// <exception cref="ArgumentException">A shape or device does not fit. Nothing changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">T goes past the next commit. Nothing changed.</exception>
     /// <exception cref="NotFiniteNumberException">An output, target or gradient is not finite. Nothing changed.</exception>
     public Tensor Regress(Tensor x, Tensor target)
     {
         RequireBatch(x);
         ContinuumMemory.RequireTarget(x, target);
-        return ContinuumMemory.Learn(_sequences, x, () =>
+        using var tape = new Tape(x.Device, recording: false);
+        IReadOnlyList<Variable> inputs = tape.Unstack(tape.Input(x)), targets = tape.Unstack(tape.Input(target));
+        var outputs = new Variable[_sequences.Length];
+        LevelSystem.Learn(_systems, x.Shape[1], () =>
         {
-            using var tape = new Tape(x.Device, recording: false);
-            IReadOnlyList<Variable> inputs = tape.Unstack(tape.Input(x)), targets = tape.Unstack(tape.Input(target));
-            Variable y = tape.Stack([.. _sequences.Select((s, b) => tape.Input(tape.Keep(s.AddRegression(inputs[b].Value, targets[b].Value))))]);
-            return y.Value.Clone();
+            for (int b = 0; b < outputs.Length; b++)
+                outputs[b] = tape.Input(tape.Keep(_sequences[b].AddRegression(inputs[b].Value, targets[b].Value)));
         });
+        return tape.Stack(outputs).Value.Clone();
     }
 
     /// <summary>Commits every partial chunk of every sequence now.</summary>
     /// <returns>The number of levels that committed, over all sequences.</returns>
     /// <exception cref="NotFiniteNumberException">The error terms of a sequence are not finite; the message says which. Nothing changed.</exception>
-    public int Flush()
-    {
-        ContinuumMemory.RequireFiniteErrors(_sequences);
-        return _sequences.Sum(s => s.Levels.Flush());
-    }
+    public int Flush() => LevelSystem.Flush(_systems);
 
     /// <summary>Forgets the error terms of every partial chunk of every sequence.</summary>
     public void Drop()
     {
-        foreach (ContinuumMemory sequence in _sequences)
-            sequence.Levels.Drop();
+        foreach (LevelSystem system in _systems)
+            system.Drop();
     }
 
     /// <summary>Ends every sequence's context; see <see cref="LevelSystem.ReturnToStart"/>.</summary>
     public void ReturnToStart()
     {
-        foreach (ContinuumMemory sequence in _sequences)
-            sequence.Levels.ReturnToStart();
+        foreach (LevelSystem system in _systems)
+            system.ReturnToStart();
     }
 
     /// <summary>Makes every sequence a copy of this memory as it is now.</summary>
@@ -105,7 +101,7 @@ public sealed class ContinuumMemoryCopies : IDisposable
     /// <exception cref="CheckpointException">Something is missing or does not fit. Nothing changed.</exception>
     public void Load(SafetensorsFile file, string prefix)
     {
-        Action[] load = [.. _sequences.Select((s, b) => s.Levels.PrepareLoad(file, $"{prefix}{b}."))];
+        Action[] load = [.. _systems.Select((s, b) => s.PrepareLoad(file, $"{prefix}{b}."))];
         foreach (Action action in load)
             action();
     }

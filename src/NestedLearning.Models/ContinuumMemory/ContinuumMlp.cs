@@ -98,6 +98,48 @@ internal sealed class ContinuumMlp
         Variable? Use(Parameter? parameter) => parameter is null ? null : tape.Use(parameter);
     }
 
+    /// <summary>Takes over the pretrained MLP's hidden units from <paramref name="first"/> on, as many as there are here.</summary>
+    public void WarmStart(PretrainedMlp mlp, int first, float outputScale)
+    {
+        int dim = mlp.Dim, units = InBias.Value.Count;
+        SetNorm(mlp);
+        In.Value.CopyFrom(Columns(mlp.In));
+        Set(InBias, mlp.InBias?[first..(first + units)]);
+        Gate?.Value.CopyFrom(Columns(mlp.Gate!));
+        Set(GateBias, mlp.GateBias?[first..(first + units)]);
+        Out.Value.CopyFrom(Array.ConvertAll(mlp.Out[(first * dim)..((first + units) * dim)], w => w * outputScale));
+        // The weights of a sum are together 1, and every block has the whole bias.
+        Set(OutBias, mlp.OutBias);
+
+        float[] Columns(float[] matrix)
+        {
+            float[] columns = new float[dim * units];
+            for (int d = 0; d < dim; d++)
+                matrix.AsSpan(d * mlp.Hidden + first, units).CopyTo(columns.AsSpan(d * units));
+            return columns;
+        }
+    }
+
+    /// <summary>f(x) = 0 behind the pretrained norm.</summary>
+    public void WarmStartAsIdentity(PretrainedMlp mlp)
+    {
+        SetNorm(mlp);
+        Out.Value.Fill(0);
+    }
+
+    private void SetNorm(PretrainedMlp mlp)
+    {
+        Set(Gain, mlp.NormGain);
+        Set(Shift, mlp.NormBias);
+    }
+
+    // What the checkpoint has none of stays as it is: gains of 1, biases of 0.
+    private static void Set(Parameter? parameter, ReadOnlySpan<float> values)
+    {
+        if (!values.IsEmpty)
+            parameter!.Value.CopyFrom(values);
+    }
+
     private Variable Activate(Tape tape, Variable x)
     {
         if (_form.Activation == MlpActivation.Gelu)

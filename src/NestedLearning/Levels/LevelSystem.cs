@@ -24,7 +24,7 @@ public sealed class LevelSystem : IDisposable
         if (Levels.Count == 0)
             throw new ArgumentException("A model has at least one level.", nameof(levels));
         var names = new HashSet<string>(StringComparer.Ordinal);
-        foreach (Parameter parameter in Levels.SelectMany(l => l.Parameters))
+        foreach (Parameter parameter in Parameters)
         {
             if (!names.Add(parameter.Name))
                 throw new ArgumentException($"The parameter '{parameter.Name}' occurs twice.", nameof(levels));
@@ -53,7 +53,7 @@ public sealed class LevelSystem : IDisposable
     public bool RecordsTimeline { get; set; }
 
     /// <summary>
-    /// How many steps remain until some level commits. Error terms gathered for one <see cref="Advance"/> must not
+    /// How many steps remain until some level commits. Error terms gathered for one <see cref="Advance(int)"/> must not
     /// come from steps on both sides of it.
     /// </summary>
     public int StepsToNextCommit => Levels.Min(l => l.Chunk - (int)(Step % l.Chunk));
@@ -74,9 +74,7 @@ public sealed class LevelSystem : IDisposable
     /// <exception cref="NotFiniteNumberException">The error terms of a level that is due are not finite. Nothing changed.</exception>
     public int Advance(int steps)
     {
-        Require.Positive(steps);
-        if (steps > StepsToNextCommit)
-            throw new ArgumentOutOfRangeException(nameof(steps), steps, $"{steps} steps go past the next commit, expected at most {StepsToNextCommit}.");
+        RequireSteps([this], steps);
         int committed = Commit(steps, [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)]);
         foreach (Level level in Levels)
         {
@@ -85,6 +83,59 @@ public sealed class LevelSystem : IDisposable
         }
 
         return committed;
+    }
+
+    /// <summary>
+    /// Runs what adds the error terms of these steps to parameters, such as a backward pass, then advances every system by
+    /// them: all of it or nothing. Systems move together that belong to different sequences of one batch.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    public static void Learn(IReadOnlyList<LevelSystem> systems, int steps, Action addErrors)
+    {
+        ArgumentNullException.ThrowIfNull(systems);
+        ArgumentNullException.ThrowIfNull(addErrors);
+        RequireSteps(systems, steps);
+        Tensor[] errors = [.. systems.SelectMany(s => s.Parameters).Select(p => p.Error)];
+        Tensor[] kept = Array.ConvertAll(errors, e => e.Clone());
+        try
+        {
+            addErrors();
+            Advance(systems, steps);
+        }
+        catch
+        {
+            for (int i = 0; i < errors.Length; i++)
+                errors[i].CopyFrom(kept[i]);
+            throw;
+        }
+        finally
+        {
+            foreach (Tensor error in kept)
+                error.Dispose();
+        }
+    }
+
+    /// <summary>Advances every system, or none when one's error terms are not finite.</summary>
+    /// <returns>The number of levels that committed, over all systems.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    public static int Advance(IReadOnlyList<LevelSystem> systems, int steps)
+    {
+        ArgumentNullException.ThrowIfNull(systems);
+        RequireSteps(systems, steps);
+        RequireFiniteErrors(systems);
+        return systems.Sum(s => s.Advance(steps));
+    }
+
+    /// <summary>Flushes every system, or none when one's error terms are not finite.</summary>
+    /// <returns>The number of levels that committed, over all systems.</returns>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    public static int Flush(IReadOnlyList<LevelSystem> systems)
+    {
+        ArgumentNullException.ThrowIfNull(systems);
+        RequireFiniteErrors(systems);
+        return systems.Sum(s => s.Flush());
     }
 
     /// <summary>Commits every partial chunk now.</summary>
@@ -176,6 +227,26 @@ public sealed class LevelSystem : IDisposable
                 parameter.Dispose();
             foreach (OptimizerMemory memory in level.Memories)
                 memory.Dispose();
+        }
+    }
+
+    private IEnumerable<Parameter> Parameters => Levels.SelectMany(l => l.Parameters);
+
+    private static void RequireSteps(IReadOnlyList<LevelSystem> systems, int steps)
+    {
+        Require.Positive(steps);
+        int most = systems.Min(s => s.StepsToNextCommit);
+        if (steps > most)
+            throw new ArgumentOutOfRangeException(nameof(steps), steps, $"{steps} steps go past the next commit, expected at most {most}.");
+    }
+
+    private static void RequireFiniteErrors(IReadOnlyList<LevelSystem> systems)
+    {
+        for (int i = 0; i < systems.Count; i++)
+        {
+            double norm = Dense.GlobalNorm([.. systems[i].Parameters.Select(p => p.Error)]);
+            if (!double.IsFinite(norm))
+                throw new NotFiniteNumberException($"The error terms of sequence {i} have norm {norm}; nothing was committed.", norm);
         }
     }
 

@@ -366,7 +366,7 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
         using var tape = new Tape(Device);
         Assert.Contains("[1, 1, 6], expected [B, T, 5]", Assert.Throws<ArgumentException>(() => memory.Forward(tape, tape.Input(wide))).Message, StringComparison.Ordinal);
         Assert.Contains("target has shape", Assert.Throws<ArgumentException>(() => memory.Regress(x, wide)).Message, StringComparison.Ordinal);
-        Assert.Contains("3 tokens go past the next commit, expected at most 2", Assert.Throws<ArgumentException>(() => memory.Regress(many, many)).Message, StringComparison.Ordinal);
+        Assert.Contains("3 steps go past the next commit, expected at most 2", Assert.Throws<ArgumentOutOfRangeException>(() => memory.Regress(many, many)).Message, StringComparison.Ordinal);
         Assert.Contains("expected 2 sequences", Assert.Throws<ArgumentException>(() => copies.Forward(tape, tape.Input(x))).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => copies.Advance(3));
         Assert.Throws<ArgumentOutOfRangeException>(() => new ContinuumMemoryCopies(memory, 0));
