@@ -371,7 +371,7 @@ public sealed class SafetensorsFileTests : IDisposable
         const int Repeats = 20_000;
         int count = bits.Length * Repeats;
         byte[] data = [.. Enumerable.Repeat(bits.SelectMany(BitConverter.GetBytes), Repeats).SelectMany(b => b), .. BitConverter.GetBytes(7f)];
-        Write(Assemble($$"""{"x":{"dtype":"{{type}}","shape":[{{count}}],"data_offsets":[0,{{2 * count}}]},"y":{"dtype":"F32","shape":[1],"data_offsets":[{{2 * count}},{{2 * count + 4}}]}}""", data));
+        Write(Assemble($$$"""{"x":{"dtype":"{{{type}}}","shape":[{{{count}}}],"data_offsets":[0,{{{2 * count}}}]},"y":{"dtype":"F32","shape":[1],"data_offsets":[{{{2 * count}}},{{{2 * count + 4}}}]}}""", data));
         SafetensorsFile file = SafetensorsFile.Load(FilePath);
         float[] actual = file.Floats("x", [count]).ToArray();
         for (int i = 0; i < count; i++)
