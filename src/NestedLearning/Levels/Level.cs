@@ -16,8 +16,7 @@ public enum ErrorReduction
 /// </summary>
 public sealed class Level
 {
-    private readonly Parameter[] _parameters;
-    private readonly OptimizerMemory[] _memories;
+    private readonly List<Parameter> _parameters;
 
     /// <summary>A level over these parameters.</summary>
     /// <param name="name">What it is called in timelines.</param>
@@ -37,7 +36,7 @@ public sealed class Level
         LearningRate = learningRate;
         Optimizer = optimizer;
         _parameters = [.. parameters];
-        _memories = [.. _parameters.Select(optimizer.CreateMemory)];
+        Memories = [.. _parameters.Select(optimizer.CreateMemory)];
     }
 
     /// <summary>What it is called in timelines.</summary>
@@ -92,14 +91,15 @@ public sealed class Level
     /// <summary>What the level learns.</summary>
     public IReadOnlyList<Parameter> Parameters => _parameters;
 
-    /// <summary>The optimizer's memory of each parameter, in the same order. A return to the start may put empty ones in their place.</summary>
-    public IReadOnlyList<OptimizerMemory> Memories => _memories;
+    /// <summary>The optimizer's memory of each parameter, in the same order.</summary>
+    public IReadOnlyList<OptimizerMemory> Memories { get; }
 
     /// <summary>The bytes of the parameters' values.</summary>
-    public long ParameterBytes => Parameters.Sum(p => Bytes(p.Value));
+    public long ParameterBytes => OptimizerMemory.Bytes(Parameters.Select(p => p.Value));
 
-    /// <summary>The bytes of the error terms that gather between commits and of the optimizer's memories.</summary>
-    public long StateBytes => Parameters.Sum(p => Bytes(p.Error)) + Memories.SelectMany(m => m.State).Sum(s => Bytes(s.Value));
+    /// <summary>The bytes of the error terms that gather between commits, and of the optimizer's memories.</summary>
+    public long StateBytes =>
+        OptimizerMemory.Bytes([.. Parameters.Select(p => p.Error), .. Memories.SelectMany(m => m.State).Select(s => s.Value)]) + Parameters.Sum(p => p.Factors?.Bytes ?? 0);
 
     /// <summary>The number of commits so far.</summary>
     public long Commits { get; internal set; }
@@ -125,7 +125,10 @@ public sealed class Level
     internal void PassErrorsToStart()
     {
         foreach ((Parameter parameter, Parameter start) in Start?.Pairs ?? [])
+        {
             start.AddError(parameter.Error);
+            parameter.Factors?.AddProductTo(start.Error);
+        }
     }
 
     internal void ReturnToStart()
@@ -133,12 +136,9 @@ public sealed class Level
         foreach ((Parameter parameter, Parameter start) in Start?.Pairs ?? [])
         {
             parameter.Value.CopyFrom(start.Value);
-            parameter.Error.Fill(0);
-            if (!Start!.ResetsOptimizer)
-                continue;
-            int i = Array.IndexOf(_parameters, parameter);
-            _memories[i].Dispose();
-            _memories[i] = Optimizer.CreateMemory(parameter);
+            parameter.ClearError();
+            if (Start!.ResetsOptimizer)
+                Memories[_parameters.IndexOf(parameter)].Reset();
         }
     }
 
@@ -148,8 +148,6 @@ public sealed class Level
             parameter.ClearError();
         Pending = 0;
     }
-
-    private static long Bytes(Tensor tensor) => sizeof(float) * (long)tensor.Count;
 
     // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
     private float ErrorScale()

@@ -20,7 +20,8 @@ public sealed class LevelStart
     /// </param>
     /// <param name="resetsOptimizer">
     /// Whether the parameters' optimizer memories become empty with each return, so that a context is learned as if it were
-    /// the first; otherwise they carry gradients over from context to context.
+    /// the first; otherwise they carry gradients over from context to context. <see cref="FollowTheRegularizedLeader"/>, whose
+    /// memory says where the parameters are, has to be emptied.
     /// </param>
     /// <exception cref="ArgumentException">There is no pair, a parameter occurs twice, or a pair's shapes or devices differ.</exception>
     public LevelStart(IEnumerable<(Parameter Parameter, Parameter Start)> pairs, int chunks, bool resetsOptimizer = true)

@@ -96,8 +96,9 @@ public sealed class LevelSystem : IDisposable
         ArgumentNullException.ThrowIfNull(systems);
         ArgumentNullException.ThrowIfNull(addErrors);
         RequireSteps(systems, steps);
-        Tensor[] errors = [.. systems.SelectMany(s => s.Parameters).Select(p => p.Error)];
-        Tensor[] kept = Array.ConvertAll(errors, e => e.Clone());
+        Parameter[] parameters = [.. systems.SelectMany(s => s.Parameters)];
+        Tensor[] kept = Array.ConvertAll(parameters, p => p.Error.Clone());
+        int[] segments = Array.ConvertAll(parameters, p => p.Factors?.Segments.Count ?? 0);
         try
         {
             addErrors();
@@ -105,8 +106,12 @@ public sealed class LevelSystem : IDisposable
         }
         catch
         {
-            for (int i = 0; i < errors.Length; i++)
-                errors[i].CopyFrom(kept[i]);
+            for (int i = 0; i < parameters.Length; i++)
+            {
+                parameters[i].Error.CopyFrom(kept[i]);
+                parameters[i].Factors?.KeepFirst(segments[i]);
+            }
+
             throw;
         }
         finally
@@ -249,7 +254,7 @@ public sealed class LevelSystem : IDisposable
     {
         for (int i = 0; i < systems.Count; i++)
         {
-            double norm = Dense.GlobalNorm([.. systems[i].Parameters.Select(p => p.Error)]);
+            double norm = Math.Sqrt(systems[i].Parameters.Sum(p => p.SquaredErrorNorm()));
             if (!double.IsFinite(norm))
                 throw new NotFiniteNumberException($"The error terms of sequence {i} have norm {norm}; nothing was committed.", norm);
         }

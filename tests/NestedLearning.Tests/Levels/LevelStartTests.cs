@@ -60,6 +60,51 @@ public sealed class LevelStartTests : IDisposable
     }
 
     [Fact]
+    public void FactorsOfAGradient_AreMultipliedOutForTheStart()
+    {
+        // Delta gradient descent keeps x and dy of y = x W apart.
+        var data = new TestData(1);
+        float[] x = data.Normal(4), dy = data.Normal(6);
+        Parameter fast = new("fast", _device.Full([2, 3], 0.5f)), start = new("start", _device.Full([2, 3], 0.5f));
+        using var levels = new LevelSystem(
+            new Level("fast", 2, 0.1f, new DeltaGradientDescent(), [fast]) { Start = new LevelStart([(fast, start)], 1) },
+            new Level("slow", 4, 1, new GradientDescent(), [start]));
+        using Tensor input = _device.From([2, 2], x), seed = _device.From([2, 3], dy);
+        using var tape = new Tape(_device);
+        tape.Backward(tape.Linear(tape.Input(input), tape.Use(fast)), seed);
+        levels.Advance(2);
+        float[] expected = [.. Enumerable.Range(0, 6).Select(i => x[i / 3] * dy[i % 3] + x[2 + i / 3] * dy[3 + i % 3])];
+        Compare.Close("error of the start", start.Error, expected, Tolerances.Gemm.Gradient);
+        Assert.Equal(0, fast.Factors!.Tokens);
+        Assert.All(fast.Value.ToArray(), e => Assert.Equal(0.5f, e));
+    }
+
+    [Fact]
+    public void Learn_ThatFails_LeavesErrorTermsAndFactorsAsTheyWere()
+    {
+        Parameter weight = new("weight", _device.Full([1, 1], 1));
+        using var levels = new LevelSystem(new Level("fast", 4, 0.1f, new DeltaGradientDescent(), [weight]));
+        using Tensor one = _device.Full([1, 1], 1), broken = _device.Full([1, 1], float.NaN);
+        LevelSystem.Learn([levels], 1, () => Backward(one));
+        float[] error = weight.Error.ToArray();
+        Assert.Throws<NotFiniteNumberException>(() => LevelSystem.Learn([levels], 1, () => Backward(broken)));
+        Assert.Throws<InvalidOperationException>(() => LevelSystem.Learn([levels], 1, () =>
+        {
+            weight.AddError(one);
+            throw new InvalidOperationException();
+        }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => LevelSystem.Learn([levels], 4, () => Backward(one)));
+        Assert.Equal((1L, 1), (levels.Step, weight.Factors!.Tokens));
+        Assert.Equal(error, weight.Error.ToArray());
+
+        void Backward(Tensor seed)
+        {
+            using var tape = new Tape(_device);
+            tape.Backward(tape.Linear(tape.Input(one), tape.Use(weight)), seed);
+        }
+    }
+
+    [Fact]
     public void ErrorsThatAreNotFinite_LeaveTheStartsErrorsAsTheyWere()
     {
         using LevelSystem levels = New(chunks: 1);
