@@ -22,8 +22,8 @@ public sealed record ContinuumMemoryConfiguration
     public int WarmupCommits { get; init; }
 
     /// <summary>
-    /// The standard deviation of f_ℓ(x) for an x of unit variance, before anything is learned, to about one half: W_out is
-    /// normal with this over √N. 0: each MLP begins as the identity.
+    /// W_out begins normal with this standard deviation over √N; for an x of unit variance f_ℓ(x) then has about 0.65 of it.
+    /// 0: every MLP begins as the identity.
     /// </summary>
     public double OutputDeviation { get; init; } = 1;
 

@@ -51,8 +51,13 @@ public sealed record ContinuumSettings
     public bool ResetsOptimizers { get; init; } = true;
 
     /// <summary>The level that meta-learns another's start, of <paramref name="count"/> levels, the fastest being 0; null: it has none.</summary>
-    internal int? StartOwner(int level, int count) =>
-        Variant == ContinuumVariant.Chained || level == count - 1 ? null : Variant == ContinuumVariant.Nested ? level + 1 : count - 1;
+    internal int? StartOwner(int level, int count) => Variant switch
+    {
+        _ when level == count - 1 => null,
+        ContinuumVariant.Chained => null,
+        ContinuumVariant.Nested => level + 1,
+        _ => count - 1,
+    };
 
     /// <exception cref="ArgumentException">A setting is out of its range.</exception>
     internal void Validate(int dim)

@@ -6,9 +6,9 @@ namespace NestedLearning;
 /// <code>
 /// θ_{i+1} = θ_i − Σ_{t = i−C+1}^{i} η_t f(θ_t; x_t)   if i ≡ 0 (mod C),   else θ_i          (NL 71)
 /// </code>
-/// A level that has a <see cref="LevelStart"/> passes its error terms on to it with every commit and returns to it by the
-/// same clock, after the commits of that step. Where nothing commits, nothing is written. A partial chunk waits for the calls that complete it, unless it is
-/// flushed or dropped, and is part of every checkpoint.
+/// A level that has a <see cref="LevelStart"/> passes its error terms on to it with every commit, and returns to it by the
+/// same clock, after the commits of that step. Where nothing commits, nothing is written. A partial chunk waits for the
+/// calls that complete it, unless it is flushed or dropped, and is part of every checkpoint.
 /// </summary>
 public sealed class LevelSystem : IDisposable
 {
