@@ -3,9 +3,13 @@ namespace NestedLearning.Models;
 /// <summary>One level of a model: how often it commits, how fast it learns, and the memory block it adds to the continuum.</summary>
 /// <param name="Name">What it is called in timelines.</param>
 /// <param name="Chunk">C: tokens from one commit to the next.</param>
-/// <param name="LearningRate">η of its AdamW.</param>
+/// <param name="LearningRate">η of its update rule.</param>
 /// <param name="Hidden">The hidden width of its residual MLP in every block.</param>
-public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden);
+public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden)
+{
+    /// <summary>The update rule; null is the model's AdamW.</summary>
+    public Optimizer? Optimizer { get; init; }
+}
 
 /// <summary>
 /// Everything that decides what a model is: what mixes its tokens, and the levels of the continuum memory system that
@@ -84,6 +88,9 @@ public sealed record ModelConfiguration
         new("middle", 256, 3e-3f, 192),
         new("slow", 1024, 3e-3f, 192),
     ];
+
+    /// <summary>How the levels' MLPs of a block are connected, and how else knowledge passes between levels.</summary>
+    public ContinuumSettings Continuum { get; init; } = new();
 
     /// <summary>
     /// The index of the level that embeddings, projections, norms and the fast memories' starts belong to. Slower than
@@ -190,6 +197,8 @@ public sealed record ModelConfiguration
             if (i > 0 && Levels[i].Chunk % Levels[i - 1].Chunk != 0)
                 throw new ArgumentException($"Levels[{i}].Chunk is {Levels[i].Chunk}, expected a multiple of the faster level's {Levels[i - 1].Chunk}.");
         }
+
+        Continuum.Validate(Dim);
     }
 
     private static void AtLeastOne(int value, string name)

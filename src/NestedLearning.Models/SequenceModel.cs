@@ -29,7 +29,7 @@ public sealed class SequenceModel : IDisposable
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
             NewMixer(make, $"block{b}", deviation),
-            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], deviation)))];
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], configuration.Continuum, deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
@@ -120,10 +120,11 @@ public sealed class SequenceModel : IDisposable
         IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
         if (index == Configuration.ProjectionLevel)
             parameters = [_embedding, _finalNorm, .. Mixers.SelectMany(m => m.Parameters), .. parameters];
-        var optimizer = new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
+        Optimizer optimizer = level.Optimizer ?? new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
         return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
+            Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index, [.. Configuration.Levels.Select(l => l.Chunk)]),
         };
     }
 }
