@@ -62,6 +62,18 @@ internal sealed class AssociativeMemory
     public IEnumerable<Parameter> Parameters =>
         [_query, _key, _value, .. _write?.Parameters ?? [], .. _momentum?.Parameters ?? [], .. _start is null ? (Parameter[])[] : [_start], .. _decay?.Parameters ?? [], _readNorm];
 
+    /// <summary>The memory in words and its rule.</summary>
+    public (string Memory, string Rule) Describe() => (
+        $"{_heads} matrices {_width} × {_width}{(HasMomentum ? " and their momenta" : "")}",
+        (_rule, _decay) switch
+        {
+            (MemoryRule.Hebbian, null) => "S ← S + kᵀ v (NL 14–18)",
+            (MemoryRule.Hebbian, _) => "S ← α S + kᵀ v",
+            (MemoryRule.Delta, null) => "S ← S + β kᵀ(v − k S) (NL 65)",
+            (MemoryRule.Delta, _) => "S ← α S + β kᵀ(v − α k S)",
+            _ => "P ← μ P + θ kᵀ(v − k S), S ← α S + P (Titans 8–14)",
+        });
+
     /// <summary>Whether there is a momentum memory beside the memory.</summary>
     public bool HasMomentum => _momentum is not null;
 

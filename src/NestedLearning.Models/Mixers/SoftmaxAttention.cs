@@ -7,6 +7,9 @@ namespace NestedLearning.Models;
 /// </summary>
 internal sealed class SoftmaxAttention
 {
+    /// <summary>The rule by which a cache is written and read.</summary>
+    public const string Rule = "K ← [K; k], V ← [V; v], o = softmax(q Kᵀ/√d) V";
+
     private readonly int _heads;
     private readonly int _width;
     private readonly float _rotaryBase;

@@ -46,6 +46,16 @@ internal sealed class SelfModifyingTitans : ITokenMixer
     ];
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() =>
+    [
+        new("convolution", [Convolution], "the last three inputs", "tokens", "y_t = Σ_j w_j ∘ x_{t−3+j}, j = 0 … 3"),
+        new(
+            "self-modifying memories", [Memory], $"{_heads} × 5 memories k, v, mem, η, α, side by side {_dim / _heads} × {SelfModifyingSettings.StateColumns(_dim / _heads)}",
+            "tokens, and keys, values, rates and targets that the memories make themselves",
+            _settings.Objective == MemoryObjective.L2 ? "S ← α S − η kᵀ(k S) − η kᵀ(k S_c − v̂) (NL 93)" : "S ← α S − η kᵀ(k S) + η kᵀ v̂ (NL 92)"),
+    ];
+
+    /// <inheritdoc/>
     public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         int batch = x.Shape[0], time = x.Shape[1];
