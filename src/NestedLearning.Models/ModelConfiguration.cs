@@ -3,9 +3,13 @@ namespace NestedLearning.Models;
 /// <summary>One level of a model: how often it commits, how fast it learns, and the memory block it adds to the continuum.</summary>
 /// <param name="Name">What it is called in timelines.</param>
 /// <param name="Chunk">C: tokens from one commit to the next.</param>
-/// <param name="LearningRate">η of its AdamW.</param>
+/// <param name="LearningRate">η of its update rule.</param>
 /// <param name="Hidden">The hidden width of its residual MLP in every block.</param>
-public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden);
+public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden)
+{
+    /// <summary>The update rule; null is the model's AdamW.</summary>
+    public Optimizer? Optimizer { get; init; }
+}
 
 /// <summary>
 /// Everything that decides what a model is: what mixes its tokens, and the levels of the continuum memory system that
@@ -28,9 +32,7 @@ public sealed record ModelConfiguration
     /// <summary>H: heads of the mixer, each of width D / H.</summary>
     public int Heads { get; init; } = 4;
 
-    /// <summary>
-    /// Whether a causal convolution of width 4 stands before the mixer's projections. Self-modifying Titans always have it.
-    /// </summary>
+    /// <summary>Whether a causal convolution of width 4 stands before the mixer's projections.</summary>
     public bool Convolution { get; init; } = true;
 
     /// <summary>

@@ -144,7 +144,7 @@ public sealed partial class SequenceModel : IDisposable
         IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
         if (index == Configuration.ProjectionLevel)
             parameters = [_embedding, _finalNorm, .. Mixers.SelectMany(m => m.Parameters), .. parameters];
-        var optimizer = new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
+        Optimizer optimizer = level.Optimizer ?? new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
         return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,

@@ -61,6 +61,29 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
         Assert.Equal(40, model.Levels.Step);
     }
 
+    public static TheoryData<string, float> Optimizers => new()
+    {
+        { "adamw", 1e-2f }, { "gradient-descent", 0.5f }, { "momentum", 0.1f }, { "adagrad", 0.05f }, { "delta-gradient-descent", 0.5f },
+        { "delta-momentum", 0.05f }, { "muon", 1e-2f }, { "m3", 5e-3f },
+    };
+
+    [Theory]
+    [MemberData(nameof(Optimizers))]
+    public void Learn_WithAnyOptimizer_LowersTheLoss(string name, float learningRate)
+    {
+        Assert.Equal(NamedOptimizers.Names, Optimizers.Select(o => o.Data.Item1));
+        ModelConfiguration configuration = StreamingTests.Small("hope-attention") with
+        {
+            WarmupCommits = 0,
+            Levels = [new("only", 1, learningRate, 10) { Optimizer = NamedOptimizers.Create(name) }],
+        };
+        using var model = new SequenceModel(Device, configuration);
+        double first = Learn(model, 3), last = 0;
+        for (int step = 1; step < 60; step++)
+            last = Learn(model, 3);
+        Assert.True(last < 0.7 * first, $"The loss went from {first} to {last}.");
+    }
+
     [Fact]
     public void Learn_CountsOnlyTargetsThatAreAsked()
     {

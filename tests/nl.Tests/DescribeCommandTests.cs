@@ -45,12 +45,27 @@ public sealed class DescribeCommandTests
         Assert.Equal(32, json.RootElement.GetProperty("configuration").GetProperty("dim").GetInt32());
     }
 
+    [Fact]
+    public void Optimizers_OfAFile_AreMemoriesAtTheirOwnPeriods()
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File("model.json");
+        File.WriteAllText(path, """{ "levels": [{ "name": "only", "chunk": 8, "learningRate": 0.01, "hidden": 8, "optimizer": "m3" }], "projectionLevel": 0 }""");
+        CommandLineRun run = CommandLineRun.Of("describe", "transformer", "--config", path);
+        Assert.Equal((ExitStatus.Success, ""), (run.Status, run.Error));
+        string[] memories = [.. run.Output.Split('\n').Where(l => l.Contains("optimizer of level only", StringComparison.Ordinal))];
+        // M3's slow momentum is written every tenth commit.
+        Assert.Contains(memories, l => l.StartsWith("80 ", StringComparison.Ordinal) && l.Contains("M3", StringComparison.Ordinal));
+        Assert.Contains(memories, l => l.StartsWith("8 ", StringComparison.Ordinal) && l.Contains("AdamW", StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData("There is no model 'gpt'; known are hope, ", "gpt", null)]
     [InlineData("widht", "hope", """{ "widht": 3 }""")]
     [InlineData("Dim is 30, expected a multiple of Heads = 4.", "hope", """{ "dim": 30 }""")]
     [InlineData("is not a JSON object", "hope", "[1]")]
     [InlineData("mixer", "hope", """{ "mixer": "Magic" }""")]
+    [InlineData("There is no optimizer 'sgd', expected one of adamw, ", "hope", """{ "levels": [{ "name": "a", "chunk": 1, "learningRate": 1, "hidden": 1, "optimizer": "sgd" }] }""")]
     public void BadInput_IsOneLineThatNamesIt(string expected, string model, string? config)
     {
         using var folder = new TemporaryFolder();

@@ -6,17 +6,16 @@ namespace NestedLearning.Models;
 /// </summary>
 internal sealed class SelfModifyingTitans : ITokenMixer
 {
-    private const string Memory = "memory", ChunkStart = "chunk_start", Convolution = "convolution";
+    private const string Memory = "memory", ChunkStart = "chunk_start";
     private readonly int _heads;
     private readonly int _dim;
     private readonly SelfModifyingSettings _settings;
-    private readonly Parameter _norm;
-    private readonly Parameter _convolution;
+    private readonly MixerInput _mixed;
     private readonly Parameter _input;
     private readonly Parameter _query;
     private readonly Parameter _start;
     private readonly Parameter _readNorm;
-    private readonly Parameter _output;
+    private readonly MixerOutput _output;
 
     public SelfModifyingTitans(ParameterFactory make, string name, ModelConfiguration configuration, double outputDeviation)
     {
@@ -26,34 +25,34 @@ internal sealed class SelfModifyingTitans : ITokenMixer
             configuration.MemoryChunk, configuration.Objective, ScanRead.Before, configuration.EtaScale, configuration.EtaBias, configuration.AlphaBias, NormalizeValues: true);
         int width = _dim / _heads;
         double deviation = 1 / Math.Sqrt(_dim);
-        _norm = make.Constant($"{name}.norm", [_dim], 1);
-        _convolution = make.From($"{name}.convolution", [_dim, Dense.ConvolutionWidth], LastTap(make.Random()));
+        _mixed = new MixerInput(make, name, configuration);
         _input = make.Normal($"{name}.input", [_dim, _dim], deviation);
         _query = make.Normal($"{name}.query", [_dim, _dim], deviation);
         _start = make.From($"{name}.start", [_heads, width, SelfModifyingSettings.StateColumns(width)], Start(make.Random(), width));
         _readNorm = make.Constant($"{name}.read_norm", [width], 1);
-        _output = make.Normal($"{name}.output", [_dim, _dim], outputDeviation * deviation);
+        _output = new MixerOutput(make, name, configuration, outputDeviation);
     }
 
     /// <inheritdoc/>
-    public IEnumerable<Parameter> Parameters => [_norm, _convolution, _input, _query, _start, _readNorm, _output];
+    public IEnumerable<Parameter> Parameters => [.. _mixed.Parameters, _input, _query, _start, _readNorm, _output.Parameter];
 
     /// <inheritdoc/>
     public IReadOnlyList<StatePart> State =>
     [
         new(Memory, (batch, tokens) => tokens > 0 ? MemoryShape(batch) : null),
         new(ChunkStart, (batch, tokens) => tokens % _settings.Chunk > 0 ? MemoryShape(batch) : null),
-        new(Convolution, (batch, _) => [batch, Dense.ConvolutionWidth - 1, _dim], OutlivesContext: true),
+        .. _mixed.State,
     ];
 
     /// <inheritdoc/>
     public IEnumerable<StateDescription> Describe() =>
     [
-        new("convolution", [Convolution], "the last three inputs", "tokens", "y_t = Σ_j w_j ∘ x_{t−3+j}, j = 0 … 3"),
+        .. _mixed.Describe(),
         new(
             "self-modifying memories", [Memory], $"{_heads} × 5 memories k, v, mem, η, α, side by side {_dim / _heads} × {SelfModifyingSettings.StateColumns(_dim / _heads)}",
             "tokens, and keys, values, rates and targets that the memories make themselves",
             _settings.Objective == MemoryObjective.L2 ? "S ← α S − η kᵀ(k S) − η kᵀ(k S_c − v̂) (NL 93)" : "S ← α S − η kᵀ(k S) + η kᵀ v̂ (NL 92)"),
+        new("frozen memories", [ChunkStart], "the memories at the chunk's start", "the memories", "S_c ← S", _settings.Chunk),
     ];
 
     /// <inheritdoc/>
@@ -61,19 +60,16 @@ internal sealed class SelfModifyingTitans : ITokenMixer
     {
         int batch = x.Shape[0], time = x.Shape[1];
         Shape split = [batch, time, _heads, _dim / _heads];
-        Tensor convolution = state[Convolution]!;
-        Tensor nextConvolution = tape.Keep(tape.Device.Empty(convolution.Shape));
-        Variable mixed = tape.CausalConvolution(tape.Norm(NormKind.Rms, x, tape.Use(_norm)), tape.Use(_convolution), null, convolution, nextConvolution);
+        (Variable mixed, (string, Tensor)[] next) = _mixed.Forward(tape, x, state);
         // Inputs of length one: values and targets are products of memories with them, and would feed on their own
         // growth if the memories' inputs were longer than the keys.
         Variable input = Heads(tape, mixed, _input, split), query = Heads(tape, mixed, _query, split);
-        Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : LearnedStart(tape, batch);
+        Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : _start.Repeat(tape, MemoryShape(batch));
         Variable? chunkStart = state[ChunkStart] is { } frozen ? tape.UseFirstOrder(_start, frozen) : null;
         SelfModifyingSettings settings = _settings with { Phase = (int)(state.Tokens % _settings.Chunk) };
         SelfModifyingResults results = tape.SelfModifying(input, query, memory, settings, chunkStart);
-        Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, results.O, tape.Use(_readNorm)), x.Shape);
-        Variable y = tape.Linear(normed, tape.Use(_output), residual: x);
-        return (y, state.After(time, [(Memory, results.S.Value), (ChunkStart, results.ChunkStart.Value), (Convolution, nextConvolution)]));
+        Variable reads = tape.Norm(NormKind.Rms, results.O, tape.Use(_readNorm));
+        return (_output.Forward(tape, reads, x), state.After(time, [.. next, (Memory, results.S.Value), (ChunkStart, results.ChunkStart.Value)]));
     }
 
     // The five memories side by side.
@@ -81,24 +77,6 @@ internal sealed class SelfModifyingTitans : ITokenMixer
 
     private static Variable Heads(Tape tape, Variable x, Parameter projection, Shape split) =>
         tape.Norm(NormKind.L2, tape.Reshape(tape.Linear(x, tape.Use(projection)), split), epsilon: SelfModifyingSettings.NormEpsilon);
-
-    // Every sequence begins with the same start: ones [B, 1] times the start as one row.
-    private Variable LearnedStart(Tape tape, int batch)
-    {
-        Variable row = tape.Reshape(tape.Use(_start), [1, _start.Value.Count]);
-        Variable rows = batch == 1 ? row : tape.Linear(tape.Input(tape.Keep(tape.Device.Full([batch, 1], 1))), row);
-        return tape.Reshape(rows, MemoryShape(batch));
-    }
-
-    // The convolution starts as the identity with a little of the tokens before.
-    private float[] LastTap(CounterRandom random)
-    {
-        float[] weights = new float[_dim * Dense.ConvolutionWidth];
-        random.FillNormal(weights, 0.1f);
-        for (int d = 0; d < _dim; d++)
-            weights[d * Dense.ConvolutionWidth + Dense.ConvolutionWidth - 1] += 1;
-        return weights;
-    }
 
     // Keys and values start as random projections; mem as the identity, since a memory that answers every value with
     // zero has zero targets and would never write; the rates start at their biases.

@@ -15,7 +15,7 @@ internal static class ConfigurationFile
         WriteIndented = true,
         // Equations are for people.
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        Converters = { new JsonStringEnumConverter() },
+        Converters = { new JsonStringEnumConverter(), new OptimizerConverter() },
     };
 
     /// <exception cref="CaseException">There is no such preset, or the file does not hold fields of a configuration.</exception>
@@ -38,5 +38,25 @@ internal static class ConfigurationFile
         {
             throw new CaseException($"'{path}': {e.Message}");
         }
+    }
+
+    // Optimizers are read by name, and written as their rule.
+    private sealed class OptimizerConverter : JsonConverter<Optimizer>
+    {
+        public override Optimizer Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            if (reader.TokenType != JsonTokenType.String)
+                throw new JsonException($"An optimizer is one of {string.Join(", ", NamedOptimizers.Names)}.");
+            try
+            {
+                return NamedOptimizers.Create(reader.GetString()!);
+            }
+            catch (ArgumentException e)
+            {
+                throw new JsonException(Program.Describe(e));
+            }
+        }
+
+        public override void Write(Utf8JsonWriter writer, Optimizer value, JsonSerializerOptions options) => writer.WriteStringValue(value.Rule);
     }
 }
