@@ -182,6 +182,15 @@ public sealed record ModelConfiguration
         AtLeastOne(AttentionSegment, nameof(AttentionSegment));
         if (PersistentTokens < 0)
             throw new ArgumentException($"{nameof(PersistentTokens)} is {PersistentTokens}, expected at least 0.");
+        Finite(EtaScale, nameof(EtaScale));
+        Finite(EtaBias, nameof(EtaBias));
+        Finite(AlphaBias, nameof(AlphaBias));
+        if (!Enum.IsDefined(Objective))
+            throw new ArgumentException($"{nameof(Objective)} is {Objective}, expected one of {string.Join(", ", Enum.GetNames<MemoryObjective>())}.");
+        if (WarmupCommits < 0)
+            throw new ArgumentException($"{nameof(WarmupCommits)} is {WarmupCommits}, expected at least 0.");
+        if (!(ClipNorm > 0))
+            throw new ArgumentException($"{nameof(ClipNorm)} is {ClipNorm}, expected above 0.");
         if (!(RotaryBase >= 0 && float.IsFinite(RotaryBase)))
             throw new ArgumentException($"{nameof(RotaryBase)} is {RotaryBase}, expected a finite number of at least 0.");
         if (ContextLength < 0)
@@ -192,6 +201,9 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(ProjectionLevel)} is {ProjectionLevel}, expected 0 to {Levels.Count - 1}.");
         for (int i = 0; i < Levels.Count; i++)
         {
+            if (string.IsNullOrEmpty(Levels[i].Name))
+                throw new ArgumentException($"Levels[{i}].Name is empty, expected a name.");
+            Finite(Levels[i].LearningRate, $"Levels[{i}].LearningRate");
             AtLeastOne(Levels[i].Chunk, $"Levels[{i}].Chunk");
             AtLeastOne(Levels[i].Hidden, $"Levels[{i}].Hidden");
             if (i > 0 && Levels[i].Chunk % Levels[i - 1].Chunk != 0)
@@ -199,6 +211,12 @@ public sealed record ModelConfiguration
         }
 
         Continuum.Validate(Dim);
+    }
+
+    private static void Finite(float value, string name)
+    {
+        if (!float.IsFinite(value))
+            throw new ArgumentException($"{name} is {value}, expected a finite number.");
     }
 
     private static void AtLeastOne(int value, string name)

@@ -6,7 +6,7 @@ namespace NestedLearning.Models;
 /// A model over tokens: embedding, blocks of a token mixer and a continuum memory system, and an output head tied to the
 /// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="SequenceState"/>, one a stream.
 /// </summary>
-public sealed class SequenceModel : IDisposable
+public sealed partial class SequenceModel : IDisposable
 {
     private readonly Parameter _embedding;
     private readonly Parameter _finalNorm;
@@ -97,8 +97,32 @@ public sealed class SequenceModel : IDisposable
         return Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - (int)state.ContextPosition;
     }
 
+    /// <summary>The model as its nest of levels: every memory on one axis, from the fastest to the slowest.</summary>
+    /// <param name="context">Tokens of a context after which fast memories are measured; null is just before the context ends, or the slowest level's chunk where it never does.</param>
+    /// <param name="batch">The sequences whose fast memories are measured.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A context that the model does not have, or no sequence.</exception>
+    public ModelDescription Describe(long? context = null, int batch = 1)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        long most = Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - 1;
+        long tokens = context ?? (Configuration.ContextLength == 0 ? Configuration.Levels[^1].Chunk : most);
+        if (tokens < 0 || tokens > most)
+            throw new ArgumentOutOfRangeException(nameof(context), tokens, $"context is {tokens}, expected 0 to {most} tokens.");
+        return ModelDescriber.Describe(this, tokens, batch);
+    }
+
+    /// <summary>The same with the fast memories of a state.</summary>
+    public ModelDescription Describe(SequenceState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return ModelDescriber.Describe(this, state.ContextPosition, state.Batch);
+    }
+
     /// <summary>Frees the parameters and their optimizer memories.</summary>
     public void Dispose() => Levels.Dispose();
+
+    internal IEnumerable<Parameter> ContinuumParameters =>
+        Enumerable.Range(0, Configuration.Levels.Count).SelectMany(level => _blocks.SelectMany(b => b.Memory.Parameters(level)));
 
     internal IEnumerable<ITokenMixer> Mixers => _blocks.Select(b => b.Mixer);
 

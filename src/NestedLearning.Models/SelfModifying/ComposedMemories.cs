@@ -64,6 +64,9 @@ internal sealed class ComposedMemories : ISelfModifyingMemories
     public IEnumerable<StatePart> State => _memories.SelectMany(m => m.State);
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() => _memories.SelectMany(m => m.Describe(_settings));
+
+    /// <inheritdoc/>
     public (Variable Reads, IEnumerable<(string Name, Tensor Value)> Next) Forward(Tape tape, Variable x, Variable? queries, MixerState state)
     {
         MemoryWeights[] weights = [.. _memories.Select(m => m.Begin(tape, state))];

@@ -26,6 +26,15 @@ internal sealed class FusedMemories : ISelfModifyingMemories
     ];
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() =>
+    [
+        new(
+            "self-modifying memories", [Memory], $"{_heads} × 5 memories k, v, mem, η, α, side by side {_width} × {SelfModifyingSettings.StateColumns(_width)}",
+            SelfWrittenMemory.ContextFlow, SelfWrittenMemory.Rule(_settings)),
+        new("frozen memories", [ChunkStart], "the memories at the chunk's start", "the memories", "S_c ← S", _settings.Chunk),
+    ];
+
+    /// <inheritdoc/>
     public (Variable Reads, IEnumerable<(string Name, Tensor Value)> Next) Forward(Tape tape, Variable x, Variable? queries, MixerState state)
     {
         ArgumentNullException.ThrowIfNull(queries);

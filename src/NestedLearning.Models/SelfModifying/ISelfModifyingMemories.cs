@@ -9,6 +9,9 @@ internal interface ISelfModifyingMemories
     /// <summary>The memories, and those at the start of their unfinished chunks.</summary>
     IEnumerable<StatePart> State { get; }
 
+    /// <summary>What they are, in words.</summary>
+    IEnumerable<StateDescription> Describe();
+
     /// <summary>
     /// Reads of M_mem [B, T, H, D] for inputs and queries [B, T, H, D], and what the next state holds. Queries are null
     /// exactly where a memory makes them.

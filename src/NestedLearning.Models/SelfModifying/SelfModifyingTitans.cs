@@ -44,6 +44,9 @@ internal sealed class SelfModifyingTitans : ITokenMixer
     public IReadOnlyList<StatePart> State => [.. _memories.State, .. _before.State];
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() => [.. _before.Describe(), .. _memories.Describe()];
+
+    /// <inheritdoc/>
     public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         (Variable mixed, (string, Tensor)[] next) = _before.Forward(tape, x, state);

@@ -12,6 +12,9 @@ internal sealed record MemoryWeights(Variable[] Current, Variable[] Frozen);
 /// </summary>
 internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] starts)
 {
+    /// <summary>What such memories are written with, in words.</summary>
+    public const string ContextFlow = "tokens, and keys, values, rates and targets that the memories make themselves";
+
     /// <summary>Tokens for which it stays frozen.</summary>
     public int Chunk => chunk;
 
@@ -24,6 +27,25 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
         .. starts.Select((start, i) => new StatePart(Part("memory", i), (batch, tokens) => tokens > 0 ? WithBatch(start, batch) : null)),
         .. starts.Select((start, i) => new StatePart(Part("chunk_start", i), (batch, tokens) => tokens % chunk > 0 ? WithBatch(start, batch) : null)),
     ];
+
+    /// <summary>The update rule in words.</summary>
+    public static string Rule(SelfModifyingSettings settings) => (settings.Objective, settings.ExactGradient) switch
+    {
+        (MemoryObjective.L2, false) => "S ← α S − η kᵀ(k S) − η kᵀ(k S_c − v̂) (NL 93)",
+        (MemoryObjective.L2, true) => "S ← α S − η kᵀ(k S) − η kᵀ(k S − v̂) (NL 88)",
+        _ => "S ← α S − η kᵀ(k S) + η kᵀ v̂ (NL 92)",
+    };
+
+    /// <summary>What it is, in words.</summary>
+    public IEnumerable<StateDescription> Describe(SelfModifyingSettings settings)
+    {
+        string weights = string.Join(" and ", starts.Select(s => string.Join(" × ", s.Value.Shape.AsSpan().ToArray())));
+        return
+        [
+            new($"self-modifying memory {name}", [.. starts.Select((_, i) => Part("memory", i))], $"{Kind} {weights}", ContextFlow, Rule(settings)),
+            new($"frozen memory {name}", [.. starts.Select((_, i) => Part("chunk_start", i))], "the memory at its chunk's start", "the memory", "S_c ← S", chunk),
+        ];
+    }
 
     /// <summary>Tokens of its present chunk that were read already.</summary>
     public int Phase(long tokens) => (int)(tokens % chunk);
@@ -58,6 +80,9 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
     /// <param name="settings">The objective, its gradient, and the read.</param>
     public abstract (Variable Reads, Variable[] Weights) Write(Tape tape, MemoryWeights weights, int phase, SelfModifyingWrites tokens, Variable queries, SelfModifyingSettings settings);
 
+    /// <summary>What it is made of, in words.</summary>
+    protected abstract string Kind { get; }
+
     private string Part(string kind, int weight) => starts.Length == 1 ? $"{kind}.{name}" : $"{kind}.{name}.w{weight + 1}";
 
     private static Shape WithBatch(Parameter start, int batch) => [batch, .. start.Value.Shape.AsSpan()];
@@ -66,6 +91,9 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
 /// <summary>M(x) = x S, S [D, Dv].</summary>
 internal sealed class MatrixMemory(string name, int chunk, Parameter start) : SelfWrittenMemory(name, chunk, [start])
 {
+    /// <inheritdoc/>
+    protected override string Kind => "matrix";
+
     /// <inheritdoc/>
     public override Variable Answer(Tape tape, MemoryWeights weights, Variable x) => tape.Retrieve(x, weights.Frozen[0]);
 
@@ -86,6 +114,9 @@ internal sealed class MatrixMemory(string name, int chunk, Parameter start) : Se
 /// <summary>M(x) = [residual] x + φ(x W2) W1, W1 [N, D], W2 [D, N]; the gradient is frozen (spec section 2).</summary>
 internal sealed class TwoLayerMemory(string name, int chunk, Parameter w1, Parameter w2, bool residual) : SelfWrittenMemory(name, chunk, [w1, w2])
 {
+    /// <inheritdoc/>
+    protected override string Kind => "two layers";
+
     /// <inheritdoc/>
     public override Variable Answer(Tape tape, MemoryWeights weights, Variable x)
     {
