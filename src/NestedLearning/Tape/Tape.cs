@@ -54,23 +54,6 @@ public sealed partial class Tape : IDisposable
     }
 
     /// <summary>
-    /// A value whose own place is a carried state, while its gradient goes to the parameter it began as: the
-    /// first-order form of spec section 5, used where a stream's memory has moved away from its learned start.
-    /// </summary>
-    /// <exception cref="ArgumentException">The value's number of elements is not the parameter's.</exception>
-    public Variable UseFirstOrder(Parameter start, Tensor carried)
-    {
-        ArgumentNullException.ThrowIfNull(start);
-        ArgumentNullException.ThrowIfNull(carried);
-        Require.OnDevice(carried, Device);
-        if (carried.Count != start.Value.Count)
-            throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} {start.Value.Shape}.", nameof(carried));
-        if (!Recording)
-            return new Variable(carried, false);
-        return new Variable(carried, true) { Gradient = Keep(start.Error.Reshape(carried.Shape)), GradientIsBorrowed = true };
-    }
-
-    /// <summary>
     /// Runs the gradients backwards from an output. Gradients of parameters are added to their error terms; those of
     /// inputs that ask for one stay in <see cref="Variable.Gradient"/> until the tape is disposed.
     /// </summary>
