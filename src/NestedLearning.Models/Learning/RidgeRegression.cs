@@ -3,51 +3,65 @@ namespace NestedLearning.Models.Learning;
 /// <summary>
 /// What can be known of a linear function after some examples, in closed form and double precision:
 /// <code>
-/// w = argmin Σ (y_t − ⟨w, x_t⟩)² + λ ‖w‖² = (Xᵀ X + λ I)⁻¹ Xᵀ y
+/// w = argmin Σ (y_t − ⟨w, x_t⟩)² + λ ‖w − m‖² = m + (Xᵀ X + λ I)⁻¹ Xᵀ (y − X m)
 /// </code>
-/// With λ = σ² D the mean of the posterior under w ~ N(0, I/D) and noise σ: no learner has a lower expected error.
-/// λ → 0 is least squares, of least norm while there are fewer examples than dimensions.
+/// With λ = σ²/s² the mean of the posterior under w ~ N(m, s² I) and noise σ: no learner has a lower expected error. λ → 0
+/// is least squares, of least norm while there are fewer examples than dimensions.
 /// </summary>
-public static class RidgeRegression
+public sealed class RidgeRegression
 {
-    /// <summary>For each example, the prediction from those before it: x [B, T, D], y [B, T]; result [B, T].</summary>
+    private readonly double[] _center;
+    private readonly double[] _gram;
+    private readonly double[] _moment;
+    private double[]? _weights;
+
+    /// <summary>A regression that has seen nothing.</summary>
+    /// <param name="lambda">λ, above 0.</param>
+    /// <param name="center">m.</param>
     /// <exception cref="ArgumentOutOfRangeException">λ is not above 0.</exception>
-    public static double[] PredictEach(RegressionEpisode episode, double lambda)
+    public RidgeRegression(double lambda, ReadOnlySpan<float> center)
     {
-        ArgumentNullException.ThrowIfNull(episode);
         if (!(lambda > 0))
             throw new ArgumentOutOfRangeException(nameof(lambda), lambda, $"lambda is {lambda}, expected above 0.");
-        int d = episode.Dim, time = episode.Time;
-        double[] predictions = new double[episode.Y.Length];
-        for (int b = 0; b < episode.Batch; b++)
-        {
-            double[] gram = new double[d * d], moment = new double[d];
-            for (int i = 0; i < d; i++)
-                gram[i * d + i] = lambda;
-            for (int t = b * time; t < (b + 1) * time; t++)
-            {
-                ReadOnlySpan<float> x = episode.X.AsSpan(t * d, d);
-                double[] w = Solve(gram, moment);
-                for (int i = 0; i < d; i++)
-                    predictions[t] += w[i] * x[i];
-                for (int i = 0; i < d; i++)
-                {
-                    moment[i] += episode.Y[t] * x[i];
-                    for (int j = 0; j < d; j++)
-                        gram[i * d + j] += (double)x[i] * x[j];
-                }
-            }
-        }
-
-        return predictions;
+        int d = center.Length;
+        (_center, _gram, _moment) = (new double[d], new double[d * d], new double[d]);
+        for (int i = 0; i < d; i++)
+            (_center[i], _gram[i * d + i]) = (center[i], lambda);
     }
 
-    /// <summary>The solution of A w = b for a symmetric positive definite A [D, D], by Cholesky's A = L Lᵀ.</summary>
-    /// <exception cref="ArgumentException">A is not positive definite.</exception>
-    public static double[] Solve(ReadOnlySpan<double> a, ReadOnlySpan<double> b)
+    /// <summary>Learns from an example.</summary>
+    public void Add(ReadOnlySpan<float> x, double y)
+    {
+        int d = _center.Length;
+        double residual = y - Dot(_center, x);
+        for (int i = 0; i < d; i++)
+        {
+            _moment[i] += residual * x[i];
+            for (int j = 0; j < d; j++)
+                _gram[i * d + j] += (double)x[i] * x[j];
+        }
+
+        _weights = null;
+    }
+
+    /// <summary>⟨w, x⟩ for the examples so far.</summary>
+    public double Predict(ReadOnlySpan<float> x) => Dot(_center, x) + Dot(_weights ??= Solve(_gram, _moment), x);
+
+    private static double Dot(double[] w, ReadOnlySpan<float> x)
+    {
+        if (x.Length != w.Length)
+            throw new ArgumentException($"x has {x.Length} elements, expected {w.Length}.", nameof(x));
+        double sum = 0;
+        for (int i = 0; i < w.Length; i++)
+            sum += w[i] * x[i];
+        return sum;
+    }
+
+    // A w = b for a symmetric positive definite A, by Cholesky's A = L Lᵀ.
+    private static double[] Solve(double[] a, double[] b)
     {
         int d = b.Length;
-        double[] l = a.ToArray(), w = b.ToArray();
+        double[] l = [.. a], w = [.. b];
         for (int j = 0; j < d; j++)
         {
             for (int i = j; i < d; i++)
@@ -55,8 +69,6 @@ public static class RidgeRegression
                 double sum = l[i * d + j];
                 for (int k = 0; k < j; k++)
                     sum -= l[i * d + k] * l[j * d + k];
-                if (i == j && !(sum > 0))
-                    throw new ArgumentException($"The matrix is not positive definite: pivot {j} is {sum}.", nameof(a));
                 l[i * d + j] = i == j ? Math.Sqrt(sum) : sum / l[j * d + j];
             }
         }

@@ -5,13 +5,14 @@ namespace NestedLearning.Models.Learning;
 /// they read. The queries are the tokens that have a target.
 /// </summary>
 /// <param name="model">What reads; it stays the caller's. Its context must be at least as long as the sequences.</param>
-public sealed class SequenceLearner(SequenceModel model) : IEpisodicLearner<SequenceEpisode>
+/// <param name="levels">What the outer loop learns, if not the model's own levels; it stays the caller's.</param>
+public sealed class SequenceLearner(SequenceModel model, LevelSystem? levels = null) : IEpisodicLearner<SequenceEpisode>
 {
     /// <inheritdoc/>
     public Device Device => model.Device;
 
     /// <inheritdoc/>
-    public LevelSystem Levels => model.Levels;
+    public LevelSystem Levels => levels ?? model.Levels;
 
     /// <inheritdoc/>
     public Variable QueryLoss(Tape tape, SequenceEpisode episode, MetaGradient order)
