@@ -60,7 +60,7 @@ internal sealed class SelfModifyingTitans : ITokenMixer
         (Variable read, Variable final) = tape.SelfModifying(input, query, memory, _settings);
         Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, read, tape.Use(_readNorm)), x.Shape);
         Variable y = tape.Linear(normed, tape.Use(_output), residual: x);
-        return (y, state.After(time, (Memory, final.Value.Clone()), (Convolution, nextConvolution.Clone())));
+        return (y, state.After(time, [(Memory, final.Value), (Convolution, nextConvolution)]));
     }
 
     // The five memories side by side.

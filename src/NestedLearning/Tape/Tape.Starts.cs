@@ -19,34 +19,6 @@ public sealed partial class Tape
         return Reshape(batch == 1 ? row : Embedding(Keep(Device.FromIndices([batch], new int[batch])), row), shape);
     }
 
-    /// <summary>
-    /// Memories that have moved away from a learned start, while their gradient, summed over the batch, is the start's as it
-    /// is: first order, for the derivative of the moved memory with respect to its start is taken as the identity.
-    /// </summary>
-    /// <param name="start">The start, with the elements of one sequence.</param>
-    /// <param name="carried">The memories [B, ..], data from outside the tape.</param>
-    /// <exception cref="ArgumentException">The carried memories' shape is not that of B starts.</exception>
-    public Variable UseFirstOrder(Parameter start, Tensor carried)
-    {
-        ArgumentNullException.ThrowIfNull(start);
-        ArgumentNullException.ThrowIfNull(carried);
-        Require.OnDevice(carried, Device);
-        RequireStarts(start, carried.Shape, nameof(carried));
-        var memory = new Variable(carried, Recording);
-        if (Recording)
-        {
-            Record(
-                () =>
-                {
-                    using Tensor rows = memory.Gradient!.Reshape([carried.Shape[0], start.Value.Count]), sum = start.Error.Reshape([start.Value.Count]);
-                    Dense.ColumnSum(rows, sum);
-                },
-                memory);
-        }
-
-        return memory;
-    }
-
     private void RequireStarts(Parameter start, Shape shape, string name)
     {
         Require.OnDevice(start.Value, Device, start.Name);

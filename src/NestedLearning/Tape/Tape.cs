@@ -54,6 +54,35 @@ public sealed partial class Tape : IDisposable
     }
 
     /// <summary>
+    /// A value whose own place is a carried state, while its gradient goes to the parameter it began as: the
+    /// first-order form of spec section 5, used where a stream's memory has moved away from its learned start. The
+    /// gradients of a batch of states [B, ..] are summed.
+    /// </summary>
+    /// <exception cref="ArgumentException">The value is not one or several times as large as the parameter.</exception>
+    public Variable UseFirstOrder(Parameter start, Tensor carried)
+    {
+        ArgumentNullException.ThrowIfNull(start);
+        ArgumentNullException.ThrowIfNull(carried);
+        Require.OnDevice(carried, Device);
+        int size = start.Value.Count;
+        if (carried.Count == 0 || carried.Count % size != 0)
+            throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} {start.Value.Shape}, or several times that.", nameof(carried));
+        if (!Recording)
+            return new Variable(carried, false);
+        if (carried.Count == size)
+            return new Variable(carried, true) { Gradient = Keep(start.Error.Reshape(carried.Shape)), GradientIsBorrowed = true };
+        var value = new Variable(carried, true);
+        Record(
+            () =>
+            {
+                using Tensor gradients = value.Gradient!.Reshape([carried.Count / size, size]), error = start.Error.Reshape([size]);
+                Dense.ColumnSum(gradients, error);
+            },
+            value);
+        return value;
+    }
+
+    /// <summary>
     /// Runs the gradients backwards from an output. Gradients of parameters are added to their error terms; those of
     /// inputs that ask for one stay in <see cref="Variable.Gradient"/> until the tape is disposed.
     /// </summary>
