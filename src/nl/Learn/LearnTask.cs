@@ -12,7 +12,6 @@ internal abstract class LearnTask
         new RegressionTask(),
         new ShiftTask(),
         new MetaTask(),
-        new OptimizersTask(),
         new LevelsTask(),
     ];
 
