@@ -33,7 +33,7 @@ extern "C" {
 /* ---- Status ---- */
 
 /* Raised by one with every change that an older caller could not live with. */
-#define NL_ABI_VERSION 2
+#define NL_ABI_VERSION 3
 
 enum nl_status {
   NL_OK = 0,
@@ -349,6 +349,30 @@ typedef struct nl_adam_arguments {
 } nl_adam_arguments;
 
 NL_API int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin, int64_t end);
+
+/* ---- Moments of gradients: pieces are elements ---- */
+
+/* g' = gradient_scale g
+ * m = keep1 m + write1 g'
+ * v = keep2 v + write2 g'^2
+ * r = read_moment m + read_gradient g'
+ * w = start - (decay start + learning_rate r / (sqrt(v) + epsilon))
+ * Without m it counts as 0, and without v nothing is divided. Without w only m and v are written. Without start, w
+ * itself is where it starts from. No operation is fused with another, as in nl_adam_commit. */
+typedef struct nl_moment_arguments {
+  uint32_t size;
+  int32_t clear_gradient; /* whether g becomes 0 */
+  float gradient_scale, keep1, write1, keep2, write2, read_moment, read_gradient, learning_rate,
+      decay, epsilon;
+  float* w; /* or null, as are m, v and start */
+  float* g;
+  float* m;
+  float* v;
+  const float* start;
+  double* sums; /* as in nl_adam_arguments; null without w */
+} nl_moment_arguments;
+
+NL_API int32_t nl_moment_commit(const nl_moment_arguments* arguments, int64_t begin, int64_t end);
 
 /* ---- Scan: pieces are heads, or blocks of a head's value columns --------------------------------------------- */
 

@@ -49,7 +49,7 @@ public sealed partial class Tape : IDisposable
         ArgumentNullException.ThrowIfNull(parameter);
         Require.OnDevice(parameter.Value, Device, parameter.Name);
         return Recording
-            ? new Variable(parameter.Value, true) { Gradient = parameter.Error, GradientIsBorrowed = true }
+            ? new Variable(parameter.Value, true) { Parameter = parameter, Gradient = parameter.Error, GradientIsBorrowed = true }
             : new Variable(parameter.Value, false);
     }
 
