@@ -19,14 +19,14 @@ internal sealed class CountingTask(string name, string title, int modulus) : Lea
     {
         var training = new SequenceTraining(run, new ModularCounting(modulus, TrainedLength), run.Steps);
         IReadOnlyList<TrainedCandidate> trained = training.Run(
-            [.. Learners.OfStates(dim: 32, heads: 2, blocks: 2)],
+            Learners.OfMemories(dim: 32, heads: 2, blocks: 2),
             learner => [.. s_tested.Select(length => training.Accuracy(learner, new ModularCounting(modulus, length)))]);
         return
         [
             new LearnTable(
                 $"accuracy over all positions by length, trained on {TrainedLength}; chance {1.0 / modulus:F3}",
                 [.. s_tested.Select(l => $"length {l}"), "rate", "parameters"],
-                [.. trained.Select(t => new LearnRow(t.Name, [.. t.Scores.Select(s => (double?)s), t.Rate, t.Parameters]))]),
+                [.. trained.Select(t => t.ToRow())]),
         ];
     }
 }

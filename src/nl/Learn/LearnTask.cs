@@ -12,6 +12,7 @@ internal abstract class LearnTask
         new RegressionTask(),
         new ShiftTask(),
         new MetaTask(),
+        new OptimizersTask(),
         new LevelsTask(),
     ];
 

@@ -8,27 +8,32 @@ internal sealed class RecallTask : LearnTask
 {
     private const int Keys = 64;
     private const int Values = 16;
-    private static readonly int[] s_trained = [4, 8, 16];
-    private static readonly int[] s_tested = [4, 8, 16, 24];
+    private const int Writes = 3;
+    private static readonly int[] s_pairs = [4, 8, 16];
+    private static readonly int[] s_testedPairs = [4, 8, 16, 24];
+    private static readonly int[] s_rewritten = [4, 8];
 
     public override string Name => "recall";
 
     public override string Title => "keys answered with the values they were paired with";
 
-    public override int DefaultSteps => 600;
+    public override int DefaultSteps => 1000;
 
-    public override IReadOnlyList<LearnTable> Run(LearnRun run)
+    public override IReadOnlyList<LearnTable> Run(LearnRun run) =>
+    [
+        Table(run, "every key written once", writes: 1, s_pairs, s_testedPairs),
+        Table(run, $"every key written {Writes} times, the last counts", Writes, s_rewritten, s_rewritten),
+    ];
+
+    private static LearnTable Table(LearnRun run, string what, int writes, int[] trained, int[] tested)
     {
-        var training = new SequenceTraining(run, new AssociativeRecall(Keys, Values, s_trained), run.Steps);
-        IReadOnlyList<TrainedCandidate> trained = training.Run(
-            [.. Learners.OfMemories(dim: 32, heads: 2, blocks: 2)],
-            learner => [.. s_tested.Select(pairs => training.Accuracy(learner, new AssociativeRecall(Keys, Values, pairs)))]);
-        return
-        [
-            new LearnTable(
-                $"accuracy by number of pairs, trained on {string.Join(", ", s_trained)}; {Keys} keys, {Values} values, chance {1.0 / Values:F3}; memories of two heads of 16x16 in each of two blocks",
-                [.. s_tested.Select(p => $"{p} pairs"), "rate", "parameters"],
-                [.. trained.Select(t => new LearnRow(t.Name, [.. t.Scores.Select(s => (double?)s), t.Rate, t.Parameters]))]),
-        ];
+        AssociativeRecall Task(params int[] pairs) => new(Keys, Values, pairs) { Writes = writes };
+        var training = new SequenceTraining(run, Task(trained), run.Steps);
+        IReadOnlyList<TrainedCandidate> results = training.Run(
+            Learners.OfMemories(dim: 32, heads: 2, blocks: 2), learner => [.. tested.Select(pairs => training.Accuracy(learner, Task(pairs)))]);
+        return new LearnTable(
+            $"{what}: accuracy by number of keys, trained on {string.Join(", ", trained)}; {Keys} keys, {Values} values, chance {1.0 / Values:F3}; two blocks, two heads of 16x16",
+            [.. tested.Select(p => $"{p} keys"), "rate", "parameters"],
+            [.. results.Select(r => r.ToRow())]);
     }
 }

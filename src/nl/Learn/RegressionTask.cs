@@ -21,7 +21,7 @@ internal sealed class RegressionTask : LearnTask
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {
         var task = new LinearRegression(Dim, Examples, Noise);
-        Candidate[] candidates = [.. Learners.OfMemories(dim: 32, heads: 2, blocks: 2)];
+        IReadOnlyList<Candidate> candidates = Learners.OfMemories(dim: 32, heads: 2, blocks: 2);
         (Candidate Candidate, float Rate)[] jobs = [.. candidates.SelectMany(c => SequenceTraining.Rates.Select(r => (c, r)))];
         RegressionEpisode test = task.Draw(run.Seed + SequenceTraining.TestSeed, 0, 16 * Batch);
         IEnumerable<LearnRow> learners = run.Each(jobs, j => Train(run, task, j.Candidate, j.Rate, test))

@@ -11,7 +11,11 @@ internal sealed record Candidate(string Name, ModelConfiguration Configuration);
 /// <param name="Rate">The chosen learning rate.</param>
 /// <param name="Parameters">The number of its parameters.</param>
 /// <param name="Scores">What was measured of it, on data it was not trained on.</param>
-internal sealed record TrainedCandidate(string Name, float Rate, long Parameters, double[] Scores);
+internal sealed record TrainedCandidate(string Name, float Rate, long Parameters, double[] Scores)
+{
+    /// <summary>The scores, the rate and the number of parameters as a line of a table.</summary>
+    public LearnRow ToRow() => new(Name, [.. Scores.Select(s => (double?)s), Rate, Parameters]);
+}
 
 /// <summary>
 /// Trains models on sequences that are each a task of their own. Every candidate has the same number of steps, the same data
@@ -24,7 +28,7 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
     public const ulong ValidationSeed = 1UL << 40;
     public const ulong TestSeed = 1UL << 41;
 
-    public static IReadOnlyList<float> Rates { get; } = [2e-3f, 8e-3f];
+    public static IReadOnlyList<float> Rates { get; } = [3e-3f, 1e-2f];
 
     public int Batch { get; init; } = 32;
 
@@ -48,7 +52,7 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
     }
 
     /// <summary>The mean accuracy over fresh episodes of a task.</summary>
-    public double Accuracy(SequenceLearner learner, ISequenceTask test, int batches = 2) =>
+    public double Accuracy(SequenceLearner learner, ISequenceTask test, int batches = 4) =>
         Enumerable.Range(0, batches).Average(i => learner.Accuracy(test.Draw(run.Seed + TestSeed, (ulong)i, Batch)));
 
     /// <summary>Steps over fresh episodes; the learning rate is constant, then falls to nothing over the second half.</summary>
@@ -68,7 +72,7 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
         var learner = new SequenceLearner(model);
         var trainer = new EpisodicTrainer<SequenceEpisode>(learner);
         Train(trainer, learner.Levels, rate, steps, step => task.Draw(run.Seed, step, Batch));
-        double validation = Enumerable.Range(0, 2).Average(i => trainer.Evaluate(task.Draw(run.Seed + ValidationSeed, (ulong)i, Batch)));
+        double validation = Enumerable.Range(0, 8).Average(i => trainer.Evaluate(task.Draw(run.Seed + ValidationSeed, (ulong)i, Batch)));
         run.Say($"{candidate.Name}, rate {rate}: loss {validation:F4}");
         return (double.IsFinite(validation) ? validation : double.PositiveInfinity, new TrainedCandidate(candidate.Name, rate, model.ParameterCount, measure(learner)));
     }

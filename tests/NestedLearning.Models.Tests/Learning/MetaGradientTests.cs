@@ -320,7 +320,7 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
             return tape.MeanSquaredError(o, tape.Keep(Device.From(o.Shape, Floats(episode.Targets))));
         }
 
-        private (Variable O, Variable S) Read(Tape tape, SelfModifyingEpisode episode, int start, int end, Variable memory)
+        private SelfModifyingResults Read(Tape tape, SelfModifyingEpisode episode, int start, int end, Variable memory)
         {
             SelfModifyingCase c = episode.Whole.Slice(start, end, []);
             return tape.SelfModifying(
