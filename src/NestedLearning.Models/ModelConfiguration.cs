@@ -36,6 +36,12 @@ public sealed record ModelConfiguration
     public bool Convolution { get; init; } = true;
 
     /// <summary>
+    /// Whether the delta rule's rate is β = 2 sigmoid(x W + b): its writes I − β kᵀk then have eigenvalues in (−1, 1) and not only
+    /// in (0, 1), and can turn a state as well as shrink it (Grazzi et al., arXiv 2411.12537).
+    /// </summary>
+    public bool NegativeEigenvalues { get; init; }
+
+    /// <summary>
     /// Whether a matrix memory forgets by a learned factor α = sigmoid(x W + <see cref="AlphaBias"/>): retention in place of
     /// linear attention, Gated DeltaNet in place of DeltaNet. Titans always do.
     /// </summary>

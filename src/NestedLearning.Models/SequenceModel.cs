@@ -63,24 +63,39 @@ public sealed partial class SequenceModel : IDisposable
         ArgumentNullException.ThrowIfNull(state);
         if (tokens.Shape.Rank != 2 || tokens.Shape[0] != state.Batch || tokens.Shape[1] == 0)
             throw new ArgumentException($"tokens has shape {tokens.Shape}, expected [{state.Batch}, T] with T at least 1.", nameof(tokens));
-        if (tokens.Shape[1] > StepsToContextEnd(state))
-            throw new ArgumentException($"{tokens.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(tokens));
+        Variable embedding = tape.Use(_embedding);
+        (Variable y, SequenceState next) = Transform(tape, tape.Embedding(tokens, embedding), state);
+        return (tape.Linear(y, embedding, transposeWeight: true), next);
+    }
+
+    /// <summary>
+    /// The blocks and the final norm alone, for inputs that are not tokens: y [B, T, D] for x [B, T, D], and the fast memory
+    /// after them; the given one is only read.
+    /// </summary>
+    /// <exception cref="ArgumentException">x is not [B, T, D] with the state's B, or runs past the end of a context.</exception>
+    public (Variable Y, SequenceState Next) Transform(Tape tape, Variable x, SequenceState state)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        ArgumentNullException.ThrowIfNull(x);
+        ArgumentNullException.ThrowIfNull(state);
+        if (x.Shape.Rank != 3 || x.Shape[0] != state.Batch || x.Shape[1] == 0 || x.Shape[2] != Configuration.Dim)
+            throw new ArgumentException($"x has shape {x.Shape}, expected [{state.Batch}, T, {Configuration.Dim}] with T at least 1.", nameof(x));
+        if (x.Shape[1] > StepsToContextEnd(state))
+            throw new ArgumentException($"{x.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(x));
         var next = new MixerState[_blocks.Length];
         try
         {
-            Variable embedding = tape.Use(_embedding);
-            Variable x = tape.Embedding(tokens, embedding);
             for (int b = 0; b < _blocks.Length; b++)
             {
                 (x, next[b]) = _blocks[b].Mixer.Forward(tape, x, state.Blocks[b]);
                 x = _blocks[b].Memory.Forward(tape, x);
             }
 
-            Variable logits = tape.Linear(tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm)), embedding, transposeWeight: true);
+            Variable y = tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm));
             var after = new SequenceState(state.Batch, next);
             if (after.ContextPosition == Configuration.ContextLength)
                 after.EndContext();
-            return (logits, after);
+            return (y, after);
         }
         catch
         {

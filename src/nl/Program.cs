@@ -12,6 +12,7 @@ internal static class Program
     [
         StreamCommand.Create(),
         DescribeCommand.Create(),
+        LearnCommand.Create(),
         OpCommand.Create(),
         CheckCommand.Create(),
         DoctorCommand.Create(),

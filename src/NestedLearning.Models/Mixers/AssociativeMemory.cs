@@ -23,6 +23,7 @@ internal enum MemoryRule
 internal sealed class AssociativeMemory
 {
     private readonly MemoryRule _rule;
+    private readonly bool _negativeEigenvalues;
     private readonly int _heads;
     private readonly int _width;
     private readonly HeadProjections _projections;
@@ -35,6 +36,7 @@ internal sealed class AssociativeMemory
     public AssociativeMemory(ParameterFactory make, string name, ModelConfiguration configuration, MemoryRule rule)
     {
         _rule = rule;
+        _negativeEigenvalues = configuration.NegativeEigenvalues && rule == MemoryRule.Delta;
         _heads = configuration.Heads;
         _width = configuration.Dim / _heads;
         _projections = new HeadProjections(make, name, configuration);
@@ -79,7 +81,7 @@ internal sealed class AssociativeMemory
     {
         (null, null) => null,
         (null, { } memory) => tape.Input(memory),
-        ({ } start, null) => start.Repeat(tape, Shape(batch)),
+        ({ } start, null) => tape.UseStart(start, Shape(batch)),
         ({ } start, { } memory) => tape.UseFirstOrder(start, memory),
     };
 
@@ -90,6 +92,8 @@ internal sealed class AssociativeMemory
     public (Variable Reads, Variable S, Variable? P) Write(Tape tape, Variable x, Variable? s, Variable? p)
     {
         Variable? rate = _write?.Value(tape, x);
+        if (_negativeEigenvalues)
+            rate = tape.Add(rate!, rate!);
         // The delta rule erases what the decayed memory answers (Gated DeltaNet), Titans what the memory answers.
         Variable? erase = _rule == MemoryRule.Delta && _decay is not null ? tape.Multiply(rate!, _decay.Value(tape, x)) : rate;
         ScanResults results = tape.Scan(

@@ -58,7 +58,7 @@ internal sealed class SoftmaxAttention
 
     private KeyValues Persistent(Tape tape, Parameter persistent, int batch)
     {
-        Variable tokens = persistent.Repeat(tape, [batch, .. persistent.Value.Shape.AsSpan()]);
+        Variable tokens = tape.UseStart(persistent, [batch, .. persistent.Value.Shape.AsSpan()]);
         return new KeyValues(_projections.Key(tape, tokens), _projections.Value(tape, tokens));
     }
 }

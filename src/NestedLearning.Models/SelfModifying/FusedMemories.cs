@@ -38,7 +38,7 @@ internal sealed class FusedMemories : ISelfModifyingMemories
     public (Variable Reads, IEnumerable<(string Name, Tensor Value)> Next) Forward(Tape tape, Variable x, Variable? queries, MixerState state)
     {
         ArgumentNullException.ThrowIfNull(queries);
-        Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : _start.Repeat(tape, Shape(x.Shape[0]));
+        Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : tape.UseStart(_start, Shape(x.Shape[0]));
         Variable? chunkStart = state[ChunkStart] is { } frozen ? tape.UseFirstOrder(_start, frozen) : null;
         SelfModifyingSettings settings = _settings with { Phase = (int)(state.Tokens % _settings.Chunk) };
         SelfModifyingResults results = tape.SelfModifying(x, queries, memory, settings, chunkStart);

@@ -54,7 +54,7 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
     public MemoryWeights Begin(Tape tape, MixerState state)
     {
         Variable[] current = [.. starts.Select((start, i) =>
-            state[Part("memory", i)] is { } carried ? tape.UseFirstOrder(start, carried) : start.Repeat(tape, WithBatch(start, state.Batch)))];
+            state[Part("memory", i)] is { } carried ? tape.UseFirstOrder(start, carried) : tape.UseStart(start, WithBatch(start, state.Batch)))];
         return new MemoryWeights(current, Phase(state.Tokens) == 0 ? current : [.. starts.Select((start, i) => tape.UseFirstOrder(start, state[Part("chunk_start", i)]!))]);
     }
 
