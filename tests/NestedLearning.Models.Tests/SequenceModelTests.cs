@@ -121,7 +121,7 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
 
         // A carried state and the rest of the prompt are the whole prompt.
         using SequenceState start = model.NewState();
-        using IndexTensor head = Device.FromIndices([1, 5], prompt[..5]);
+        using IndexTensor head = Device.FromIndices([1, 5], prompt.AsSpan(0, 5));
         using var tape = new Tape(Device, recording: false);
         (_, SequenceState state) = model.Forward(tape, head, start);
         using (state)
