@@ -58,7 +58,8 @@ public sealed class DeepMomentum : Optimizer
         ArgumentNullException.ThrowIfNull(parameter);
         Require.Matrix(parameter, "Deep momentum");
         Require.Positive(Hidden);
-        Require.Part(Decay);
+        Require.Above((float)Decay, 0, nameof(Decay));
+        Require.InRange((float)Decay, 0, 1, nameof(Decay));
         Require.Above(InnerRate, 0);
         Require.InRange(Erase, 0, 1);
         return new Memory(this, parameter, Preconditioner.CreateMemory(parameter));
