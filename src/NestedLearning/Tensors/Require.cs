@@ -75,13 +75,6 @@ internal static class Require
             throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected a finite number above {low}.");
     }
 
-    /// <summary>A part of a whole, or all of it.</summary>
-    public static void Part(double value, [CallerArgumentExpression(nameof(value))] string? name = null)
-    {
-        if (!(value > 0 && value <= 1))
-            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected above 0 and at most 1.");
-    }
-
     /// <summary>What a memory keeps from one write to the next, if it is to forget at all.</summary>
     public static void Retention(double value, [CallerArgumentExpression(nameof(value))] string? name = null)
     {
