@@ -13,7 +13,20 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
     // Outputs are of order one after two blocks of float32 sums that a split takes in another order.
     private const double Tolerance = 2e-5;
 
-    public static TheoryData<string> Models => [.. ModelConfiguration.Presets.Select(p => p.Name)];
+    // Beside the presets, self-modifying memories in their general form.
+    private static readonly (string Name, ModelConfiguration Configuration)[] s_models =
+    [
+        .. ModelConfiguration.Presets,
+        ("hope-general", ModelConfiguration.Hope with
+        {
+            SelfModifying = new()
+            {
+                Key = new(MemoryKind.Deep, Chunk: 5, Hidden: 7), Rate = new(MemoryKind.Deep, Hidden: 7), Memory = new(MemoryKind.Deep, Chunk: 12, Hidden: 7), Query = new(Chunk: 3), Read = ScanRead.After,
+            },
+        }),
+    ];
+
+    public static TheoryData<string> Models => [.. s_models.Select(m => m.Name)];
 
     [Theory]
     [MemberData(nameof(Models))]
@@ -35,7 +48,6 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
             {
                 // The first split is token by token.
                 count = split == 0 ? 1 : Math.Min(Time - first, 1 + random.Below(draw++, 4 * split));
-                count = Math.Min(Time - first, Allowed(model, name, count));
                 (float[] logits, SequenceState next) = Run(model, state, tokens[first..(first + count)]);
                 actual.AddRange(logits);
                 state.Dispose();
@@ -87,28 +99,28 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
     {
         using SequenceModel model = Model(name);
         int[] tokens = new TestData(9).Below(40, Vocabulary);
-        int cut = Allowed(model, name, 21);
+        const int Cut = 21;
         using SequenceState start = model.NewState();
-        (_, SequenceState middle) = Run(model, start, tokens[..cut]);
+        (_, SequenceState middle) = Run(model, start, tokens[..Cut]);
         using (middle)
         {
             var file = new SafetensorsFile();
             middle.Save(file, "s.");
             using SequenceState loaded = SequenceState.Load(model, 1, file, "s."), copy = middle.Clone();
-            Assert.Equal(cut, loaded.ContextPosition);
-            (float[] expected, SequenceState a) = Run(model, middle, tokens[cut..]);
-            (float[] fromFile, SequenceState b) = Run(model, loaded, tokens[cut..]);
+            Assert.Equal(Cut, loaded.ContextPosition);
+            (float[] expected, SequenceState a) = Run(model, middle, tokens[Cut..]);
+            (float[] fromFile, SequenceState b) = Run(model, loaded, tokens[Cut..]);
             a.Dispose();
             b.Dispose();
             Compare.SameBits("loaded", fromFile, expected);
 
             // A copy is its own: what happens to the original does not reach it.
             middle.Reset();
-            (float[] fromCopy, SequenceState c) = Run(model, copy, tokens[cut..]);
+            (float[] fromCopy, SequenceState c) = Run(model, copy, tokens[Cut..]);
             c.Dispose();
             Compare.SameBits("copy", fromCopy, expected);
-            (float[] again, SequenceState d) = Run(model, middle, tokens[..cut]);
-            (float[] first, SequenceState e) = Run(model, start, tokens[..cut]);
+            (float[] again, SequenceState d) = Run(model, middle, tokens[..Cut]);
+            (float[] first, SequenceState e) = Run(model, start, tokens[..Cut]);
             d.Dispose();
             e.Dispose();
             Compare.SameBits("reset", again, first);
@@ -119,7 +131,7 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
                 foreach (string kept in file.Names.Where(n => n != missing && file.HoldsFloats(n)))
                     broken.Add(kept, file.ShapeOf(kept), file.Floats(kept));
                 if (missing != "s.context")
-                    broken.Add("s.context", [cut]);
+                    broken.Add("s.context", [Cut]);
                 Assert.Throws<CheckpointException>(() => SequenceState.Load(model, 1, broken, "s."));
             }
         }
@@ -200,7 +212,7 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
         }
     }
 
-    internal static ModelConfiguration Small(string name) => ModelConfiguration.Presets.Single(p => p.Name == name).Configuration with
+    internal static ModelConfiguration Small(string name) => s_models.Single(m => m.Name == name).Configuration with
     {
         Vocabulary = Vocabulary,
         Dim = 12,
@@ -216,15 +228,6 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
     };
 
     private SequenceModel Model(string name) => new(Device, Small(name));
-
-    // Self-modifying memories are frozen at chunk starts: their streams are cut at chunks.
-    private static int Allowed(SequenceModel model, string name, int count)
-    {
-        if (name != "hope")
-            return count;
-        int chunk = model.Configuration.MemoryChunk;
-        return Math.Max(chunk, count / chunk * chunk);
-    }
 
     private static (float[] Logits, SequenceState Next) Run(SequenceModel model, SequenceState state, int[] tokens, bool recording = false)
     {
