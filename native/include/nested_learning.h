@@ -457,8 +457,8 @@ enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
  * With S_c the state at the start of the token's chunk:
  *   k = norm(x S_k,c)   v = x S_v,c   eta = softplus(x S_eta,c + eta_bias) eta_scale   a = sigmoid(x S_alpha,c + alpha_bias)
  *   S_t = a S_{t-1} - eta k^T (k S_{t-1}) - eta k^T (k S_c - v S_c)     the last bracket is -v S_c for the dot product
- *   o_t = q S_mem,t-1 or q S_mem,t, as read
- * With normalize_values v = norm(x S_v,c). */
+ *   o_t = q S_mem,t-1, q S_mem,t or q S_mem,c, as read
+ * With normalize_values v = norm(x S_v,c), with exact_gradient k S_{t-1} in place of k S_c. */
 typedef struct nl_self_modifying_arguments {
   uint32_t size;
   int32_t batch, time, heads, dim; /* B, T, H, D */

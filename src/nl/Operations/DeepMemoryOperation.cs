@@ -25,7 +25,7 @@ internal sealed class DeepMemoryOperation : Operation
         var settings = new DeepMemorySettings(
             run.Count("chunk", ScanSettings.MaxChunk),
             run.Choice("objective", ("l2", MemoryObjective.L2), ("dot", MemoryObjective.DotProduct)),
-            run.Read(),
+            run.ReadOfChunks(),
             run.Choice("residual", ("true", true), ("false", false)));
         Shape w1 = run.Shape("B H N D"), w2 = run.Shape("B H D N");
         bool momentum = inputs.Mu is not null;
