@@ -30,6 +30,10 @@ internal unsafe struct ScanArguments
     public float* P;
     public float* States;
     public float* Momenta;
+    public float* ChunkStart;
+    public float* NextChunkStart;
+    public int Phase;
+    public int Reserved;
 }
 
 /// <summary>nl_scan_gradients.</summary>
@@ -50,6 +54,8 @@ internal unsafe struct ScanGradientArguments
     public float* DTheta;
     public float* DS0;
     public float* DP0;
+    public float* DNextChunkStart;
+    public float* DChunkStart;
 }
 
 internal static unsafe partial class Kernels

@@ -25,6 +25,10 @@ internal unsafe struct SelfModifyingArguments
     public float* S;
     public float* States;
     public int NormalizeValues;
+    public int ExactGradient;
+    public float* ChunkStart;
+    public float* NextChunkStart;
+    public int Phase;
     public int Reserved;
 }
 
@@ -39,6 +43,8 @@ internal unsafe struct SelfModifyingGradientArguments
     public float* DX;
     public float* DQ;
     public float* DS0;
+    public float* DNextChunkStart;
+    public float* DChunkStart;
 }
 
 internal static unsafe partial class Kernels

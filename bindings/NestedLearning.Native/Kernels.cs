@@ -11,7 +11,7 @@ internal static unsafe partial class Kernels
     public const string Library = "nested_learning";
 
     /// <summary>NL_ABI_VERSION of the header that these declarations follow.</summary>
-    public const int AbiVersion = 2;
+    public const int AbiVersion = 3;
 
     /// <summary>Every struct that crosses, by its native name.</summary>
     public static IReadOnlyList<(string Name, int Size)> StructSizes { get; } =
@@ -25,6 +25,7 @@ internal static unsafe partial class Kernels
         ("nl_embedding_arguments", sizeof(EmbeddingArguments)),
         ("nl_cross_entropy_arguments", sizeof(CrossEntropyArguments)),
         ("nl_adam_arguments", sizeof(AdamArguments)),
+        ("nl_moment_arguments", sizeof(MomentArguments)),
         ("nl_gemm_adam_arguments", sizeof(GemmAdamArguments)),
         ("nl_scan_arguments", sizeof(ScanArguments)),
         ("nl_scan_gradients", sizeof(ScanGradientArguments)),

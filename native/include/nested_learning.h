@@ -33,7 +33,7 @@ extern "C" {
 /* ---- Status ---- */
 
 /* Raised by one with every change that an older caller could not live with. */
-#define NL_ABI_VERSION 2
+#define NL_ABI_VERSION 3
 
 enum nl_status {
   NL_OK = 0,
@@ -350,11 +350,36 @@ typedef struct nl_adam_arguments {
 
 NL_API int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin, int64_t end);
 
+/* ---- Moments of gradients: pieces are elements ---- */
+
+/* g' = gradient_scale g
+ * m = keep1 m + write1 g'
+ * v = keep2 v + write2 g'^2
+ * r = read_moment m + read_gradient g'
+ * w = start - (decay start + learning_rate r / (sqrt(v) + epsilon))
+ * Without m it counts as 0, and without v nothing is divided. Without w only m and v are written. Without start, w
+ * itself is where it starts from. No operation is fused with another, as in nl_adam_commit. */
+typedef struct nl_moment_arguments {
+  uint32_t size;
+  int32_t clear_gradient; /* whether g becomes 0 */
+  float gradient_scale, keep1, write1, keep2, write2, read_moment, read_gradient, learning_rate,
+      decay, epsilon;
+  float* w; /* or null, as are m, v and start */
+  float* g;
+  float* m;
+  float* v;
+  const float* start;
+  double* sums; /* as in nl_adam_arguments; null without w */
+} nl_moment_arguments;
+
+NL_API int32_t nl_moment_commit(const nl_moment_arguments* arguments, int64_t begin, int64_t end);
+
 /* ---- Scan: pieces are heads, or blocks of a head's value columns --------------------------------------------- */
 
 enum nl_scan_read {
-  NL_READ_AFTER = 0, /* o_t = scale q_t S_t */
-  NL_READ_BEFORE = 1 /* o_t = scale q_t S_{t-1} */
+  NL_READ_AFTER = 0,      /* o_t = scale q_t S_t */
+  NL_READ_BEFORE = 1,     /* o_t = scale q_t S_{t-1} */
+  NL_READ_CHUNK_START = 2 /* o_t = scale q_t S_c */
 };
 
 enum nl_scan_write {
@@ -386,6 +411,10 @@ typedef struct nl_scan_arguments {
   float* p;       /* the same of P, given exactly when mu is; may be p0 */
   float* states;  /* [B, H, chunks, Dk, Dv]: S at each chunk's start. Forward: an output, null when not wanted. Backward: */
   float* momenta; /* an input. The same of P, where mu is given. */
+  const float* chunk_start; /* S_c of the first chunk, given exactly when phase is not 0 */
+  float* next_chunk_start;  /* S_c of the chunk that the token after the last belongs to; null when not wanted */
+  int32_t phase;            /* tokens of the first chunk that came before, 0 to chunk - 1 */
+  int32_t reserved;
 } nl_scan_arguments;
 
 /* What arrives at the results (null is zero) and where the inputs' gradients go (null is not wanted). Only the inputs and
@@ -405,6 +434,8 @@ typedef struct nl_scan_gradients {
   float* d_theta;
   float* ds0;
   float* dp0;
+  const float* d_next_chunk_start;
+  float* d_chunk_start;
 } nl_scan_gradients;
 
 /* Pieces of the forward pass; the backward pass has B H. */
@@ -444,6 +475,10 @@ typedef struct nl_self_modifying_arguments {
   float* states;                   /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not
                                     * wanted. Backward: an input. */
   int32_t normalize_values;        /* 0 or 1 */
+  int32_t exact_gradient;          /* 0 or 1: L2's gradient at S_{t-1}, not at S_c */
+  const float* chunk_start;        /* these three as in nl_scan_arguments */
+  float* next_chunk_start;
+  int32_t phase;
   int32_t reserved;
 } nl_self_modifying_arguments;
 
@@ -456,6 +491,8 @@ typedef struct nl_self_modifying_gradients {
   float* dx;        /* written */
   float* dq;
   float* ds0;
+  const float* d_next_chunk_start;
+  float* d_chunk_start;
 } nl_self_modifying_gradients;
 
 NL_API int32_t nl_self_modifying_forward_workspace(const nl_self_modifying_arguments* arguments, int64_t* floats);

@@ -28,10 +28,34 @@ public sealed record ModelConfiguration
     /// <summary>H: heads of the mixer, each of width D / H.</summary>
     public int Heads { get; init; } = 4;
 
-    /// <summary>Tokens for which the fast memories stay frozen as the source of keys, rates and targets.</summary>
+    /// <summary>
+    /// Whether a causal convolution of width 4 stands before the mixer's projections. Self-modifying Titans always have it.
+    /// </summary>
+    public bool Convolution { get; init; } = true;
+
+    /// <summary>
+    /// Whether a matrix memory forgets by a learned factor α = sigmoid(x W + <see cref="AlphaBias"/>): retention in place of
+    /// linear attention, Gated DeltaNet in place of DeltaNet. Titans always do.
+    /// </summary>
+    public bool Decay { get; init; }
+
+    /// <summary>The base of attention's rotary position embedding; 0 is no position information.</summary>
+    public float RotaryBase { get; init; } = 10_000;
+
+    /// <summary>
+    /// Tokens of a segment. <see cref="TokenMixer.TitansAsContext"/> attends within a segment and retrieves from the memory
+    /// as it was at the segment's start; <see cref="TokenMixer.TitansAsGate"/> and <see cref="TokenMixer.TitansAsLayer"/>
+    /// attend within a segment and the one before.
+    /// </summary>
+    public int AttentionSegment { get; init; } = 64;
+
+    /// <summary>Learned tokens that every query of Titans' attention sees.</summary>
+    public int PersistentTokens { get; init; } = 4;
+
+    /// <summary>Self-modifying Titans: tokens for which the fast memories stay frozen as the source of keys, rates and targets.</summary>
     public int MemoryChunk { get; init; } = 16;
 
-    /// <summary>The objective the fast memories descend.</summary>
+    /// <summary>Self-modifying Titans: the objective the fast memories descend.</summary>
     public MemoryObjective Objective { get; init; } = MemoryObjective.L2;
 
     /// <summary>
@@ -43,7 +67,7 @@ public sealed record ModelConfiguration
     /// <summary>b_η.</summary>
     public float EtaBias { get; init; }
 
-    /// <summary>b_α in α = sigmoid(M_α(x) + b_α).</summary>
+    /// <summary>b_α in α = sigmoid(M_α(x) + b_α); with fixed projections where the learned bias of α begins.</summary>
     public float AlphaBias { get; init; } = 7;
 
     /// <summary>
@@ -84,6 +108,44 @@ public sealed record ModelConfiguration
     /// <summary>Hope: self-modifying Titans and a continuum memory system of three levels (NL 94–97).</summary>
     public static ModelConfiguration Hope { get; } = new();
 
+    /// <summary>Hope-Attention: softmax attention in place of the Titans.</summary>
+    public static ModelConfiguration HopeAttention { get; } = new() { Mixer = TokenMixer.Attention };
+
+    /// <summary>A standard Transformer: softmax attention and one MLP (a continuum memory system with k = 1), without convolution.</summary>
+    public static ModelConfiguration Transformer { get; } = new ModelConfiguration { Mixer = TokenMixer.Attention, Convolution = false }.WithOneLevel();
+
+    /// <summary>Titans' long-term memory alone (LMM).</summary>
+    public static ModelConfiguration TitansMemory { get; } = new ModelConfiguration { Mixer = TokenMixer.Titans }.WithOneLevel();
+
+    /// <summary>Titans, memory as context (MAC).</summary>
+    public static ModelConfiguration TitansAsContext { get; } = new ModelConfiguration { Mixer = TokenMixer.TitansAsContext }.WithOneLevel();
+
+    /// <summary>Titans, memory as gate (MAG).</summary>
+    public static ModelConfiguration TitansAsGate { get; } = new ModelConfiguration { Mixer = TokenMixer.TitansAsGate }.WithOneLevel();
+
+    /// <summary>Titans, memory as layer (MAL).</summary>
+    public static ModelConfiguration TitansAsLayer { get; } = new ModelConfiguration { Mixer = TokenMixer.TitansAsLayer }.WithOneLevel();
+
+    /// <summary>DeltaNet: the delta rule with a learned rate.</summary>
+    public static ModelConfiguration DeltaNet { get; } = new ModelConfiguration { Mixer = TokenMixer.DeltaNet }.WithOneLevel();
+
+    /// <summary>Gated DeltaNet: the same with a learned decay.</summary>
+    public static ModelConfiguration GatedDeltaNet { get; } = DeltaNet with { Decay = true };
+
+    /// <summary>Linear attention.</summary>
+    public static ModelConfiguration LinearAttention { get; } = new ModelConfiguration { Mixer = TokenMixer.LinearAttention }.WithOneLevel();
+
+    /// <summary>Linear attention with a learned decay, also called retention.</summary>
+    public static ModelConfiguration Retention { get; } = LinearAttention with { Decay = true };
+
+    /// <summary>Every preset with its name as the command line spells it.</summary>
+    public static IReadOnlyList<(string Name, ModelConfiguration Configuration)> Presets { get; } =
+    [
+        ("hope", Hope), ("hope-attention", HopeAttention), ("transformer", Transformer), ("titans", TitansMemory), ("titans-mac", TitansAsContext),
+        ("titans-mag", TitansAsGate), ("titans-mal", TitansAsLayer), ("deltanet", DeltaNet), ("gated-deltanet", GatedDeltaNet),
+        ("linear-attention", LinearAttention), ("retention", Retention),
+    ];
+
     /// <summary>
     /// The baseline of the same size: one level (k = 1) at the fastest level's frequency, whose MLPs are as wide as all
     /// levels' together.
@@ -108,6 +170,11 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(Dim)} is {Dim}, expected a multiple of {nameof(Heads)} = {Heads}.");
         if (MemoryChunk is < 1 or > ScanSettings.MaxChunk)
             throw new ArgumentException($"{nameof(MemoryChunk)} is {MemoryChunk}, expected 1 to {ScanSettings.MaxChunk}.");
+        AtLeastOne(AttentionSegment, nameof(AttentionSegment));
+        if (PersistentTokens < 0)
+            throw new ArgumentException($"{nameof(PersistentTokens)} is {PersistentTokens}, expected at least 0.");
+        if (!(RotaryBase >= 0 && float.IsFinite(RotaryBase)))
+            throw new ArgumentException($"{nameof(RotaryBase)} is {RotaryBase}, expected a finite number of at least 0.");
         if (ContextLength < 0)
             throw new ArgumentException($"{nameof(ContextLength)} is {ContextLength}, expected at least 0.");
         if (Levels.Count == 0)

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace NestedLearning.Models;
 
 /// <summary>
@@ -26,7 +28,7 @@ public sealed class SequenceModel : IDisposable
         double deviation = 1 / Math.Sqrt(configuration.Blocks * (1 + levels));
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
-            (ITokenMixer)new SelfModifyingTitans(make, $"block{b}.titans", configuration, deviation),
+            NewMixer(make, $"block{b}", deviation),
             new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
@@ -99,6 +101,19 @@ public sealed class SequenceModel : IDisposable
     public void Dispose() => Levels.Dispose();
 
     internal IEnumerable<ITokenMixer> Mixers => _blocks.Select(b => b.Mixer);
+
+    private ITokenMixer NewMixer(ParameterFactory make, string block, double deviation) => Configuration.Mixer switch
+    {
+        TokenMixer.SelfModifyingTitans => new SelfModifyingTitans(make, $"{block}.titans", Configuration, deviation),
+        TokenMixer.Attention => new AttentionMixer(make, $"{block}.attention", Configuration, deviation),
+        TokenMixer.Titans => new MemoryMixer(make, $"{block}.titans", Configuration, MemoryRule.Titans, deviation),
+        TokenMixer.TitansAsContext => new MemoryAsContext(make, $"{block}.titans", Configuration, deviation),
+        TokenMixer.TitansAsGate => new MemoryAsGate(make, $"{block}.titans", Configuration, deviation),
+        TokenMixer.TitansAsLayer => new MemoryAsLayer(make, $"{block}.titans", Configuration, deviation),
+        TokenMixer.DeltaNet => new MemoryMixer(make, $"{block}.delta", Configuration, MemoryRule.Delta, deviation),
+        TokenMixer.LinearAttention => new MemoryMixer(make, $"{block}.linear", Configuration, MemoryRule.Hebbian, deviation),
+        _ => throw new UnreachableException(),
+    };
 
     private Level NewLevel(LevelConfiguration level, int index)
     {

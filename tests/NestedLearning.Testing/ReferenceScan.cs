@@ -3,7 +3,7 @@ namespace NestedLearning.Testing;
 /// <summary>
 /// Spec section 1 token by token in double, apart from any kernel: no chunk form, no products of decays.
 /// <code>
-/// w_t = u_t − ε_t (k_t S_{t−1});  P_t = μ_t P_{t−1} + k_tᵀ w_t;  S_t = α_t S_{t−1} + P_t;  o_t = scale · q_t S_t
+/// w_t = u_t − ε_t (k_t S_{t−1});  P_t = μ_t P_{t−1} + k_tᵀ w_t;  S_t = α_t S_{t−1} + P_t;  o_t = scale · q_t S_t, q_t S_{t−1} or q_t S_c
 /// u_t = U_t,  θ_t U_t  or  θ_t (U_t − k_t S_c)
 /// </code>
 /// </summary>
@@ -14,6 +14,7 @@ public static class ReferenceScan
         int dk = c.KeyDim, dv = c.ValueDim, state = dk * dv;
         double[] o = new double[c.ValueShape.ElementCount], s = new double[c.StateShape.ElementCount], p = new double[c.StateShape.ElementCount];
         double[] states = new double[c.Batch * c.Heads * (c.Time + 1) * state], momenta = new double[states.Length];
+        double[] next = new double[c.StateShape.ElementCount];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
             Span<double> all = states.AsSpan(head * (c.Time + 1) * state, (c.Time + 1) * state);
@@ -25,7 +26,7 @@ public static class ReferenceScan
             {
                 var at = new Token(c, head, t);
                 ReadOnlySpan<double> s1 = all.Slice(t * state, state), p1 = allP.Slice(t * state, state);
-                ReadOnlySpan<double> start = all.Slice(t / c.Settings.Chunk * c.Settings.Chunk * state, state);
+                ReadOnlySpan<double> start = ChunkStart(c, head, all, t);
                 Span<double> s2 = all.Slice((t + 1) * state, state), p2 = allP.Slice((t + 1) * state, state);
                 for (int j = 0; j < dv; j++)
                     w[j] = at.Write(j, start) - at.Erase * RowTimes(at.K, s1, j, dv);
@@ -38,16 +39,22 @@ public static class ReferenceScan
                     }
                 }
 
-                ReadOnlySpan<double> read = c.Settings.Read == ScanRead.After ? s2 : s1;
+                ReadOnlySpan<double> read = c.Settings.Read switch
+                {
+                    ScanRead.After => s2,
+                    ScanRead.Before => s1,
+                    _ => start,
+                };
                 for (int j = 0; j < dv; j++)
                     o[at.Index * dv + j] = c.Settings.Scale * RowTimes(at.Q, read, j, dv);
             }
 
             all.Slice(c.Time * state, state).CopyTo(s.AsSpan(head * state));
             allP.Slice(c.Time * state, state).CopyTo(p.AsSpan(head * state));
+            ChunkStart(c, head, all, c.Time).CopyTo(next.AsSpan(head * state));
         }
 
-        return new ScanResult(o, s, p, states, momenta);
+        return new ScanResult(o, s, p, states, momenta, next);
     }
 
     /// <summary>The token form of the spec, in reverse; the frozen state's gradient joins dS at its chunk's start.</summary>
@@ -58,7 +65,7 @@ public static class ReferenceScan
         var g = new ScanInputGradients(
             new double[c.KeyShape.ElementCount], new double[c.KeyShape.ElementCount], new double[c.ValueShape.ElementCount],
             new double[c.GateShape.ElementCount], new double[c.GateShape.ElementCount], new double[c.GateShape.ElementCount], new double[c.GateShape.ElementCount],
-            new double[c.StateShape.ElementCount], new double[c.StateShape.ElementCount]);
+            new double[c.StateShape.ElementCount], new double[c.StateShape.ElementCount], new double[c.StateShape.ElementCount]);
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
             ReadOnlySpan<double> all = forward.States.AsSpan(head * (c.Time + 1) * state, (c.Time + 1) * state);
@@ -67,11 +74,14 @@ public static class ReferenceScan
             double[] w = new double[dv], dw = new double[dv], noOutput = new double[dv];
             upstream.S?.AsSpan(head * state, state).CopyTo(ds);
             upstream.P?.AsSpan(head * state, state).CopyTo(dp);
+            upstream.ChunkStart?.AsSpan(head * state, state).CopyTo(dStart);
+            if (c.Settings.NextPhase(c.Time) == 0)
+                Join(dStart, ds);
             for (int t = c.Time - 1; t >= 0; t--)
             {
                 var at = new Token(c, head, t);
                 ReadOnlySpan<double> s1 = all.Slice(t * state, state), p1 = allP.Slice(t * state, state), s2 = all.Slice((t + 1) * state, state);
-                ReadOnlySpan<double> start = all.Slice(t / c.Settings.Chunk * c.Settings.Chunk * state, state);
+                ReadOnlySpan<double> start = ChunkStart(c, head, all, t);
                 ReadOnlySpan<double> dO = upstream.O is null ? noOutput : upstream.O.AsSpan(at.Index * dv, dv);
                 Span<double> dq = g.Q.AsSpan(at.Index * dk, dk), dkey = g.K.AsSpan(at.Index * dk, dk), dU = g.U.AsSpan(at.Index * dv, dv);
                 if (c.Settings.Read == ScanRead.After)
@@ -116,12 +126,10 @@ public static class ReferenceScan
 
                 if (c.Settings.Read == ScanRead.Before)
                     ReadBackward(c.Settings.Scale, at.Q, dO, s1, dq, ds);
-                if (t % c.Settings.Chunk == 0)
-                {
-                    for (int e = 0; e < state; e++)
-                        ds[e] += dStart[e];
-                    Array.Clear(dStart);
-                }
+                if (c.Settings.Read == ScanRead.ChunkStart)
+                    ReadBackward(c.Settings.Scale, at.Q, dO, start, dq, dStart);
+                if ((c.Settings.Phase + t) % c.Settings.Chunk == 0)
+                    Join(dStart, ds);
 
                 g.LogAlpha[at.Index] = at.Alpha * dAlpha;
                 g.Mu[at.Index] = dMu;
@@ -131,9 +139,25 @@ public static class ReferenceScan
 
             ds.CopyTo(g.S0, head * state);
             dp.CopyTo(g.P0, head * state);
+            dStart.CopyTo(g.ChunkStart, head * state);
         }
 
         return g;
+    }
+
+    // The state at the start of the chunk of token t.
+    private static ReadOnlySpan<double> ChunkStart(ScanCase c, int head, ReadOnlySpan<double> all, int t)
+    {
+        int state = c.KeyDim * c.ValueDim, first = t - (c.Settings.Phase + t) % c.Settings.Chunk;
+        return first >= 0 ? all.Slice(first * state, state) : c.ChunkStart.AsSpan(head * state, state);
+    }
+
+    // What flows into a chunk's start joins dS there.
+    private static void Join(double[] dStart, double[] ds)
+    {
+        for (int e = 0; e < ds.Length; e++)
+            ds[e] += dStart[e];
+        Array.Clear(dStart);
     }
 
     // dS += scale · qᵀ do;  dq = scale · do Sᵀ

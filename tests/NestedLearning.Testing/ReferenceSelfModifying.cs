@@ -4,8 +4,8 @@ namespace NestedLearning.Testing;
 /// Spec section 6 for matrix memories, token by token in double. The columns of S are [k | v | mem | η | α]:
 /// <code>
 /// k = norm(x S_k,c)   v = x S_v,c or norm(x S_v,c)   η = softplus(x S_η,c + b_η) s_η   α = sigmoid(x S_α,c + b_α)   v̂ = v S_c
-/// w_t = −η (k S_{t−1} + k S_c − v̂)      (dot product: −η (k S_{t−1} − v̂))
-/// S_t = α S_{t−1} + kᵀ w_t              o_t = q S_mem,t or q S_mem,t−1
+/// w_t = −η (k S_{t−1} + k S_c − v̂)      (exact gradient: −η (2 k S_{t−1} − v̂); dot product: −η (k S_{t−1} − v̂))
+/// S_t = α S_{t−1} + kᵀ w_t              o_t = q S_mem,t, q S_mem,t−1 or q S_mem,c
 /// </code>
 /// </summary>
 public static class ReferenceSelfModifying
@@ -14,14 +14,14 @@ public static class ReferenceSelfModifying
     {
         int d = c.Dim, columns = c.Columns, state = d * columns;
         double[] o = new double[c.InputShape.ElementCount], s = new double[c.StateShape.ElementCount];
-        double[] states = new double[c.Batch * c.Heads * (c.Time + 1) * state];
+        double[] states = new double[c.Batch * c.Heads * (c.Time + 1) * state], next = new double[c.StateShape.ElementCount];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
             Span<double> all = states.AsSpan(head * (c.Time + 1) * state, (c.Time + 1) * state);
             c.S0.AsSpan(head * state, state).CopyTo(all);
             for (int t = 0; t < c.Time; t++)
             {
-                ReadOnlySpan<double> s1 = all.Slice(t * state, state), start = all.Slice(t / c.Settings.Chunk * c.Settings.Chunk * state, state);
+                ReadOnlySpan<double> s1 = all.Slice(t * state, state), start = ChunkStart(c, head, all, t);
                 Span<double> s2 = all.Slice((t + 1) * state, state);
                 int row = Row(c, head, t);
                 var token = new Token(c, row, s1, start);
@@ -31,34 +31,45 @@ public static class ReferenceSelfModifying
                         s2[i * columns + j] = token.Alpha * s1[i * columns + j] - token.Eta * token.K[i] * token.Error[j];
                 }
 
-                double[] read = Times(c.Q.AsSpan(row * d, d), c.Settings.Read == ScanRead.After ? s2 : s1, columns);
+                ReadOnlySpan<double> from = c.Settings.Read switch
+                {
+                    ScanRead.After => s2,
+                    ScanRead.Before => s1,
+                    _ => start,
+                };
+                double[] read = Times(c.Q.AsSpan(row * d, d), from, columns);
                 read.AsSpan(2 * d, d).CopyTo(o.AsSpan(row * d));
             }
 
             all.Slice(c.Time * state, state).CopyTo(s.AsSpan(head * state));
+            ChunkStart(c, head, all, c.Time).CopyTo(next.AsSpan(head * state));
         }
 
-        return new SelfModifyingResult(o, s, states);
+        return new SelfModifyingResult(o, s, states, next);
     }
 
     /// <summary>
     /// In reverse over tokens. The chunk's start S_c enters through k, v, η, α, v̂ and the frozen gradient; what flows
     /// into it is gathered over the chunk and joins dS where t reaches the start.
     /// </summary>
-    public static SelfModifyingInputGradients Backward(SelfModifyingCase c, double[] dOutput, double[]? dState)
+    public static SelfModifyingInputGradients Backward(SelfModifyingCase c, double[] dOutput, double[]? dState, double[]? dNextChunkStart = null)
     {
         SelfModifyingResult forward = Forward(c);
         int d = c.Dim, columns = c.Columns, state = d * columns, eta = 3 * d, alpha = 3 * d + 1;
         double[] dx = new double[c.InputShape.ElementCount], dq = new double[c.InputShape.ElementCount], dS0 = new double[c.StateShape.ElementCount];
+        double[] dChunkStart = new double[c.StateShape.ElementCount];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
             ReadOnlySpan<double> all = forward.States.AsSpan(head * (c.Time + 1) * state, (c.Time + 1) * state);
             double[] ds = new double[state], dStart = new double[state];
             dState?.AsSpan(head * state, state).CopyTo(ds);
+            dNextChunkStart?.AsSpan(head * state, state).CopyTo(dStart);
+            if (c.Settings.NextPhase(c.Time) == 0)
+                Join(dStart, ds);
             for (int t = c.Time - 1; t >= 0; t--)
             {
                 ReadOnlySpan<double> s1 = all.Slice(t * state, state), s2 = all.Slice((t + 1) * state, state);
-                ReadOnlySpan<double> start = all.Slice(t / c.Settings.Chunk * c.Settings.Chunk * state, state);
+                ReadOnlySpan<double> start = ChunkStart(c, head, all, t);
                 int row = Row(c, head, t);
                 var token = new Token(c, row, s1, start);
                 ReadOnlySpan<double> x = c.X.AsSpan(row * d, d), q = c.Q.AsSpan(row * d, d), dO = dOutput.AsSpan(row * d, d);
@@ -81,16 +92,18 @@ public static class ReferenceSelfModifying
                     }
                 }
 
-                // e = k S' (+ k S_c) − v S_c
+                // e = k S' (+ k S' or k S_c) − v S_c
+                bool l2 = c.Settings.Objective == MemoryObjective.L2, exact = c.Settings.ExactGradient;
                 double[] dv = new double[d];
                 for (int i = 0; i < d; i++)
                 {
                     for (int j = 0; j < columns; j++)
                     {
                         int at = i * columns + j;
-                        dk[i] += dError[j] * s1[at];
-                        ds[at] += token.K[i] * dError[j];
-                        if (c.Settings.Objective == MemoryObjective.L2)
+                        double erased = l2 && exact ? 2 * dError[j] : dError[j];
+                        dk[i] += erased * s1[at];
+                        ds[at] += token.K[i] * erased;
+                        if (l2 && !exact)
                         {
                             dk[i] += dError[j] * start[at];
                             dStart[at] += token.K[i] * dError[j];
@@ -123,18 +136,32 @@ public static class ReferenceSelfModifying
 
                 if (c.Settings.Read == ScanRead.Before)
                     ReadBackward(q, dO, s1, dq.AsSpan(row * d, d), ds, columns);
-                if (t % c.Settings.Chunk == 0)
-                {
-                    for (int i = 0; i < state; i++)
-                        ds[i] += dStart[i];
-                    Array.Clear(dStart);
-                }
+                if (c.Settings.Read == ScanRead.ChunkStart)
+                    ReadBackward(q, dO, start, dq.AsSpan(row * d, d), dStart, columns);
+                if ((c.Settings.Phase + t) % c.Settings.Chunk == 0)
+                    Join(dStart, ds);
             }
 
             ds.CopyTo(dS0, head * state);
+            dStart.CopyTo(dChunkStart, head * state);
         }
 
-        return new SelfModifyingInputGradients(dx, dq, dS0);
+        return new SelfModifyingInputGradients(dx, dq, dS0, dChunkStart);
+    }
+
+    // The state at the start of the chunk of token t.
+    private static ReadOnlySpan<double> ChunkStart(SelfModifyingCase c, int head, ReadOnlySpan<double> all, int t)
+    {
+        int state = c.Dim * c.Columns, first = t - (c.Settings.Phase + t) % c.Settings.Chunk;
+        return first >= 0 ? all.Slice(first * state, state) : c.ChunkStart.AsSpan(head * state, state);
+    }
+
+    // What flows into a chunk's start joins dS there.
+    private static void Join(double[] dStart, double[] ds)
+    {
+        for (int i = 0; i < ds.Length; i++)
+            ds[i] += dStart[i];
+        Array.Clear(dStart);
     }
 
     /// <summary>x / √(Σx² + ε²) for each row.</summary>
@@ -205,7 +232,7 @@ public static class ReferenceSelfModifying
             Error = Times(K, previous, columns);
             double[] frozen = Times(K, start, columns), target = Times(V, start, columns);
             for (int j = 0; j < columns; j++)
-                Error[j] += (settings.Objective == MemoryObjective.L2 ? frozen[j] : 0) - target[j];
+                Error[j] += (settings.Objective == MemoryObjective.DotProduct ? 0 : settings.ExactGradient ? Error[j] : frozen[j]) - target[j];
         }
 
         /// <summary>x S_c: [unnormalised key | unnormalised v | mem | η's argument | α's].</summary>

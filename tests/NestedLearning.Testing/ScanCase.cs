@@ -36,6 +36,9 @@ public sealed class ScanCase
 
     public double[]? P0 { get; set; }
 
+    /// <summary>S_c of the first chunk, where the settings' phase is not 0.</summary>
+    public double[]? ChunkStart { get; set; }
+
     public Shape KeyShape => [Batch, Time, Heads, KeyDim];
 
     public Shape ValueShape => [Batch, Time, Heads, ValueDim];
@@ -82,6 +85,7 @@ public sealed class ScanCase
             Theta = settings.Write == ScanWrite.Given ? null : Compare.ToDouble(theta),
             S0 = initial ? Compare.ToDouble(s0) : null,
             P0 = initial && momentum ? Compare.ToDouble(p0) : null,
+            ChunkStart = settings.Phase > 0 ? Compare.ToDouble(data.Normal(stateShape)) : null,
         };
     }
 
@@ -103,10 +107,11 @@ public sealed class ScanCase
         Theta = Theta,
         S0 = S0,
         P0 = P0,
+        ChunkStart = ChunkStart,
     };
 
-    /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from other initial states.</summary>
-    public ScanCase Slice(int start, int end, double[]? s0, double[]? p0)
+    /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from other initial states; inside a chunk where its start is given.</summary>
+    public ScanCase Slice(int start, int end, double[]? s0, double[]? p0, double[]? chunkStart = null)
     {
         return new()
         {
@@ -115,7 +120,7 @@ public sealed class ScanCase
             Heads = Heads,
             KeyDim = KeyDim,
             ValueDim = ValueDim,
-            Settings = Settings,
+            Settings = Settings with { Phase = chunkStart is null ? 0 : Settings.NextPhase(start) },
             Q = Tokens(Q, KeyDim)!,
             K = Tokens(K, KeyDim)!,
             U = Tokens(U, ValueDim)!,
@@ -125,6 +130,7 @@ public sealed class ScanCase
             Theta = Tokens(Theta, 1),
             S0 = s0,
             P0 = p0,
+            ChunkStart = chunkStart,
         };
 
         double[]? Tokens(double[]? whole, int width) => whole is null ? null : SliceTime(whole, Batch, Heads * width, start, end);
@@ -142,11 +148,11 @@ public sealed class ScanCase
 }
 
 /// <summary>A scan's results in double; all states too, [B, H, T + 1, Dk, Dv], entry 0 the initial one.</summary>
-public sealed record ScanResult(double[] O, double[] S, double[] P, double[] States, double[] Momenta);
+public sealed record ScanResult(double[] O, double[] S, double[] P, double[] States, double[] Momenta, double[] ChunkStart);
 
 /// <summary>Gradients of a scan's results, or of its inputs, in double.</summary>
-public sealed record ScanUpstream(double[]? O, double[]? S, double[]? P);
+public sealed record ScanUpstream(double[]? O, double[]? S, double[]? P, double[]? ChunkStart = null);
 
 /// <summary>A scan's input gradients in double; those of absent inputs are computed as if the input had its default value.</summary>
 public sealed record ScanInputGradients(
-    double[] Q, double[] K, double[] U, double[] LogAlpha, double[] Erase, double[] Mu, double[] Theta, double[] S0, double[] P0);
+    double[] Q, double[] K, double[] U, double[] LogAlpha, double[] Erase, double[] Mu, double[] Theta, double[] S0, double[] P0, double[] ChunkStart);

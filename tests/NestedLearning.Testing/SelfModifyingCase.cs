@@ -19,6 +19,9 @@ public sealed class SelfModifyingCase
 
     public required double[] S0 { get; init; }
 
+    /// <summary>S_c of the first chunk, where the settings' phase is not 0.</summary>
+    public double[]? ChunkStart { get; init; }
+
     public int Columns => SelfModifyingSettings.StateColumns(Dim);
 
     public Shape InputShape => [Batch, Time, Heads, Dim];
@@ -46,25 +49,27 @@ public sealed class SelfModifyingCase
             X = Compare.ToDouble(data.Normal(shape, deviation)),
             Q = Compare.ToDouble(data.UnitRows(shape)),
             S0 = Compare.ToDouble(data.Normal([b, h, d, SelfModifyingSettings.StateColumns(d)], deviation)),
+            ChunkStart = settings.Phase > 0 ? Compare.ToDouble(data.Normal([b, h, d, SelfModifyingSettings.StateColumns(d)], deviation)) : null,
         };
     }
 
-    /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from another initial state.</summary>
-    public SelfModifyingCase Slice(int start, int end, double[] s0) => new()
+    /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from another initial state; inside a chunk where its start is given.</summary>
+    public SelfModifyingCase Slice(int start, int end, double[] s0, double[]? chunkStart = null) => new()
     {
         Batch = Batch,
         Time = end - start,
         Heads = Heads,
         Dim = Dim,
-        Settings = Settings,
+        Settings = Settings with { Phase = chunkStart is null ? 0 : Settings.NextPhase(start) },
         X = ScanCase.SliceTime(X, Batch, Heads * Dim, start, end),
         Q = ScanCase.SliceTime(Q, Batch, Heads * Dim, start, end),
         S0 = s0,
+        ChunkStart = chunkStart,
     };
 }
 
 /// <summary>Results in double; all states too, [B, H, T + 1, D, 3D + 2], entry 0 the initial one.</summary>
-public sealed record SelfModifyingResult(double[] O, double[] S, double[] States);
+public sealed record SelfModifyingResult(double[] O, double[] S, double[] States, double[] ChunkStart);
 
 /// <summary>Input gradients in double.</summary>
-public sealed record SelfModifyingInputGradients(double[] X, double[] Q, double[] S0);
+public sealed record SelfModifyingInputGradients(double[] X, double[] Q, double[] S0, double[] ChunkStart);

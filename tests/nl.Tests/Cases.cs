@@ -53,6 +53,37 @@ internal static class Cases
         return file;
     }
 
+    /// <summary>
+    /// Two steps of delta momentum with α = 0.5 and ε = 1 at a rate of 0.5. After the first, m = −g/2 = (−1, 0); the second
+    /// gradient (1, 1) is answered −1/2 of itself by that, so half of m is kept, (0.5, 0.5) added and half of g taken off.
+    /// </summary>
+    public static SafetensorsFile DeltaMomentum()
+    {
+        var file = new SafetensorsFile();
+        file.Add("in.w", [1, 2], [0, 0]);
+        file.Add("in.g", [2, 1, 2], [2, 0, 1, 1]);
+        file.Add("out.m", [1, 2], [-0.5f, 0]);
+        file.Add("out.w", [1, 2], [-1.5f, 0]);
+        file.Metadata["op"] = "delta-momentum";
+        file.Metadata["lr"] = "0.5";
+        file.Metadata["alpha"] = "0.5";
+        file.Metadata["erase"] = "1";
+        return file;
+    }
+
+    /// <summary>One token of delta gradient descent: η = 1, ‖x‖² = 3, so η' = 1/4; W x + ∇L = (8, −4).</summary>
+    public static SafetensorsFile DeltaGradientDescent()
+    {
+        var file = new SafetensorsFile();
+        file.Add("in.w", [2, 3], [1, 2, 3, 0, 0, -1]);
+        file.Add("in.x", [1, 3], [1, 1, 1]);
+        file.Add("in.grad_y", [1, 2], [2, -3]);
+        file.Add("out.w", [2, 3], [-1, 0, 1, 1, 1, 0]);
+        file.Metadata["op"] = "dgd";
+        file.Metadata["lr"] = "1";
+        return file;
+    }
+
     /// <summary>Two levels, of chunks 1 and 2, over three steps: the second commits once, and its last step is kept back.</summary>
     public static SafetensorsFile Commit()
     {

@@ -27,6 +27,9 @@ public abstract class GoldenCheckTests(string backend) : BackendTests(backend)
     [InlineData("self-modifying-dot")]
     [InlineData("adam")]
     [InlineData("adamw")]
+    [InlineData("delta-momentum")]
+    [InlineData("m3")]
+    [InlineData("dgd")]
     [InlineData("commit")]
     [InlineData("newton-schulz")]
     public void GoldenCase_IsWithinTolerance(string name)

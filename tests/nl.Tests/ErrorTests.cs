@@ -47,6 +47,12 @@ public sealed class ErrorTests : IDisposable
     public void WrongSetting_IsNamed(string key, string value, string words) => AssertOneLine(RunCase(Cases.Edit(Cases.AdamW(), null, (key, value))), key, words);
 
     [Theory]
+    [InlineData("erase", "2", "Erase is 2, expected 0 to 1.")]
+    [InlineData("alpha", "1", "Decay is 1, expected at least 0 and below 1.")]
+    public void OptimizersSettingOutOfRange_IsNamed(string key, string value, string words) =>
+        AssertOneLine(RunCase(Cases.Edit(Cases.DeltaMomentum(), null, (key, value))), key, words);
+
+    [Theory]
     [InlineData("read", "during", "'read' is 'during', expected 'after' or 'before'")]
     [InlineData("chunk", "0", "'chunk' has '0', expected a whole number from 1 to 256")]
     [InlineData("chunk", "257", "'chunk' has '257', expected a whole number from 1 to 256")]

@@ -13,6 +13,8 @@ public abstract class OpCommandTests(string backend) : BackendTests(backend)
     [Theory]
     [InlineData("adamw")]
     [InlineData("scan")]
+    [InlineData("delta-momentum")]
+    [InlineData("dgd")]
     [InlineData("commit")]
     public void Result_IsWhatTheEquationsGive(string operation)
     {
@@ -70,6 +72,8 @@ public abstract class OpCommandTests(string backend) : BackendTests(backend)
     {
         "adamw" => Cases.AdamW(),
         "scan" => Cases.LinearAttention(),
+        "delta-momentum" => Cases.DeltaMomentum(),
+        "dgd" => Cases.DeltaGradientDescent(),
         _ => Cases.Commit(),
     };
 

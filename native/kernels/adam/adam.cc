@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "kernels/adam/adam.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "core/change-inl.h"
 #include "core/vector-inl.h"
 #include "kernels/adam/adam-inl.h"
 
@@ -13,32 +14,6 @@ HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
 namespace {
-
-// change += Σ (after − before)² and value += Σ before², in an order that depends on count alone.
-void AddChange(const float* before, const float* after, size_t count, double& change,
-               double& value) {
-  const F64 d;
-  const hn::Rebind<float, F64> half;
-  const size_t lanes = hn::Lanes(d);
-  VecD changes[2] = {hn::Zero(d), hn::Zero(d)}, values[2] = {hn::Zero(d), hn::Zero(d)};
-  size_t i = 0;
-  for (; i + 2 * lanes <= count; i += 2 * lanes) {
-    for (size_t j = 0; j < 2; ++j) {
-      const VecD old = hn::PromoteTo(d, hn::LoadU(half, before + i + j * lanes));
-      const VecD difference =
-          hn::Sub(hn::PromoteTo(d, hn::LoadU(half, after + i + j * lanes)), old);
-      changes[j] = hn::MulAdd(difference, difference, changes[j]);
-      values[j] = hn::MulAdd(old, old, values[j]);
-    }
-  }
-  change += SumLanes(hn::Add(changes[0], changes[1]));
-  value += SumLanes(hn::Add(values[0], values[1]));
-  for (; i < count; ++i) {
-    const double old = before[i], difference = after[i] - old;
-    change += difference * difference;
-    value += old * old;
-  }
-}
 
 template <bool kClear>
 void Commit(const nl_adam_arguments& a, const AdamStep& step, size_t begin, size_t count) {
@@ -53,22 +28,8 @@ void Commit(const nl_adam_arguments& a, const AdamStep& step, size_t begin, size
 void AdamCommit(const nl_adam_arguments& a, int64_t begin, int64_t end) {
   const AdamStep step(a);
   const auto commit = a.clear_gradient ? Commit<true> : Commit<false>;
-  if (a.sums == nullptr) {
-    commit(a, step, begin, end - begin);
-    return;
-  }
-  // What w was is kept for a block that stays in the first-level cache.
-  constexpr int64_t kBlock = 1024;
-  HWY_ALIGN float before[kBlock];
-  double change = 0, value = 0;
-  for (int64_t i = begin; i < end; i += kBlock) {
-    const size_t count = std::min(kBlock, end - i);
-    std::copy(a.w + i, a.w + i + count, before);
-    commit(a, step, i, count);
-    AddChange(before, a.w + i, count, change, value);
-  }
-  a.sums[0] = change;
-  a.sums[1] = value;
+  MeasureCommit(a.w, begin, end, a.sums,
+                [&](int64_t first, size_t count) { commit(a, step, first, count); });
 }
 
 }  // namespace

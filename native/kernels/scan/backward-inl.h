@@ -23,9 +23,9 @@ class ScanBackwardPass {
         gradients_(gradients),
         shape_(a),
         longest_(shape_.segment()),
-        segments_((shape_.chunk + longest_ - 1) / longest_),
+        segments_((shape_.plan.longest() + longest_ - 1) / longest_),
         reads_(gradients.d_o != nullptr),
-        through_state_(shape_.erases || shape_.frozen),
+        reads_writes_(reads_ && !shape_.at_start),
         through_decays_(gradients.d_log_alpha != nullptr || gradients.d_mu != nullptr),
         ldk_(SpreadRow(shape_.dk)),
         ldv_(SpreadRow(shape_.dv)),
@@ -36,11 +36,14 @@ class ScanBackwardPass {
       s_[i] = {arena.Take(shape_.dk * ldv_), ldv_};
       if (shape_.momentum) p_[i] = {arena.Take(shape_.dk * ldv_), ldv_};
     }
+    began_ = {arena.Take(shape_.dk * ldv_), ldv_};
     ds_ = arena.Take(shape_.dk * ldv_);
+    d_frozen_ = arena.Take(shape_.dk * ldv_);
     dO_ = arena.Take(longest_ * ldv_);
     read_s_dO_ = arena.Take(longest_ * ldv_);
     y_ = arena.Take(longest_ * ldv_);
     write_s_y_ = arena.Take(longest_ * ldv_);
+    if (shape_.frozen && shape_.plan.phase > 0) write_c_y_ = arena.Take(longest_ * ldv_);
     if (shape_.momentum) {
       dp_ = arena.Take(shape_.dk * ldv_);
       kx_ = arena.Take(longest_ * ldk_);
@@ -70,11 +73,17 @@ class ScanBackwardPass {
     upcoming_.Add(OfHead(gradients_.dk, head, dk), head.key_stride, dk);
     upcoming_.Add(OfHead(gradients_.du, head, dv), head.value_stride, dv);
     StartGradient(gradients_.d_s, head_index, ds_);
+    StartGradient(gradients_.d_next_chunk_start, head_index, d_frozen_);
+    const ChunkPlan& plan = shape_.plan;
+    if (plan.next_phase() == 0) AddFrozen();
+    if (plan.phase > 0) CopyRows(dk, dv, a_.chunk_start + head_index * state_size, dv, began_.at, ldv_);
     if (shape_.momentum) StartGradient(gradients_.d_p, head_index, dp_);
 
-    for (size_t chunk = shape_.chunks(); chunk-- > 0;) {
-      const size_t start = chunk * shape_.chunk, end = std::min(start + shape_.chunk, shape_.time);
-      const size_t saved = (head_index * shape_.chunks() + chunk) * state_size;
+    for (size_t chunk = plan.count(); chunk-- > 0;) {
+      const size_t start = plan.begin(chunk), end = plan.end(chunk);
+      const size_t saved = (head_index * plan.count() + chunk) * state_size;
+      const bool began_before = plan.began_before(chunk);
+      const State frozen = began_before ? began_ : s_[0];
       CopyRows(dk, dv, a_.states + saved, dv, s_[0].at, ldv_);
       if (shape_.momentum) CopyRows(dk, dv, a_.momenta + saved, dv, p_[0].at, ldv_);
       const size_t count = (end - start + longest_ - 1) / longest_;
@@ -82,18 +91,19 @@ class ScanBackwardPass {
         const size_t t = start + i * longest_, next = std::min(t + longest_, end);
         upcoming_.Start(next, std::min(longest_, end - next), kStepsOfSegment);
         const bool advances = i + 1 < count;
-        segment_[i].Load(shape_, head, t, std::min(longest_, end - t), upcoming_);
-        segment_[i].Write(shape_, head, s_[i], p_[i], advances, upcoming_);
+        segment_[i].Load(shape_, head, t, std::min(longest_, end - t), began_before, upcoming_);
+        segment_[i].Write(shape_, head, s_[i], p_[i], frozen, advances, upcoming_);
         if (advances) {
           segment_[i].Advance(shape_, s_[i], p_[i], s_[i + 1], p_[i + 1], upcoming_);
         }
       }
       // The chunk before starts again with its first segment.
-      const size_t before = start - std::min(start, shape_.chunk);
+      const size_t before = chunk == 0 ? start : plan.begin(chunk - 1);
       for (size_t i = count; i-- > 0;) {
         if (i == 0) upcoming_.Start(before, std::min(longest_, start - before), kStepsOfSegment);
-        SegmentBackward(segment_[i], head, s_[i], p_[i]);
+        SegmentBackward(segment_[i], head, s_[i], p_[i], frozen, began_before);
       }
+      if (!began_before && chunk + 1 == plan.count()) AddFrozen();
     }
 
     if (gradients_.ds0 != nullptr) {
@@ -101,6 +111,9 @@ class ScanBackwardPass {
     }
     if (gradients_.dp0 != nullptr && shape_.momentum) {
       CopyRows(dk, dv, dp_, ldv_, gradients_.dp0 + head_index * state_size, dv);
+    }
+    if (gradients_.d_chunk_start != nullptr) {
+      CopyRows(dk, dv, d_frozen_, ldv_, gradients_.d_chunk_start + head_index * state_size, dv);
     }
   }
 
@@ -114,7 +127,16 @@ class ScanBackwardPass {
     }
   }
 
-  void SegmentBackward(const ScanSegment& x, const ScanHead& head, State s, State p) {
+  // dS += dS_c where S is S_c.
+  void AddFrozen() const {
+    for (size_t i = 0; i < shape_.dk; ++i) {
+      AddScaledTo(1.0f, d_frozen_ + i * ldv_, ds_ + i * ldv_, shape_.dv);
+    }
+    ClearRows(shape_.dk, shape_.dv, d_frozen_, ldv_);
+  }
+
+  void SegmentBackward(const ScanSegment& x, const ScanHead& head, State s, State p, State frozen,
+                       bool began_before) {
     const size_t n = x.length;
     if (through_decays_) {
       ClearGradients(d_, n);
@@ -129,11 +151,11 @@ class ScanBackwardPass {
     std::fill_n(d_theta_, n, 0.0f);
     Writes(x, head);
     Triangles(x);
-    Queries(x, head, s, p);
-    Keys(x, head, s, p);
+    Queries(x, head, s, p, frozen);
+    Keys(x, head, s, p, frozen);
     if (through_decays_) PropagateGradients(x.coefficients, d_, n);
     StoreGates(x, head);
-    States(x);
+    States(x, began_before);
   }
 
   // Y = (I − N)⁻ᵀ (Kg dS + Kx dP + Mᵀ dO), and dU = diag(θ) Y.
@@ -155,10 +177,11 @@ class ScanBackwardPass {
       for (size_t t = 0; t < n; ++t) ScaleRow(factors[t], x.k + t * ldk_, kx_ + t * ldk_, dk);
       writes.Product(kx_, ldk_, dp_, ldv_, dk);
     }
-    if (reads_) writes.Upper(x.m, ldt_, dO_, ldv_, !shape_.after);
+    if (reads_writes_) writes.Upper(x.m, ldt_, dO_, ldv_, !shape_.after);
     if (shape_.erases) writes.SolveUpper(x.n, ldt_, y_, ldv_);
     writes.Store(y_, ldv_);
-    if (through_state_) writes.Store(write_s_y_, ldv_, x.write_s);
+    if (x.reads_state) writes.Store(write_s_y_, ldv_, x.write_s);
+    if (x.reads_start) writes.Store(write_c_y_, ldv_, x.write_c);
     if (shape_.momentum && shape_.erases) writes.Store(write_p_y_, ldv_, x.write_p);
     if (gradients_.d_theta != nullptr) {
       writes.Dots(head.u + x.start * head.value_stride, head.value_stride, dots_);
@@ -185,7 +208,7 @@ class ScanBackwardPass {
       products.RunLower(n);
       EraseTriangleBackward(x.coefficients, x.erase, x.kk, products_, n, d_kk_, dg, d_erase_);
     }
-    if (reads_) {
+    if (reads_writes_) {
       Tiles products(upcoming_);
       products.Product(dO_, ldv_, writes_transposed_, ldt_, dv).Store(products_, ldt_);
       products.RunLower(n);
@@ -194,14 +217,20 @@ class ScanBackwardPass {
     }
   }
 
-  // dQ = diag(scale a_ρ) dO Sᵀ + diag(scale b_ρ) dO Pᵀ + F K.
-  void Queries(const ScanSegment& x, const ScanHead& head, State s, State p) {
+  // dQ = diag(scale a_ρ) dO Sᵀ + diag(scale b_ρ) dO Pᵀ + F K, or scale dO S_cᵀ.
+  void Queries(const ScanSegment& x, const ScanHead& head, State s, State p, State frozen) {
     const size_t n = x.length, dk = shape_.dk;
     float* dq = gradients_.dq == nullptr
                     ? nullptr
                     : OfHead(gradients_.dq, head, dk) + x.start * head.key_stride;
     if (!reads_) {
       if (dq != nullptr) ClearRows(n, dk, dq, head.key_stride);
+      return;
+    }
+    if (shape_.at_start) {
+      if (dq == nullptr) return;
+      TimesTransposed(dO_, frozen.at, frozen.ld).Scale(x.read_s).Store(rows_, ldk_).Run(n, dk);
+      CopyRows(n, dk, rows_, ldk_, dq, head.key_stride);
       return;
     }
     if (dq == nullptr && !through_decays_) return;
@@ -225,8 +254,9 @@ class ScanBackwardPass {
     AddReadDots(n, d_.a);
   }
 
-  // dK = diag(G_n) W dSᵀ + diag(X_n) W dPᵀ + (D + Dᵀ) K + Fᵀ Q, and what Ks and Kp carried: Y Sᵀ and Y Pᵀ.
-  void Keys(const ScanSegment& x, const ScanHead& head, State s, State p) {
+  // dK = diag(G_n) W dSᵀ + diag(X_n) W dPᵀ + (D + Dᵀ) K + Fᵀ Q, and what Ks, Kc and Kp carried: Y Sᵀ, Y S_cᵀ and
+  // Y Pᵀ.
+  void Keys(const ScanSegment& x, const ScanHead& head, State s, State p, State frozen) {
     const size_t n = x.length, dk = shape_.dk;
     // What there is so far lies in rows_, if anything.
     bool begun = false;
@@ -238,12 +268,19 @@ class ScanBackwardPass {
       }
       begun = true;
     };
-    if (through_state_) {
+    if (x.reads_start) {
+      Tiles of_c = TimesTransposed(y_, frozen.at, frozen.ld);
+      of_c.Dots(x.k, ldk_, dots_);
+      scale_and_add(of_c, x.write_c);
+      of_c.Store(rows_, ldk_).Run(n, dk);
+      for (size_t t = 0; t < n; ++t) d_theta_[t] -= SumDots(t);
+    }
+    if (x.reads_state) {
       Tiles of_s = TimesTransposed(y_, s.at, s.ld);
       of_s.Dots(x.k, ldk_, dots_);
       scale_and_add(of_s, x.write_s);
       of_s.Store(rows_, ldk_).Run(n, dk);
-      AddWriteDots(x, x.coefficients.a, d_.a, shape_.frozen);
+      AddWriteDots(x, x.coefficients.a, d_.a, shape_.frozen && !x.reads_start);
     }
     if (shape_.momentum && shape_.erases) {
       Tiles of_p = TimesTransposed(y_, p.at, p.ld);
@@ -265,7 +302,7 @@ class ScanBackwardPass {
     if (shape_.erases) {
       keys.Lower(d_kk_, ldt_, x.k, ldk_, true).Upper(d_kk_, ldt_, x.k, ldk_, true);
     }
-    if (reads_) keys.Upper(d_qk_, ldt_, x.q, ldk_, !shape_.after);
+    if (reads_writes_) keys.Upper(d_qk_, ldt_, x.q, ldk_, !shape_.after);
     keys.Store(rows_, ldk_).Run(n, dk);
     if (gradients_.dk != nullptr) {
       CopyRows(n, dk, rows_, ldk_, OfHead(gradients_.dk, head, dk) + x.start * head.key_stride,
@@ -274,12 +311,21 @@ class ScanBackwardPass {
     AddLeftDots(n, d_.g_row(n));
   }
 
-  // dP ← b_n dS + c_n dP + Qpᵀ dO + Kpᵀ Y and dS ← a_n dS + Qsᵀ dO + Ksᵀ Y.
-  void States(const ScanSegment& x) {
+  // dP ← b_n dS + c_n dP + Qpᵀ dO + Kpᵀ Y and dS ← a_n dS + Qsᵀ dO + Ksᵀ Y; what read S_c has its
+  // gradient there.
+  void States(const ScanSegment& x, bool began_before) {
     const size_t n = x.length;
+    const bool queries_start = reads_ && shape_.at_start && began_before;
+    if (queries_start || x.reads_start) {
+      static constexpr float kOne = 1;
+      Tiles start(upcoming_);
+      if (queries_start) start.Transposed(x.q, ldk_, read_s_dO_, ldv_, n);
+      if (x.reads_start) start.Transposed(x.k, ldk_, write_c_y_, ldv_, n);
+      start.AddScaled(kOne, d_frozen_, ldv_).Store(d_frozen_, ldv_).Run(shape_.dk, shape_.dv);
+    }
     if (shape_.momentum) {
       Tiles momentum(upcoming_);
-      if (reads_) momentum.Transposed(x.q, ldk_, read_p_dO_, ldv_, n);
+      if (reads_writes_) momentum.Transposed(x.q, ldk_, read_p_dO_, ldv_, n);
       if (shape_.erases) momentum.Transposed(x.k, ldk_, write_p_y_, ldv_, n);
       momentum.AddScaled(x.coefficients.b[n], ds_, ldv_)
           .AddScaled(x.coefficients.c[n], dp_, ldv_)
@@ -287,8 +333,8 @@ class ScanBackwardPass {
       momentum.Run(shape_.dk, shape_.dv);
     }
     Tiles memory(upcoming_);
-    if (reads_) memory.Transposed(x.q, ldk_, read_s_dO_, ldv_, n);
-    if (through_state_) memory.Transposed(x.k, ldk_, write_s_y_, ldv_, n);
+    if (reads_ && !queries_start) memory.Transposed(x.q, ldk_, read_s_dO_, ldv_, n);
+    if (x.reads_state) memory.Transposed(x.k, ldk_, write_s_y_, ldv_, n);
     memory.AddScaled(x.coefficients.a[n], ds_, ldv_).Store(ds_, ldv_);
     memory.Run(shape_.dk, shape_.dv);
   }
@@ -352,18 +398,21 @@ class ScanBackwardPass {
   const nl_scan_gradients& gradients_;
   const ScanShape shape_;
   const size_t longest_, segments_;
-  // Whether dO is given; whether writes read the state; whether anyone asks for the gradients of α
-  // or μ.
-  const bool reads_, through_state_, through_decays_;
+  // Whether dO is given; whether reads see the chunk's writes; whether anyone asks for the gradients
+  // of α or μ.
+  const bool reads_, reads_writes_, through_decays_;
   const size_t ldk_, ldv_, ldt_;
   const Coefficients d_;
   ScanSegment segment_[kMaxSegments];
   State s_[kMaxSegments], p_[kMaxSegments];
+  State began_;  // S_c of a chunk that began before the sequence
   Upcoming upcoming_;
   float *ds_, *dp_ = nullptr;                // [Dk, Dv]
+  float* d_frozen_;                          // of S_c where it is not S
   float *dO_, *y_;                           // [n, Dv]
   float *read_s_dO_, *read_p_dO_ = nullptr;  // dO with the row factors of Qs and Qp
   float *write_s_y_, *write_p_y_ = nullptr;  // Y with those of Ks and Kp
+  float* write_c_y_ = nullptr;               // and of Kc
   float* kx_ = nullptr;                      // diag(X_n) K
   float* rows_;                              // [n, Dk]
   float* transposed_;                        // a state's transpose [Dv, Dk]

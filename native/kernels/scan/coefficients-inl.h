@@ -111,7 +111,7 @@ inline void PropagateGradients(const Coefficients& k, const Coefficients& dk, si
   }
 }
 
-// The row of a, b and G with which token t reads.
+// The row of a, b and G with which token t reads, unless it reads the chunk's start.
 HWY_INLINE size_t ReadRow(bool after, size_t t) { return after ? t + 1 : t; }
 
 // N_ti = −ε_t G_ti products_ti for i < t; above that undefined. All [n, n] with rows of k.ld.

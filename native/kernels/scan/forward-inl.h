@@ -52,38 +52,57 @@ void ScanForward(const nl_scan_arguments& a, int64_t piece, float* workspace) {
   const size_t state_size = shape.dk * ld, offset = head_index * state_size + column;
   const float* s0 = a.s0 == nullptr ? nullptr : a.s0 + offset;
   const float* p0 = a.p0 == nullptr ? nullptr : a.p0 + offset;
-  if (shape.time == 1 && a.states == nullptr && a.momenta == nullptr) {
+  const ChunkPlan& plan = shape.plan;
+  float* next_start = a.next_chunk_start == nullptr ? nullptr : a.next_chunk_start + offset;
+  if (shape.time == 1 && a.states == nullptr && a.momenta == nullptr && plan.phase == 0) {
+    if (next_start != nullptr && s0 == nullptr) ClearRows(shape.dk, shape.dv, next_start, ld);
+    if (next_start != nullptr && s0 != nullptr) {
+      CopyRows(shape.dk, shape.dv, s0, ld, next_start, ld);
+    }
     ScanOneToken(shape, head, s0, p0, {a.s + offset, ld},
                  {shape.momentum ? a.p + offset : nullptr, ld});
+    if (next_start != nullptr && plan.next_phase() == 0) {
+      CopyRows(shape.dk, shape.dv, a.s + offset, ld, next_start, ld);
+    }
     return;
   }
 
   Arena arena(workspace);
   ScanSegment segment(arena, shape, shape.segment(), false);
-  RunningState s(arena, shape), p(arena, shape);
+  RunningState s(arena, shape), p(arena, shape), began(arena, shape);
   s.Start(s0, ld);
+  if (plan.phase > 0) {
+    began.Start(a.chunk_start + offset, ld);
+    if (next_start != nullptr) began.Save(next_start, ld);
+  }
   if (shape.momentum) p.Start(p0, ld);
   Upcoming upcoming;
   upcoming.Add(head.q, head.key_stride, shape.dk);
   upcoming.Add(head.k, head.key_stride, shape.dk);
   upcoming.Add(head.u, head.value_stride, shape.dv);
   upcoming.Add(head.o, head.value_stride, shape.dv);
-  for (size_t start = 0, chunk = 0; start < shape.time; start += shape.chunk, ++chunk) {
-    const size_t saved = (head_index * shape.chunks() + chunk) * state_size + column;
+  for (size_t chunk = 0; chunk < plan.count(); ++chunk) {
+    const size_t saved = (head_index * plan.count() + chunk) * state_size + column;
+    const bool began_before = plan.began_before(chunk);
+    const State frozen = (began_before ? began : s).state();
+    if (next_start != nullptr && chunk + 1 == plan.count()) {
+      (began_before ? began : s).Save(next_start, ld);
+    }
     if (a.states != nullptr) s.Save(a.states + saved, ld);
     if (shape.momentum && a.momenta != nullptr) p.Save(a.momenta + saved, ld);
-    const size_t end = std::min(start + shape.chunk, shape.time);
-    for (size_t t = start; t < end; t += shape.segment()) {
+    const size_t end = plan.end(chunk);
+    for (size_t t = plan.begin(chunk); t < end; t += shape.segment()) {
       const size_t next = std::min(t + shape.segment(), shape.time);
       upcoming.Start(next, std::min(shape.segment(), shape.time - next), kStepsOfSegment);
-      segment.Load(shape, head, t, std::min(shape.segment(), end - t), upcoming);
-      segment.Write(shape, head, s.state(), p.state(), true, upcoming);
-      segment.Read(shape, head, s.state(), p.state(), upcoming);
+      segment.Load(shape, head, t, std::min(shape.segment(), end - t), began_before, upcoming);
+      segment.Write(shape, head, s.state(), p.state(), frozen, true, upcoming);
+      segment.Read(shape, head, s.state(), p.state(), frozen, upcoming);
       segment.Advance(shape, s.state(), p.state(), s.state(), p.state(), upcoming);
     }
   }
   s.Save(a.s + offset, ld);
   if (shape.momentum) p.Save(a.p + offset, ld);
+  if (next_start != nullptr && plan.next_phase() == 0) s.Save(next_start, ld);
 }
 
 size_t ScanForwardWorkspace(const nl_scan_arguments& a) {
@@ -91,7 +110,7 @@ size_t ScanForwardWorkspace(const nl_scan_arguments& a) {
   shape.dv = std::min(shape.dv, BlockColumns(a));
   Arena arena(nullptr);
   ScanSegment segment(arena, shape, shape.segment(), false);
-  RunningState s(arena, shape), p(arena, shape);
+  RunningState s(arena, shape), p(arena, shape), began(arena, shape);
   return arena.used();
 }
 

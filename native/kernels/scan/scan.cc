@@ -34,12 +34,14 @@ const nl_scan_arguments& CheckShape(const nl_scan_arguments* arguments) {
   if (a.chunk < 1 || a.chunk > static_cast<int32_t>(kMaxChunk)) {
     ThrowValue("chunk", a.chunk, "1 to 256");
   }
-  RequireOneOf(a.read, NL_READ_BEFORE, "read", "0 or 1");
+  RequireOneOf(a.read, NL_READ_CHUNK_START, "read", "0 to 2");
   RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write", "0 to 2");
+  RequireOneOf(a.phase, a.chunk - 1, "phase", "0 to chunk - 1");
   return a;
 }
 
 void RequireInputs(const nl_scan_arguments& a) {
+  if (a.phase > 0) RequireNotNull(a.chunk_start, "chunk_start");
   if (a.time > 0) {
     RequireNotNull(a.q, "q");
     RequireNotNull(a.k, "k");

@@ -27,25 +27,46 @@ constexpr size_t kStepsOfSegment = 12;
 constexpr size_t kEnoughHeads = 8;
 constexpr size_t kBlockColumns = 64;
 
+// How a sequence falls into chunks when `phase` tokens of its first chunk came before it.
+struct ChunkPlan {
+  ChunkPlan(int32_t chunk_length, int32_t tokens_before, int32_t tokens)
+      : chunk(chunk_length), phase(tokens_before), time(tokens) {}
+
+  size_t count() const { return time == 0 ? 0 : (phase + time + chunk - 1) / chunk; }
+  size_t next_phase() const { return (phase + time) % chunk; }
+  size_t longest() const { return std::min(chunk, std::max<size_t>(1, time)); }
+  size_t begin(size_t index) const { return index == 0 ? 0 : index * chunk - phase; }
+  size_t end(size_t index) const { return std::min((index + 1) * chunk - phase, time); }
+  // Whether a chunk began before the sequence, so that its S_c is another than its first state.
+  bool began_before(size_t index) const { return index == 0 && phase > 0; }
+
+  size_t chunk, phase, time;
+};
+
 struct ScanShape {
   explicit ScanShape(const nl_scan_arguments& a)
       : time(a.time),
         dk(a.key_dim),
         dv(a.value_dim),
-        chunk(std::min<size_t>(a.chunk, std::max<size_t>(1, time))),
+        plan(a.chunk, a.phase, a.time),
         frozen(a.write == NL_WRITE_FROZEN_L2),
         scales(a.write != NL_WRITE_GIVEN),
         after(a.read == NL_READ_AFTER),
+        at_start(a.read == NL_READ_CHUNK_START),
         decays(a.log_alpha != nullptr),
         erases(a.erase != nullptr),
         momentum(a.mu != nullptr),
         scale(a.scale) {}
 
-  size_t chunks() const { return (time + chunk - 1) / chunk; }
-  size_t segment() const { return frozen ? chunk : std::min(chunk, kSegment); }
+  size_t segment() const {
+    return frozen || at_start ? plan.longest() : std::min(plan.longest(), kSegment);
+  }
+  // The row of the coefficients with which token t of a segment reads.
+  size_t read_row(size_t t) const { return at_start ? 0 : t + after; }
 
-  size_t time, dk, dv, chunk;
-  bool frozen, scales, after, decays, erases, momentum;
+  size_t time, dk, dv;
+  ChunkPlan plan;
+  bool frozen, scales, after, at_start, decays, erases, momentum;
   float scale;
 };
 

@@ -43,6 +43,10 @@ struct ScanSegment {
     minus_erase = arena.Take(longest);
     read_s = arena.Take(longest);
     write_s = arena.Take(longest);
+    if (shape.frozen && shape.plan.phase > 0) {
+      write_c = arena.Take(longest);
+      kc = arena.Take(longest * ldk);
+    }
     k = arena.Take(longest * ldk);
     q = arena.Take(longest * ldk);
     w = arena.Take(longest * ldv);
@@ -63,11 +67,14 @@ struct ScanSegment {
     }
   }
 
-  // Gates, coefficients and all that does not depend on the state, for `count` tokens from `first`.
+  // Gates, coefficients and all that does not depend on the state, for `count` tokens from `first`
+  // of a chunk, which began before the sequence or not.
   void Load(const ScanShape& shape, const ScanHead& head, size_t first, size_t count,
-            Upcoming& upcoming) {
+            bool began_before, Upcoming& upcoming) {
     start = first;
     length = count;
+    reads_start = shape.frozen && began_before;
+    reads_state = shape.erases || (shape.frozen && !began_before);
     for (size_t t = 0; t < count; ++t) {
       const size_t gate = (first + t) * head.gate_stride;
       coefficients.alpha[t] = shape.decays ? head.log_alpha[gate] : 0.0f;
@@ -82,10 +89,11 @@ struct ScanSegment {
     ComputeCoefficients(coefficients, count);
     const float *a = coefficients.a, *b = coefficients.b;
     for (size_t t = 0; t < count; ++t) {
-      const size_t read = ReadRow(shape.after, t);
+      const size_t read = shape.read_row(t);
       minus_erase[t] = -erase[t];
       read_s[t] = shape.scale * a[read];
-      write_s[t] = -(erase[t] * a[t] + (shape.frozen ? theta[t] : 0.0f));
+      write_s[t] = -(erase[t] * a[t] + (shape.frozen && !began_before ? theta[t] : 0.0f));
+      if (reads_start) write_c[t] = -theta[t];
       if (shape.momentum) {
         read_p[t] = shape.scale * b[read];
         write_p[t] = -erase[t] * b[t];
@@ -104,6 +112,10 @@ struct ScanSegment {
       }
     }
 
+    if (reads_start) {
+      for (size_t t = 0; t < count; ++t) ScaleRow(write_c[t], k + t * ldk, kc + t * ldk, dk);
+    }
+
     Transpose(count, dk, k, ldk, transposed, ldt);
     if (shape.erases) {
       // N_ti = −ε_t G_{t−1,i} <k_t, k_i>.
@@ -113,6 +125,7 @@ struct ScanSegment {
       products.Times(minus_erase, coefficients.g_row(0), coefficients.ld).Store(n, ldt);
       products.RunLower(count);
     }
+    if (shape.at_start) return;
     // M_ti = scale G_ρi <q_t, k_i>.
     Tiles products(upcoming);
     products.Product(q, ldk, transposed, ldt, dk);
@@ -122,19 +135,20 @@ struct ScanSegment {
     products.RunLower(count);
   }
 
-  // W = diag(θ) U + Ks S + Kp P + N W, and what Advance takes of it.
-  void Write(const ScanShape& shape, const ScanHead& head, State s, State p, bool advances,
-             Upcoming& upcoming) const {
+  // W = diag(θ) U + Ks S + Kc S_c + Kp P + N W, and what Advance takes of it.
+  void Write(const ScanShape& shape, const ScanHead& head, State s, State p, State frozen,
+             bool advances, Upcoming& upcoming) const {
     Tiles writes(upcoming);
     const float* u = head.u + start * head.value_stride;
     const float* factors = shape.scales ? theta : nullptr;
-    if (shape.erases || shape.frozen) {
+    if (reads_state) {
       writes.Product(k, ldk, s.at, s.ld, shape.dk)
           .ScaleAndAdd(write_s, factors, u, head.value_stride);
       if (shape.erases && shape.momentum) writes.Product(kp, ldk, p.at, p.ld, shape.dk);
     } else {
       writes.AddRows(factors, u, head.value_stride);
     }
+    if (reads_start) writes.Product(kc, ldk, frozen.at, frozen.ld, shape.dk);
     if (shape.erases) writes.SolveLower(n, ldt, w, ldv);
     writes.Store(w, ldv);
     if (advances) {
@@ -144,14 +158,17 @@ struct ScanSegment {
     writes.Run(length, shape.dv);
   }
 
-  // O = Qs S + Qp P + M W.
-  void Read(const ScanShape& shape, const ScanHead& head, State s, State p,
+  // O = Qs S + Qp P + M W, or scale Q S_c.
+  void Read(const ScanShape& shape, const ScanHead& head, State s, State p, State frozen,
             Upcoming& upcoming) const {
+    if (shape.at_start) s = frozen;
     Tiles reads(upcoming);
     reads.Product(q, ldk, s.at, s.ld, shape.dk).Scale(read_s);
-    if (shape.momentum) reads.Product(qp, ldk, p.at, p.ld, shape.dk);
-    reads.Lower(m, ldt, w, ldv, !shape.after)
-        .Store(head.o + start * head.value_stride, head.value_stride);
+    if (!shape.at_start) {
+      if (shape.momentum) reads.Product(qp, ldk, p.at, p.ld, shape.dk);
+      reads.Lower(m, ldt, w, ldv, !shape.after);
+    }
+    reads.Store(head.o + start * head.value_stride, head.value_stride);
     reads.Run(length, shape.dv);
   }
 
@@ -172,14 +189,18 @@ struct ScanSegment {
   }
 
   size_t start = 0, length = 0;
+  bool reads_start = false;  // whether writes read S_c that is not S
+  bool reads_state = false;  // whether they read S
   Coefficients coefficients;
   size_t ldk = 0, ldv = 0, ldt = 0;
   float *erase = nullptr, *theta = nullptr;  // [n]; 0 and 1 where not given
   float* minus_erase = nullptr;
-  // Row factors of Qs, Ks, Qp and Kp.
+  // Row factors of Qs, Ks, Qp, Kp and Kc.
   float *read_s = nullptr, *write_s = nullptr, *read_p = nullptr, *write_p = nullptr;
+  float* write_c = nullptr;
   float *k = nullptr, *q = nullptr;    // [n, Dk], copied so that rows are close together
   float *qp = nullptr, *kp = nullptr;  // Qp and Kp
+  float* kc = nullptr;
   float* w = nullptr;                  // [n, Dv]
   float *gw = nullptr, *xw = nullptr;  // diag(G_n) W and diag(X_n) W
   float* transposed = nullptr;         // Kᵀ [Dk, n]

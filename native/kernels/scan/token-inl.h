@@ -1,4 +1,4 @@
-// The scan over a single token of one head, from S₀ and P₀ into S and P without a workspace. Per target.
+// The scan over a single token of one head that begins a chunk, from S₀ and P₀ into S and P without a workspace. Per target.
 //
 //   w = θ u − f (k S₀),  f = ε + [L2] θ        P = μ P₀ + kᵀ w        S = α S₀ + P        o = scale · q S  or  scale · q S₀
 //

@@ -18,6 +18,7 @@
 #include "kernels/scan/arena.h"
 #include "kernels/scan/coefficients-inl.h"
 #include "kernels/scan/rows-inl.h"
+#include "kernels/scan/scan.h"
 #include "kernels/scan/triangle-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,32 +27,38 @@ namespace HWY_NAMESPACE {
 
 struct SelfModifyingShape {
   explicit SelfModifyingShape(const nl_self_modifying_arguments& a)
-      : time(a.time),
+      : plan(a.chunk, a.phase, a.time),
         dim(a.dim),
         columns(3 * dim + 2),
-        chunk(std::min<size_t>(a.chunk, std::max<size_t>(1, time))),
         token_stride(static_cast<size_t>(a.heads) * dim),
         after(a.read == NL_READ_AFTER),
-        l2(a.objective == NL_OBJECTIVE_L2),
+        at_start(a.read == NL_READ_CHUNK_START),
+        writes_error(a.objective == NL_OBJECTIVE_L2 && a.exact_gradient == 0),
+        erase_factor(a.objective == NL_OBJECTIVE_L2 && a.exact_gradient != 0 ? 2.0f : 1.0f),
         unit_values(a.normalize_values != 0) {}
 
-  size_t chunks() const { return (time + chunk - 1) / chunk; }
+  // The row of the coefficients with which token t of a chunk reads.
+  size_t read_row(size_t t) const { return at_start ? 0 : t + after; }
 
-  size_t time, dim, columns, chunk;
+  ChunkPlan plan;
+  size_t dim, columns;
   size_t token_stride;  // from a head's token to the next
-  bool after, l2, unit_values;
+  bool after, at_start;
+  bool writes_error;   // whether writes hold −η k S_c
+  float erase_factor;  // ε / η
+  bool unit_values;
 };
 
 // States are [D, 3D + 2] in rows of lds, padded with columns that stay 0, so that products run over
 // whole vectors. Rows of D are ldd apart, triangles ldt.
 struct SelfModifyingChunk {
   SelfModifyingChunk(Arena& arena, const SelfModifyingShape& shape)
-      : coefficients(arena, shape.chunk, false),
+      : coefficients(arena, shape.plan.longest(), false),
         ldd(Padded(shape.dim)),
         lds(Padded(shape.columns)),
-        ldt(Padded(shape.chunk)),
+        ldt(Padded(shape.plan.longest())),
         ldp(Padded(2 * shape.dim)) {
-    const size_t n = shape.chunk, dim = shape.dim;
+    const size_t n = shape.plan.longest(), dim = shape.dim;
     x = arena.Rows(n, dim);
     q = arena.Rows(n, dim);
     projections = arena.Rows(n, 2 * dim);
@@ -60,10 +67,11 @@ struct SelfModifyingChunk {
     eta_f = arena.Rows(n, dim);
     qs = arena.Rows(n, dim);
     kg = arena.Rows(n, dim);
+    if (shape.plan.phase > 0) ks = arena.Rows(n, dim);
     w = arena.Rows(n, shape.columns);
     kk = arena.Rows(n, n);
     qk = arena.Rows(n, n);
-    erase = arena.Rows(n, n);
+    n_matrix = arena.Rows(n, n);
     m = arena.Rows(n, n);
     transposed = arena.Rows(dim, n);
     gates = arena.Rows(n, 2);
@@ -72,27 +80,31 @@ struct SelfModifyingChunk {
     eta = arena.Take(n);
     eta_input = arena.Take(n);
     alpha_input = arena.Take(n);
+    erase = arena.Take(n);
     gamma = arena.Take(n);
   }
 
-  // Keys, values, gates, coefficients and writes of `count` tokens from `first`, from the state at
-  // their start.
+  // Keys, values, gates, coefficients and writes of `count` tokens, from the state before the first
+  // and S_c, which are the same unless the chunk began before the sequence.
   void Load(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a, const float* xs,
-            const float* queries, const float* s, size_t count) {
+            const float* queries, const float* s, const float* frozen, size_t count) {
     const size_t dim = shape.dim;
     length = count;
+    began_before = frozen != s;
     CopyRows(count, dim, xs, shape.token_stride, x, ldd);
     CopyRows(count, dim, queries, shape.token_stride, q, ldd);
-    Project(shape, a, s);
+    Project(shape, a, frozen);
     ComputeCoefficients(coefficients, count);
 
     const float* g = coefficients.g_row(count);
     const F32 d;
     for (size_t t = 0; t < count; ++t) {
-      gamma[t] = coefficients.a[t] + (shape.l2 ? 1.0f : 0.0f);
+      const float erased = shape.erase_factor * coefficients.a[t];
+      erase[t] = shape.erase_factor * eta[t];
+      gamma[t] = (began_before ? 0.0f : erased) + (shape.writes_error ? 1.0f : 0.0f);
       const VecF minus_gamma = hn::Set(d, -gamma[t]), rate = hn::Set(d, eta[t]);
       const VecF of_g = hn::Set(d, g[t]);
-      const VecF read = hn::Set(d, coefficients.a[ReadRow(shape.after, t)]);
+      const VecF read = hn::Set(d, coefficients.a[shape.read_row(t)]);
       const float* v = projections + t * ldp + dim;
       const size_t row = t * ldd;
       for (size_t i = 0; i < dim; i += kLanes) {
@@ -105,22 +117,26 @@ struct SelfModifyingChunk {
         hn::StoreU(hn::Mul(of_g, key), d, kg + row + i);
         hn::StoreU(hn::Mul(read, hn::LoadU(d, q + row + i)), d, qs + row + i);
       }
+      if (began_before) ScaleRow(-erase[t] * coefficients.a[t], k + row, ks + row, dim);
     }
     Transpose(count, dim, k, ldd, transposed, ldt);
     LowerOfProduct(count, dim, k, ldd, transposed, ldt, kk, ldt);
     LowerOfProduct(count, dim, q, ldd, transposed, ldt, qk, ldt);
-    EraseTriangle(coefficients, eta, kk, count, erase);
-    ReadTriangle(coefficients, shape.after, 1.0f, qk, count, m);
+    EraseTriangle(coefficients, erase, kk, count, n_matrix);
+    if (!shape.at_start) ReadTriangle(coefficients, shape.after, 1.0f, qk, count, m);
 
-    Product<false, false>(Into::kSet, count, lds, dim, eta_f, ldd, s, lds, w, lds);
-    SolveLower(count, lds, erase, ldt, w, lds);
+    Product<false, false>(Into::kSet, count, lds, dim, eta_f, ldd, frozen, lds, w, lds);
+    if (began_before) Product<false, false>(Into::kAdd, count, lds, dim, ks, ldd, s, lds, w, lds);
+    SolveLower(count, lds, n_matrix, ldt, w, lds);
   }
 
-  // O = Qs S_mem + M W_mem.
-  void Read(const SelfModifyingShape& shape, const float* s, float* o) const {
+  // O = Qs S_mem + M W_mem, or Q S_mem,c.
+  void Read(const SelfModifyingShape& shape, const float* s, const float* frozen, float* o) const {
     const size_t dim = shape.dim;
+    if (shape.at_start) s = frozen;
     Product<false, false>(Into::kSet, length, dim, dim, qs, ldd, s + 2 * dim, lds, o,
                           shape.token_stride);
+    if (shape.at_start) return;
     AddLowerProduct(length, dim, !shape.after, m, ldt, w + 2 * dim, lds, o, shape.token_stride);
   }
 
@@ -131,16 +147,18 @@ struct SelfModifyingChunk {
   }
 
   size_t length = 0;
+  bool began_before = false;  // S ≠ S_c
   Coefficients coefficients;
   size_t ldd, lds, ldt, ldp;
   float *x, *q;                    // [n, D] copied, so that rows are close together
   float* projections;              // [n, 2D]: x S_k before its norm, and v
   float *k, *f, *eta_f, *qs, *kg;  // [n, D]
+  float* ks = nullptr;             // −diag(ε a_{t−1}) K, where S ≠ S_c
   float* w;                        // [n, 3D + 2]
-  float *kk, *qk, *erase, *m;      // [n, n]; erase is N
+  float *kk, *qk, *n_matrix, *m;   // [n, n]
   float* transposed;               // Kᵀ
   float* gates;                    // [n, 2]: x S_η and x S_α
-  float *inverse_norm, *inverse_value_norm, *eta, *eta_input, *alpha_input,
+  float *inverse_norm, *inverse_value_norm, *eta, *eta_input, *alpha_input, *erase,
       *gamma;  // [n]; gamma is g of README.md
 
  private:

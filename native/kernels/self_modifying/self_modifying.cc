@@ -31,7 +31,8 @@ const nl_self_modifying_arguments& CheckShape(const nl_self_modifying_arguments*
   if (a.objective < NL_OBJECTIVE_L2 || a.objective > NL_OBJECTIVE_DOT) {
     ThrowValue("objective", a.objective, "0 or 1");
   }
-  if (a.read < NL_READ_AFTER || a.read > NL_READ_BEFORE) ThrowValue("read", a.read, "0 or 1");
+  if (a.read < NL_READ_AFTER || a.read > NL_READ_CHUNK_START) ThrowValue("read", a.read, "0 to 2");
+  if (a.phase < 0 || a.phase >= a.chunk) ThrowValue("phase", a.phase, "0 to chunk - 1");
   return a;
 }
 
@@ -40,6 +41,7 @@ void RequireInputs(const nl_self_modifying_arguments& a, const float* workspace)
     RequireNotNull(a.x, "x");
     RequireNotNull(a.q, "q");
   }
+  if (a.phase > 0) RequireNotNull(a.chunk_start, "chunk_start");
   RequireNotNull(workspace, "workspace");
 }
 

@@ -9,7 +9,10 @@ namespace NestedLearning.Models;
 /// <param name="OutlivesContext">Whether it is kept when a context ends: it has one shape at every token, others have none at the first.</param>
 internal sealed record StatePart(string Name, Func<int, long, Shape?> Shape, bool OutlivesContext = false);
 
-/// <summary>The fast memory of one mixer for every sequence of a batch: named tensors.</summary>
+/// <summary>
+/// The fast memory of one mixer for every sequence of a batch: named tensors. Their elements never change, each step makes
+/// new ones, so copies share them.
+/// </summary>
 internal sealed class MixerState : IDisposable
 {
     private readonly IReadOnlyList<StatePart> _parts;
@@ -46,24 +49,25 @@ internal sealed class MixerState : IDisposable
     /// <summary>A part's tensor; null where it has none at this token.</summary>
     public Tensor? this[string part] => _tensors[IndexOf(part)];
 
-    /// <summary>The state some tokens later, which owns these tensors; parts that are not named are null.</summary>
-    public MixerState After(int tokens, params ReadOnlySpan<(string Name, Tensor? Value)> tensors)
+    /// <summary>
+    /// The state some tokens later. It holds these tensors beside the tape, which must not write them again; those of parts
+    /// that have no shape then are left out.
+    /// </summary>
+    public MixerState After(int tokens, IEnumerable<(string Name, Tensor Value)> tensors)
     {
-        var next = new Tensor?[_parts.Count];
-        foreach ((string name, Tensor? value) in tensors)
-            next[IndexOf(name)] = value;
-        var after = new MixerState(_parts, Batch, Tokens + tokens, next);
-        for (int i = 0; i < next.Length; i++)
+        var values = tensors.ToDictionary(t => t.Name, t => t.Value);
+        Shape?[] shapes = [.. _parts.Select(p => p.Shape(Batch, Tokens + tokens))];
+        for (int i = 0; i < shapes.Length; i++)
         {
-            if (next[i]?.Shape != _parts[i].Shape(Batch, after.Tokens))
-                throw new InvalidOperationException($"'{_parts[i].Name}' has shape {next[i]?.Shape} after {after.Tokens} tokens, expected {_parts[i].Shape(Batch, after.Tokens)}.");
+            if (shapes[i] is { } shape && values[_parts[i].Name].Shape != shape)
+                throw new InvalidOperationException($"'{_parts[i].Name}' has shape {values[_parts[i].Name].Shape} after {Tokens + tokens} tokens, expected {shape}.");
         }
 
-        return after;
+        return new MixerState(_parts, Batch, Tokens + tokens, [.. _parts.Select((p, i) => shapes[i] is { } shape ? values[p.Name].Reshape(shape) : null)]);
     }
 
     /// <summary>An independent copy.</summary>
-    public MixerState Clone() => new(_parts, Batch, Tokens, Array.ConvertAll(_tensors, t => t?.Clone()));
+    public MixerState Clone() => new(_parts, Batch, Tokens, Array.ConvertAll(_tensors, t => t?.Reshape(t.Shape)));
 
     /// <summary>Forgets the context.</summary>
     public void EndContext()
@@ -82,8 +86,13 @@ internal sealed class MixerState : IDisposable
     public void Reset()
     {
         EndContext();
-        foreach ((_, Tensor value) in Tensors)
-            value.Fill(0);
+        for (int i = 0; i < _tensors.Length; i++)
+        {
+            if (_tensors[i] is not { } old)
+                continue;
+            _tensors[i] = old.Device.Zeros(old.Shape);
+            old.Dispose();
+        }
     }
 
     /// <summary>Writes every tensor that is there.</summary>

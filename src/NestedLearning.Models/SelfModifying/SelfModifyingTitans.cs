@@ -6,7 +6,7 @@ namespace NestedLearning.Models;
 /// </summary>
 internal sealed class SelfModifyingTitans : ITokenMixer
 {
-    private const string Memory = "memory", Convolution = "convolution";
+    private const string Memory = "memory", ChunkStart = "chunk_start", Convolution = "convolution";
     private readonly int _heads;
     private readonly int _dim;
     private readonly SelfModifyingSettings _settings;
@@ -42,6 +42,7 @@ internal sealed class SelfModifyingTitans : ITokenMixer
     public IReadOnlyList<StatePart> State =>
     [
         new(Memory, (batch, tokens) => tokens > 0 ? MemoryShape(batch) : null),
+        new(ChunkStart, (batch, tokens) => tokens % _settings.Chunk > 0 ? MemoryShape(batch) : null),
         new(Convolution, (batch, _) => [batch, Dense.ConvolutionWidth - 1, _dim], OutlivesContext: true),
     ];
 
@@ -57,10 +58,12 @@ internal sealed class SelfModifyingTitans : ITokenMixer
         // growth if the memories' inputs were longer than the keys.
         Variable input = Heads(tape, mixed, _input, split), query = Heads(tape, mixed, _query, split);
         Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : LearnedStart(tape, batch);
-        (Variable read, Variable final) = tape.SelfModifying(input, query, memory, _settings);
-        Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, read, tape.Use(_readNorm)), x.Shape);
+        Variable? chunkStart = state[ChunkStart] is { } frozen ? tape.UseFirstOrder(_start, frozen) : null;
+        SelfModifyingSettings settings = _settings with { Phase = (int)(state.Tokens % _settings.Chunk) };
+        SelfModifyingResults results = tape.SelfModifying(input, query, memory, settings, chunkStart);
+        Variable normed = tape.Reshape(tape.Norm(NormKind.Rms, results.O, tape.Use(_readNorm)), x.Shape);
         Variable y = tape.Linear(normed, tape.Use(_output), residual: x);
-        return (y, state.After(time, (Memory, final.Value.Clone()), (Convolution, nextConvolution.Clone())));
+        return (y, state.After(time, [(Memory, results.S.Value), (ChunkStart, results.ChunkStart.Value), (Convolution, nextConvolution)]));
     }
 
     // The five memories side by side.

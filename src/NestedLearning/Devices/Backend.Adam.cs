@@ -12,8 +12,14 @@ public abstract partial class Backend
     /// <param name="changes">One for each, written; or empty, when they are not wanted.</param>
     public abstract void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes);
 
+    /// <summary>One commit of an elementwise memory of gradients for each of these; see <see cref="MomentSettings"/>.</summary>
+    /// <param name="tensors">What is committed; what is written occurs once.</param>
+    /// <param name="settings">One for each.</param>
+    /// <param name="changes">One for each, written; or empty, when they are not wanted. 0 for those without w.</param>
+    public abstract void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes);
+
     /// <summary>
-    /// The same for one weight [M, N] whose gradient is xᵀ dy, with x [.., M] and dy [.., N], plus
+    /// Adam's step for one weight [M, N] whose gradient is xᵀ dy, with x [.., M] and dy [.., N], plus
     /// <paramref name="accumulated"/> where that is given. The gradient is written nowhere.
     /// </summary>
     public abstract void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings);

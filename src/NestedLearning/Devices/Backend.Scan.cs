@@ -18,8 +18,7 @@ public abstract partial class Backend
     /// <param name="inputs">As given to the forward pass.</param>
     /// <param name="settings">As given to the forward pass.</param>
     /// <param name="chunkStates">[B, H, chunks, D, 3D + 2], as saved by the forward pass.</param>
-    /// <param name="dOutput">dL/do [B, T, H, D].</param>
-    /// <param name="dState">dL/dS_T [B, H, D, 3D + 2], or null for zero.</param>
+    /// <param name="upstream">The gradients that arrive at the results.</param>
     /// <param name="gradients">Where the results go.</param>
-    public abstract void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, Tensor dOutput, Tensor? dState, in SelfModifyingGradients gradients);
+    public abstract void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients);
 }

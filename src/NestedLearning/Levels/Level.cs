@@ -88,16 +88,15 @@ public sealed class Level
     internal void Drop()
     {
         foreach (Parameter parameter in Parameters)
-            parameter.Error.Fill(0);
+            parameter.ClearError();
         Pending = 0;
     }
 
     // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
     private float ErrorScale()
     {
-        Tensor[] errors = [.. Parameters.Select(p => p.Error)];
         double mean = Reduction == ErrorReduction.Mean ? 1.0 / Pending : 1;
-        double norm = Dense.GlobalNorm(errors) * mean;
+        double norm = Math.Sqrt(Parameters.Sum(p => p.SquaredErrorNorm())) * mean;
         if (!double.IsFinite(norm))
             throw new NotFiniteNumberException($"The error terms of level '{Name}' have norm {norm}; nothing was committed.", norm);
         return (float)(mean * Math.Min(1, ClipNorm / norm));

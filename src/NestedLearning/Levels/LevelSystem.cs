@@ -76,6 +76,8 @@ public sealed class LevelSystem : IDisposable
         ArgumentNullException.ThrowIfNull(file);
         foreach ((string name, Tensor tensor) in Tensors(prefix))
             file.Add(name, tensor);
+        foreach ((string name, GradientFactors factors) in Factors(prefix))
+            factors.Save(file, name);
         file.Add(prefix + "clock", Clock());
         file.Add(prefix + "timeline", [.. Timeline.Commits.SelectMany(c => (long[])
             [c.Level, c.Step, BitConverter.DoubleToInt64Bits(c.Change), BitConverter.DoubleToInt64Bits(c.Norm)])]);
@@ -93,6 +95,7 @@ public sealed class LevelSystem : IDisposable
         (string Name, Tensor Tensor)[] tensors = [.. Tensors(prefix)];
         foreach ((string name, Tensor tensor) in tensors)
             file.Floats(name, tensor.Shape);
+        Action[] loadFactors = [.. Factors(prefix).Select(f => f.Factors.PrepareLoad(file, f.Name))];
         long[] clock = file.Integers(prefix + "clock", Clock().Length).ToArray();
         if (Array.Exists(clock, c => c < 0))
             throw new CheckpointException($"'{prefix}clock' has a negative count.");
@@ -109,6 +112,8 @@ public sealed class LevelSystem : IDisposable
         {
             foreach ((string name, Tensor tensor) in tensors)
                 tensor.CopyFrom(file.Floats(name));
+            foreach (Action load in loadFactors)
+                load();
             int next = 0;
             Step = clock[next++];
             foreach (Level level in Levels)
@@ -189,6 +194,9 @@ public sealed class LevelSystem : IDisposable
             }
         }
     }
+
+    private IEnumerable<(string Name, GradientFactors Factors)> Factors(string prefix) =>
+        Levels.SelectMany(l => l.Parameters).Where(p => p.Factors is not null).Select(p => ($"{prefix}factors.{p.Name}", p.Factors!));
 
     private long[] Clock()
     {

@@ -8,7 +8,12 @@ namespace NestedLearning;
 internal static unsafe class ChunkTriangles
 {
     /// <summary>The row of the coefficients a, b and G that token <paramref name="token"/> (from 0) reads with.</summary>
-    public static int ReadRow(ScanRead read, int token) => read == ScanRead.After ? token + 1 : token;
+    public static int ReadRow(ScanRead read, int token) => read switch
+    {
+        ScanRead.After => token + 1,
+        ScanRead.Before => token,
+        _ => 0,
+    };
 
     /// <summary>How many writes a token (from 0) sees when it reads.</summary>
     public static int WritesSeen(ScanRead read, int token) => ReadRow(read, token);

@@ -8,7 +8,7 @@ internal sealed unsafe partial class ManagedBackend
     // g ← scale g (+ λ w, not decoupled)
     // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε) (− ηλ w, decoupled)
     public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes) =>
-        AdamPieces.Run<AdamKernel>(Work, tensors, settings, changes);
+        CommitPieces.Run<AdamOperands, AdamKernel>(Work, AdamOperands.All(tensors, settings), changes);
 
     // g = xᵀ dy (+ accumulated), a block of rows of w at a time, and the same step.
     public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
@@ -48,36 +48,53 @@ internal sealed unsafe partial class ManagedBackend
         }
     }
 
-    private readonly struct AdamKernel : IAdamKernel
+    private readonly struct AdamKernel : ICommitKernel<AdamOperands>
     {
-        // What w was is kept for so many elements at a time where the change is asked for.
-        private const int Block = 1024;
+        public static void Run(in AdamOperands operands, int begin, int end, double* sums) =>
+            Measure(operands.W, begin, end, sums, new AdamBlock(operands));
+    }
 
-        public static void Run(in AdamOperands operands, int begin, int end, double* sums)
+    private readonly struct AdamBlock(AdamOperands operands) : ICommitBlock
+    {
+        public void Commit(int begin, int count)
         {
-            var step = new AdamStep(operands);
-            double change = 0, value = 0;
-            Span<float> before = stackalloc float[Block];
-            for (int i = begin; i < end; i += Block)
-            {
-                int count = Math.Min(Block, end - i);
-                var w = new ReadOnlySpan<float>(operands.W + i, count);
-                if (sums != null)
-                    w.CopyTo(before);
-                var gradient = new Span<float>(operands.G + i, count);
-                step.Commit(i, gradient);
-                if (operands.Settings.ClearGradient)
-                    gradient.Clear();
-                if (sums != null)
-                {
-                    value += Reduction.SumOfSquares(before[..count]);
-                    change += Reduction.SumOfSquaredDifferences(before[..count], w);
-                }
-            }
-
-            if (sums != null)
-                (sums[0], sums[1]) = (change, value);
+            var gradient = new Span<float>(operands.G + begin, count);
+            new AdamStep(operands).Commit(begin, gradient);
+            if (operands.Settings.ClearGradient)
+                gradient.Clear();
         }
+    }
+
+    /// <summary>A commit of some elements of a tensor.</summary>
+    private interface ICommitBlock
+    {
+        void Commit(int begin, int count);
+    }
+
+    // Commits elements of w; sums, unless null, receives the sums of squares of w's change and of w before, which is kept
+    // for a block at a time.
+    private static void Measure<TBlock>(float* w, int begin, int end, double* sums, TBlock block)
+        where TBlock : struct, ICommitBlock
+    {
+        const int Block = 1024;
+        double change = 0, value = 0;
+        Span<float> before = stackalloc float[Block];
+        for (int i = begin; i < end; i += Block)
+        {
+            int count = Math.Min(Block, end - i);
+            bool measured = sums != null && w != null;
+            if (measured)
+                new ReadOnlySpan<float>(w + i, count).CopyTo(before);
+            block.Commit(i, count);
+            if (measured)
+            {
+                value += Reduction.SumOfSquares(before[..count]);
+                change += Reduction.SumOfSquaredDifferences(before[..count], new ReadOnlySpan<float>(w + i, count));
+            }
+        }
+
+        if (sums != null)
+            (sums[0], sums[1]) = (change, value);
     }
 }
 

@@ -5,6 +5,6 @@ internal sealed partial class ManagedBackend
     public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs) =>
         Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings), new SelfModifyingForwardPiece(inputs, settings, outputs));
 
-    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, Tensor dOutput, Tensor? dState, in SelfModifyingGradients gradients) =>
-        Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings), new SelfModifyingBackwardPiece(inputs, settings, chunkStates, dOutput, dState, gradients));
+    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients) =>
+        Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings), new SelfModifyingBackwardPiece(inputs, settings, chunkStates, upstream, gradients));
 }

@@ -20,36 +20,55 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
         var work = new Workspace(ref arena, inputs, settings, piece);
 
         LoadGradient(upstream.S, piece, work.DS);
+        LoadGradient(upstream.ChunkStart, piece, work.DFrozen);
         if (momentum)
             LoadGradient(upstream.P, piece, work.DP);
 
-        int chunks = settings.Chunks(time);
-        for (int index = chunks - 1; index >= 0; index--)
+        ChunkPlan plan = settings.Plan(time);
+        if (plan.NextPhase == 0)
+            AddFrozen(ref work);
+        for (int index = plan.Count - 1; index >= 0; index--)
         {
-            int start = index * settings.Chunk;
+            bool beganBefore = plan.BeganBefore(index);
             MatrixView s = HeadRows.State(saved.States, piece, index);
             MatrixView p = momentum ? HeadRows.State(saved.Momenta, piece, index) : default;
-            work.Chunk.Load(start, Math.Min(settings.Chunk, time - start));
-            work.Chunk.ComputeWrites(s, p);
-            ChunkBackward(ref work, s, p, piece);
+            MatrixView frozen = beganBefore ? HeadRows.State(inputs.ChunkStart, piece) : s;
+            work.Chunk.Load(plan.Start(index), plan.Length(index), beganBefore);
+            work.Chunk.ComputeWrites(s, p, frozen);
+            ChunkBackward(ref work, s, p, frozen, piece);
+            if (!beganBefore && index == plan.Count - 1)
+                AddFrozen(ref work);
         }
 
         if (gradients.S0 is not null)
             CopyRows(work.DS, dk, dv, HeadRows.State(gradients.S0, piece));
         if (gradients.P0 is not null)
             CopyRows(work.DP, dk, dv, HeadRows.State(gradients.P0, piece));
+        if (gradients.ChunkStart is not null)
+            CopyRows(work.DFrozen, dk, dv, HeadRows.State(gradients.ChunkStart, piece));
     }
 
-    private void ChunkBackward(ref Workspace work, MatrixView s, MatrixView p, int piece)
+    // dS += dS_c where S is S_c.
+    private static void AddFrozen(ref Workspace work)
+    {
+        int dk = work.Chunk.KeyDim, dv = work.Chunk.ValueDim;
+        for (int i = 0; i < dk; i++)
+            AddScaled(work.DFrozen.Row(i), 1, dv, work.DS.Row(i));
+        Clear(work.DFrozen, dk, dv);
+    }
+
+    private void ChunkBackward(ref Workspace work, MatrixView s, MatrixView p, MatrixView frozen, int piece)
     {
         ref ScanChunk chunk = ref work.Chunk;
         ref ChunkCoefficientGradients d = ref work.Coefficients;
         int n = chunk.Length, dk = chunk.KeyDim, dv = chunk.ValueDim;
-        bool strictRead = settings.Read == ScanRead.Before;
+        bool strictRead = settings.Read == ScanRead.Before, readsAtStart = settings.Read == ScanRead.ChunkStart;
+        MatrixView dFrozen = chunk.BeganBefore ? work.DFrozen : work.DS;
         MatrixView dO = HeadRows.Tokens(upstream.O, piece / inputs.Heads, piece % inputs.Heads);
-        bool reads = !dO.IsNull;
-        if (reads)
+        if (!dO.IsNull)
             dO = dO.FromRow(chunk.Start);
+        bool reads = !dO.IsNull && !readsAtStart;
+        readsAtStart &= !dO.IsNull;
 
         d.Clear(n);
         Clear(work.DQ, n, dk);
@@ -78,8 +97,12 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
         if (chunk.Erases)
             AddUpper(y, chunk.EraseMatrix.Transposed, y, n, dv, strict: true);
 
+        if (readsAtStart)
+            StateReadsOfQueries(ref work, dO, Transpose(frozen, dk, dv, work.StateTransposed.Start), work.Chunk.Coefficients.A, d.A);
+        if (chunk.IsFrozen && chunk.BeganBefore)
+            FrozenReadsOfWrites(ref work, y, Transpose(frozen, dk, dv, work.StateTransposed.Start));
         MatrixView statesTransposed = Transpose(s, dk, dv, work.StateTransposed.Start);
-        bool needsState = chunk.Erases || chunk.IsFrozen;
+        bool needsState = chunk.WritesReadState;
         if (needsState)
             StateReadsOfWrites(ref work, y, statesTransposed);
         if (reads)
@@ -93,7 +116,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
                 StateReadsOfQueries(ref work, dO, momentaTransposed, work.Chunk.Coefficients.B, d.B);
         }
 
-        InsideChunk(ref work, y, dO);
+        InsideChunk(ref work, y, reads ? dO : default);
         d.Propagate(chunk.Coefficients, n);
         if (chunk.ScalesWrites)
         {
@@ -126,6 +149,10 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
             Add(work.DS, chunk.Qs.Transposed, dO, dk, dv, n);
         if (needsState)
             Add(work.DS, chunk.Ks.Transposed, y, dk, dv, n);
+        if (readsAtStart)
+            Add(dFrozen, chunk.Qs.Transposed, dO, dk, dv, n);
+        if (chunk.IsFrozen && chunk.BeganBefore)
+            Add(dFrozen, chunk.Kc.Transposed, y, dk, dv, n);
     }
 
     // S_n += Σ_i g_i k_iᵀ w_i:  dk_i += g_i w_i dSᵀ,  dg_i += ⟨k_i, w_i dSᵀ⟩.
@@ -141,7 +168,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
             dg[i] += Dot(work.Rows.Row(i), chunk.K.Row(i), dk);
     }
 
-    // w_t takes −(ε_t a_{t−1} + [L2] θ_t) k_t S. With z_t = y_t Sᵀ and κ_t = ⟨z_t, k_t⟩ every gradient of it follows.
+    // w_t takes −(ε_t a_{t−1} + [frozen L2] θ_t) k_t S. With z_t = y_t Sᵀ and κ_t = ⟨z_t, k_t⟩ every gradient of it follows.
     private static void StateReadsOfWrites(ref Workspace work, MatrixView y, MatrixView statesTransposed)
     {
         ref ScanChunk chunk = ref work.Chunk;
@@ -155,8 +182,23 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
             AddScaled(z, -chunk.StateFactor(t), dk, work.DK.Row(t));
             work.DErase[t] -= chunk.Coefficients.A[t] * kappa;
             work.Coefficients.A[t] -= chunk.Erase[t] * kappa;
-            if (chunk.IsFrozen)
+            if (chunk.IsFrozen && !chunk.BeganBefore)
                 work.DTheta[t] -= kappa;
+        }
+    }
+
+    // w_t takes −θ_t k_t S_c.
+    private static void FrozenReadsOfWrites(ref Workspace work, MatrixView y, MatrixView frozenTransposed)
+    {
+        ref ScanChunk chunk = ref work.Chunk;
+        int n = chunk.Length, dk = chunk.KeyDim;
+        Clear(work.Rows, n, dk);
+        Add(work.Rows, y, frozenTransposed, n, dk, chunk.ValueDim);
+        for (int t = 0; t < n; t++)
+        {
+            float* z = work.Rows.Row(t);
+            work.DTheta[t] -= Dot(z, chunk.K.Row(t), dk);
+            AddScaled(z, -chunk.Theta[t], dk, work.DK.Row(t));
         }
     }
 
@@ -260,6 +302,9 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
         /// <summary>dL/dS and dL/dP at the chunk's end, then at its start.</summary>
         public readonly MatrixView DS, DP;
 
+        /// <summary>dL/dS_c where it is not S, at first what arrives at the last chunk's.</summary>
+        public readonly MatrixView DFrozen;
+
         /// <summary>Y [n, Dv]: dW taken back through the solve.</summary>
         public readonly MatrixView Y;
         public readonly MatrixView DQ, DK, Rows;
@@ -284,6 +329,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
             Products = arena.Matrix(n, n);
             DProducts = arena.Matrix(n, n);
             DErase = arena.Vector(n);
+            DFrozen = arena.Matrix(dk, dv);
             DTheta = arena.Vector(n);
         }
     }

@@ -46,8 +46,11 @@ internal unsafe struct ScanChunk
     /// <summary>W [n, Dv]: what is really written.</summary>
     public readonly MatrixView W;
 
-    /// <summary>Ks [n, Dk]: row factors −(ε a_{t−1} + θ for L2) of K, so that W takes + Ks S. Kp the same for P.</summary>
-    public readonly MatrixView Ks, Kp;
+    /// <summary>
+    /// Ks [n, Dk]: row factors −(ε a_{t−1} + θ for frozen L2) of K, so that W takes + Ks S. Kp the same for P. Where S ≠ S_c,
+    /// Kc = −diag(θ) K stands apart, for Kc S_c.
+    /// </summary>
+    public readonly MatrixView Ks, Kp, Kc;
 
     /// <summary>Qs [n, Dk]: scale · a of the read times Q, so that O takes + Qs S. Qp the same for P.</summary>
     public readonly MatrixView Qs, Qp;
@@ -62,6 +65,9 @@ internal unsafe struct ScanChunk
 
     /// <summary>The chunk's tokens.</summary>
     public int Start, Length;
+
+    /// <summary>Whether the chunk began before the sequence, so that S ≠ S_c.</summary>
+    public bool BeganBefore;
     public MatrixView Q, K, U;
 
     public ScanChunk(ref ScratchArena arena, in ScanInputs inputs, ScanSettings settings, int batchHead, int firstColumn, int columns)
@@ -89,6 +95,7 @@ internal unsafe struct ScanChunk
         W = arena.Matrix(n, columns);
         Ks = arena.Matrix(n, KeyDim);
         Kp = arena.Matrix(n, KeyDim);
+        Kc = settings.Phase == 0 ? default : arena.Matrix(n, KeyDim);
         Qs = arena.Matrix(n, KeyDim);
         Qp = arena.Matrix(n, KeyDim);
         Kg = arena.Matrix(n, KeyDim);
@@ -101,10 +108,11 @@ internal unsafe struct ScanChunk
     }
 
     /// <summary>Goes to a chunk: its gates, coefficients and everything that does not depend on the state.</summary>
-    public void Load(int start, int length)
+    public void Load(int start, int length, bool beganBefore)
     {
         Start = start;
         Length = length;
+        BeganBefore = beganBefore;
         Q = _q.FromRow(start);
         K = _k.FromRow(start);
         U = _u.FromRow(start);
@@ -139,20 +147,27 @@ internal unsafe struct ScanChunk
             if (HasMomentum)
                 TensorPrimitives.Multiply(Span(Q.Row(t), KeyDim), _settings.Scale * x.B[row], Span(Qp.Row(t), KeyDim));
             TensorPrimitives.Multiply(Span(K.Row(t), KeyDim), -StateFactor(t), Span(Ks.Row(t), KeyDim));
+            if (IsFrozen && BeganBefore)
+                TensorPrimitives.Multiply(Span(K.Row(t), KeyDim), -Theta[t], Span(Kc.Row(t), KeyDim));
             if (HasMomentum)
                 TensorPrimitives.Multiply(Span(K.Row(t), KeyDim), -Erase[t] * x.B[t], Span(Kp.Row(t), KeyDim));
         }
     }
 
-    /// <summary>ε_t a_{t−1}, and θ_t more when the write is θ (U − k S_c): how much of k_t S goes out of w_t.</summary>
-    public readonly float StateFactor(int t) => Erase[t] * Coefficients.A[t] + (IsFrozen ? Theta[t] : 0);
+    /// <summary>Whether writes read S, and not S_c alone.</summary>
+    public readonly bool WritesReadState => Erases || (IsFrozen && !BeganBefore);
 
-    /// <summary>W = diag(θ) U + Ks S + Kp P + N W, from the chunk-start states.</summary>
-    public readonly void ComputeWrites(MatrixView s, MatrixView p)
+    /// <summary>ε_t a_{t−1}, and θ_t more when the write is θ (U − k S): how much of k_t S goes out of w_t.</summary>
+    public readonly float StateFactor(int t) => Erase[t] * Coefficients.A[t] + (IsFrozen && !BeganBefore ? Theta[t] : 0);
+
+    /// <summary>W = diag(θ) U + Ks S + Kc S_c + Kp P + N W, from the states before the chunk's first token.</summary>
+    public readonly void ComputeWrites(MatrixView s, MatrixView p, MatrixView frozen)
     {
         ScaleRows(U, Theta, Length, ValueDim, W);
-        if (Erases || IsFrozen)
+        if (WritesReadState)
             Add(W, Ks, s, Length, ValueDim, KeyDim);
+        if (IsFrozen && BeganBefore)
+            Add(W, Kc, frozen, Length, ValueDim, KeyDim);
         if (!Erases)
             return;
         if (HasMomentum)
@@ -160,10 +175,16 @@ internal unsafe struct ScanChunk
         AddLower(W, EraseMatrix, W, Length, ValueDim, strict: true);
     }
 
-    /// <summary>O = Qs S + Qp P + M W.</summary>
-    public readonly void Read(MatrixView s, MatrixView p, MatrixView o)
+    /// <summary>O = Qs S + Qp P + M W, or scale · Q S_c.</summary>
+    public readonly void Read(MatrixView s, MatrixView p, MatrixView frozen, MatrixView o)
     {
         Clear(o, Length, ValueDim);
+        if (_settings.Read == ScanRead.ChunkStart)
+        {
+            Add(o, Qs, frozen, Length, ValueDim, KeyDim);
+            return;
+        }
+
         Add(o, Qs, s, Length, ValueDim, KeyDim);
         if (HasMomentum)
             Add(o, Qp, p, Length, ValueDim, KeyDim);

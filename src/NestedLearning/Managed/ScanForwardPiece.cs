@@ -45,30 +45,46 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
         }
 
         var measure = new ScratchArena(null);
-        Layout(ref measure, head, firstColumn, columns, out _, out _, out _);
+        Layout(ref measure, head, firstColumn, columns, out _, out _, out _, out _);
         var arena = new ScratchArena(Scratch.Take(measure.Length));
-        Layout(ref arena, head, firstColumn, columns, out ScanChunk chunk, out MatrixView s, out MatrixView p);
+        Layout(ref arena, head, firstColumn, columns, out ScanChunk chunk, out MatrixView s, out MatrixView p, out MatrixView began);
 
+        ChunkPlan plan = _settings.Plan(time);
         LoadState(_inputs.S0, head, firstColumn, columns, s);
         if (momentum)
             LoadState(_inputs.P0, head, firstColumn, columns, p);
+        if (plan.Phase > 0)
+        {
+            LoadState(_inputs.ChunkStart, head, firstColumn, columns, began);
+            Store(_outputs.ChunkStart, 0, began);
+        }
 
         MatrixView o = HeadRows.Tokens(_outputs.O, head / _inputs.Heads, head % _inputs.Heads).FromColumn(firstColumn);
-        for (int start = 0, index = 0; start < time; start += _settings.Chunk, index++)
+        for (int index = 0; index < plan.Count; index++)
         {
-            if (_outputs.Saved.States is not null)
-                CopyRows(s, dk, columns, HeadRows.State(_outputs.Saved.States, head, index).FromColumn(firstColumn));
-            if (momentum && _outputs.Saved.Momenta is not null)
-                CopyRows(p, dk, columns, HeadRows.State(_outputs.Saved.Momenta, head, index).FromColumn(firstColumn));
-            chunk.Load(start, Math.Min(_settings.Chunk, time - start));
-            chunk.ComputeWrites(s, p);
-            chunk.Read(s, p, o.FromRow(start));
+            bool beganBefore = plan.BeganBefore(index);
+            MatrixView frozen = beganBefore ? began : s;
+            Store(_outputs.Saved.States, index, s);
+            if (momentum)
+                Store(_outputs.Saved.Momenta, index, p);
+            if (index == plan.Count - 1)
+                Store(_outputs.ChunkStart, 0, frozen);
+            chunk.Load(plan.Start(index), plan.Length(index), beganBefore);
+            chunk.ComputeWrites(s, p, frozen);
+            chunk.Read(s, p, frozen, o.FromRow(chunk.Start));
             chunk.Advance(s, p);
         }
 
-        CopyRows(s, dk, columns, HeadRows.State(_outputs.S, head).FromColumn(firstColumn));
-        if (_outputs.P is not null)
-            CopyRows(p, dk, columns, HeadRows.State(_outputs.P, head).FromColumn(firstColumn));
+        Store(_outputs.S, 0, s);
+        Store(_outputs.P, 0, p);
+        if (plan.NextPhase == 0)
+            Store(_outputs.ChunkStart, 0, s);
+
+        void Store(Tensor? states, int index, MatrixView state)
+        {
+            if (states is not null)
+                CopyRows(state, states.Shape[^2], columns, HeadRows.State(states, head, index).FromColumn(firstColumn));
+        }
     }
 
     // From S0 and P0 into S and P, row by row; the coefficients of a chunk of one token need no matrices.
@@ -82,12 +98,15 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
         float alpha = Gate(_inputs.LogAlpha, 0, batch, head), theta = Gate(_inputs.Theta, 1, batch, head);
         float mu = Gate(_inputs.Mu, 0, batch, head), erase = Gate(_inputs.Erase, 0, batch, head);
         alpha = MathF.Exp(alpha);
-        if (_settings.Write == ScanWrite.FrozenL2)
+        bool frozen = _settings.Write == ScanWrite.FrozenL2, beganBefore = _settings.Phase > 0;
+        if (frozen && !beganBefore)
             erase += theta;
 
         int state = batch * _inputs.Heads + head;
         MatrixView s = HeadRows.State(_outputs.S, state).FromColumn(firstColumn), p = default;
         LoadState(_inputs.S0, state, firstColumn, columns, s);
+        MatrixView began = beganBefore ? HeadRows.State(_inputs.ChunkStart, state).FromColumn(firstColumn) : s;
+        MatrixView next = HeadRows.State(_outputs.ChunkStart, state).FromColumn(firstColumn);
         if (_outputs.P is not null)
         {
             p = HeadRows.State(_outputs.P, state).FromColumn(firstColumn);
@@ -102,13 +121,21 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
                 AddScaled(s.Row(i), -erase * k[i], columns, w);
         }
 
+        if (frozen && beganBefore)
+        {
+            for (int i = 0; i < dk; i++)
+                AddScaled(began.Row(i), -theta * k[i], columns, w);
+        }
+
         Span(o, columns).Clear();
         for (int i = 0; i < dk; i++)
         {
             float* row = s.Row(i);
             float read = _settings.Scale * q[i];
-            if (_settings.Read == ScanRead.Before)
-                AddScaled(row, read, columns, o);
+            if (_settings.Read != ScanRead.After)
+                AddScaled(_settings.Read == ScanRead.Before ? row : began.Row(i), read, columns, o);
+            if (!next.IsNull)
+                Span(began.Row(i), columns).CopyTo(Span(next.Row(i), columns));
             if (alpha != 1)
                 TensorPrimitives.Multiply(Span(row, columns), alpha, Span(row, columns));
             if (p.IsNull)
@@ -125,16 +152,20 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
             if (_settings.Read == ScanRead.After)
                 AddScaled(row, read, columns, o);
         }
+
+        if (!next.IsNull && _settings.NextPhase(1) == 0)
+            CopyRows(s, dk, columns, next);
     }
 
     private static float Gate(Tensor? gate, float absent, int batch, int head) =>
         gate is null ? absent : *HeadRows.Tokens(gate, batch, head).Start;
 
-    private void Layout(ref ScratchArena arena, int head, int firstColumn, int columns, out ScanChunk chunk, out MatrixView s, out MatrixView p)
+    private void Layout(ref ScratchArena arena, int head, int firstColumn, int columns, out ScanChunk chunk, out MatrixView s, out MatrixView p, out MatrixView began)
     {
         chunk = new ScanChunk(ref arena, _inputs, _settings, head, firstColumn, columns);
         s = arena.Matrix(_inputs.KeyDim, columns);
         p = arena.Matrix(_inputs.KeyDim, columns);
+        began = _settings.Phase == 0 ? default : arena.Matrix(_inputs.KeyDim, columns);
     }
 
     private void LoadState(Tensor? source, int head, int firstColumn, int columns, MatrixView state)

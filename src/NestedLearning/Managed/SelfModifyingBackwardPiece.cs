@@ -11,8 +11,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
     SelfModifyingInputs inputs,
     SelfModifyingSettings settings,
     Tensor chunkStates,
-    Tensor dOutput,
-    Tensor? dState,
+    SelfModifyingOutputGradients upstream,
     SelfModifyingGradients gradients) : IPieceAction
 {
     public void Invoke(int piece)
@@ -22,22 +21,44 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         var arena = new ScratchArena(Scratch.Take(measure.Length));
         var work = new Workspace(ref arena, inputs, settings, piece);
 
-        int dim = inputs.Dim, time = inputs.Time;
-        if (dState is null)
-            Clear(work.DS, dim, work.Chunk.PaddedColumns);
-        else
-            SelfModifyingChunk.LoadState(HeadRows.State(dState, piece), dim, work.DS);
+        int dim = inputs.Dim, columns = work.Chunk.Columns;
+        ChunkPlan plan = settings.Plan(inputs.Time);
+        LoadGradient(upstream.S, piece, work.DS, dim);
+        LoadGradient(upstream.ChunkStart, piece, work.DFrozen, dim);
+        if (plan.NextPhase == 0)
+            AddFrozen(ref work);
 
-        for (int index = settings.Chunks(time) - 1; index >= 0; index--)
+        for (int index = plan.Count - 1; index >= 0; index--)
         {
-            int start = index * settings.Chunk;
             SelfModifyingChunk.LoadState(HeadRows.State(chunkStates, piece, index), dim, work.S);
-            work.Chunk.Load(start, Math.Min(settings.Chunk, time - start), work.S);
+            if (plan.BeganBefore(index))
+                SelfModifyingChunk.LoadState(HeadRows.State(inputs.ChunkStart, piece), dim, work.Frozen);
+            work.Chunk.Load(plan.Start(index), plan.Length(index), work.S, plan.BeganBefore(index) ? work.Frozen : work.S);
             ChunkBackward(ref work, piece);
+            if (!work.Chunk.BeganBefore && index == plan.Count - 1)
+                AddFrozen(ref work);
         }
 
         if (gradients.S0 is not null)
-            CopyRows(work.DS, dim, work.Chunk.Columns, HeadRows.State(gradients.S0, piece));
+            CopyRows(work.DS, dim, columns, HeadRows.State(gradients.S0, piece));
+        if (gradients.ChunkStart is not null)
+            CopyRows(work.DFrozen, dim, columns, HeadRows.State(gradients.ChunkStart, piece));
+    }
+
+    private static void LoadGradient(Tensor? source, int piece, MatrixView gradient, int dim)
+    {
+        if (source is null)
+            Clear(gradient, dim, SelfModifyingChunk.Padded(SelfModifyingSettings.StateColumns(dim)));
+        else
+            SelfModifyingChunk.LoadState(HeadRows.State(source, piece), dim, gradient);
+    }
+
+    // dS += dS_c where S is S_c.
+    private static void AddFrozen(ref Workspace work)
+    {
+        for (int i = 0; i < work.Chunk.Dim; i++)
+            AddScaled(work.DFrozen.Row(i), 1, work.Chunk.Columns, work.DS.Row(i));
+        Clear(work.DFrozen, work.Chunk.Dim, work.Chunk.PaddedColumns);
     }
 
     private void ChunkBackward(ref Workspace work, int piece)
@@ -46,11 +67,13 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         ref ChunkCoefficientGradients d = ref work.Coefficients;
         int n = chunk.Length, dim = chunk.Dim, columns = chunk.Columns, padded = chunk.PaddedColumns;
         int batch = piece / inputs.Heads, head = piece % inputs.Heads, start = chunk.Start;
-        bool strict = settings.Read == ScanRead.Before;
+        bool strict = settings.Read == ScanRead.Before, readsAtStart = settings.Read == ScanRead.ChunkStart;
         MatrixView s = work.S, dS = work.DS, y = work.Y, dQ = work.DQ, dK = work.DK;
-        MatrixView dO = HeadRows.Tokens(dOutput, batch, head).FromRow(start);
+        MatrixView frozen = chunk.BeganBefore ? work.Frozen : s, dFrozen = chunk.BeganBefore ? work.DFrozen : dS;
+        MatrixView dO = HeadRows.Tokens(upstream.O, batch, head).FromRow(start);
 
         d.Clear(n);
+        Span(work.DErase, n).Clear();
         d.A[n] = Dot(dS, s, dim, columns);
 
         // What the chunk leaves behind, Kgᵀ W: dk_i = G_ni w_i dSᵀ, dG_ni = ⟨k_i, w_i dSᵀ⟩.
@@ -64,22 +87,33 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         // dW = Kg dS, and Mᵀ dO in the columns of mem; then Y = (I − N)⁻ᵀ dW.
         Clear(y, n, padded);
         Add(y, chunk.Kg, dS, n, padded, dim);
-        AddUpper(y.FromColumn(2 * dim), chunk.ReadMatrix.Transposed, dO, n, dim, strict);
+        if (!readsAtStart)
+            AddUpper(y.FromColumn(2 * dim), chunk.ReadMatrix.Transposed, dO, n, dim, strict);
         AddUpper(y, chunk.EraseMatrix.Transposed, y, n, padded, strict: true);
 
-        transposed = Transpose(s, dim, columns, work.StateTransposed.Start);
-
-        // Reads of the chunk's start: z_t = do_t S_memᵀ.
-        Clear(work.Rows, n, dim);
-        Add(work.Rows, dO, transposed.FromRow(2 * dim), n, dim, dim);
-        for (int t = 0; t < n; t++)
+        if (chunk.BeganBefore)
         {
-            int row = ChunkTriangles.ReadRow(settings.Read, t);
-            TensorPrimitives.Multiply(Span(work.Rows.Row(t), dim), chunk.Coefficients.A[row], Span(dQ.Row(t), dim));
-            d.A[row] += Dot(work.Rows.Row(t), chunk.Q.Row(t), dim);
+            // w_t = .. − ε_t a_{t−1} k_t S: z_t = y_t Sᵀ, and κ_t = ⟨z_t, k_t⟩.
+            transposed = Transpose(s, dim, columns, work.StateTransposed.Start);
+            Clear(work.Rows, n, dim);
+            Add(work.Rows, y, transposed, n, dim, columns);
+            for (int t = 0; t < n; t++)
+            {
+                float kappa = Dot(work.Rows.Row(t), chunk.K.Row(t), dim);
+                AddScaled(work.Rows.Row(t), -chunk.Erase[t] * chunk.Coefficients.A[t], dim, dK.Row(t));
+                work.DErase[t] -= chunk.Coefficients.A[t] * kappa;
+                d.A[t] -= chunk.Erase[t] * kappa;
+            }
+
+            if (!readsAtStart)
+                QueryGradients(ref work, dO, transposed);
         }
 
-        // Writes' reads of it, w_t = η_t f_t S + ..: z_t = y_t Sᵀ, dη_t = ⟨z_t, f_t⟩, df_t = η_t z_t, then f = v − g k.
+        transposed = Transpose(frozen, dim, columns, work.StateTransposed.Start);
+        if (!chunk.BeganBefore || readsAtStart)
+            QueryGradients(ref work, dO, transposed);
+
+        // Writes' reads of S_c, w_t = η_t f_t S + ..: z_t = y_t Sᵀ, dη_t = ⟨z_t, f_t⟩, df_t = η_t z_t, then f = v − g k.
         Clear(work.DF, n, dim);
         Add(work.DF, y, transposed, n, dim, columns);
         for (int t = 0; t < n; t++)
@@ -88,41 +122,63 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
             work.DEta[t] = Dot(df, chunk.F.Row(t), dim);
             TensorPrimitives.Multiply(Span(df, dim), chunk.Eta[t], Span(df, dim));
             AddScaled(df, -chunk.Gamma[t], dim, dK.Row(t));
-            d.A[t] -= Dot(df, chunk.K.Row(t), dim);
+            if (!chunk.BeganBefore)
+                d.A[t] -= settings.EraseFactor * Dot(df, chunk.K.Row(t), dim);
         }
 
         // What tokens of the chunk do to each other: W = .. + N W and O = .. + M W.
         MatrixView writesTransposed = Transpose(chunk.W, n, columns, work.WritesTransposed.Start);
         LowerTriangle(work.Products, y, writesTransposed, n, columns);
-        ChunkTriangles.EraseBackward(chunk.Coefficients, chunk.Eta, chunk.KeyProducts, work.Products, n, work.DProducts, d.G, work.DEta);
+        ChunkTriangles.EraseBackward(chunk.Coefficients, chunk.Erase, chunk.KeyProducts, work.Products, n, work.DProducts, d.G, work.DErase);
         AddLower(dK, work.DProducts, chunk.K, n, dim, strict: true);
         AddUpper(dK, work.DProducts.Transposed, chunk.K, n, dim, strict: true);
-        LowerTriangle(work.Products, dO, writesTransposed.FromRow(2 * dim), n, dim);
-        ChunkTriangles.ReadBackward(chunk.Coefficients, settings.Read, 1, chunk.QueryProducts, work.Products, n, work.DProducts, d.G);
-        AddLower(dQ, work.DProducts, chunk.K, n, dim, strict);
-        AddUpper(dK, work.DProducts.Transposed, chunk.Q, n, dim, strict);
+        if (!readsAtStart)
+        {
+            LowerTriangle(work.Products, dO, writesTransposed.FromRow(2 * dim), n, dim);
+            ChunkTriangles.ReadBackward(chunk.Coefficients, settings.Read, 1, chunk.QueryProducts, work.Products, n, work.DProducts, d.G);
+            AddLower(dQ, work.DProducts, chunk.K, n, dim, strict);
+            AddUpper(dK, work.DProducts.Transposed, chunk.Q, n, dim, strict);
+        }
+
         d.Propagate(chunk.Coefficients, n);
 
         ProjectionGradients(ref work);
 
-        // x took x S over [k | v] and [η | α].
+        // x took x S_c over [k | v] and [η | α].
         MatrixView dX = work.Rows;
         Clear(dX, n, dim);
         Add(dX, work.DProjections, transposed, n, dim, 2 * dim);
         Add(dX, work.DGates, transposed.FromRow(3 * dim), n, dim, 2);
 
-        // dS ← a_n dS + (η f)ᵀ Y + Qsᵀ dO in mem + Xᵀ times the projections' gradients.
+        // dS ← a_n dS + Ksᵀ Y + Qsᵀ dO in mem, and dS_c += (η f)ᵀ Y + Xᵀ times the projections' gradients (+ Qᵀ dO).
         for (int i = 0; i < dim; i++)
             TensorPrimitives.Multiply(Span(dS.Row(i), columns), chunk.Coefficients.A[n], Span(dS.Row(i), columns));
-        Add(dS, chunk.EtaF.Transposed, y, dim, padded, n);
-        Add(dS.FromColumn(2 * dim), chunk.Qs.Transposed, dO, dim, dim, n);
-        Add(dS, chunk.X.Transposed, work.DProjections, dim, 2 * dim, n);
-        Add(dS.FromColumn(3 * dim), chunk.X.Transposed, work.DGates, dim, 2, n);
+        if (chunk.BeganBefore)
+            Add(dS, chunk.Ks.Transposed, y, dim, padded, n);
+        Add(dFrozen, chunk.EtaF.Transposed, y, dim, padded, n);
+        Add((readsAtStart ? dFrozen : dS).FromColumn(2 * dim), chunk.Qs.Transposed, dO, dim, dim, n);
+        Add(dFrozen, chunk.X.Transposed, work.DProjections, dim, 2 * dim, n);
+        Add(dFrozen.FromColumn(3 * dim), chunk.X.Transposed, work.DGates, dim, 2, n);
 
         if (gradients.X is not null)
             CopyRows(dX, n, dim, HeadRows.Tokens(gradients.X, batch, head).FromRow(start));
         if (gradients.Q is not null)
             CopyRows(dQ, n, dim, HeadRows.Tokens(gradients.Q, batch, head).FromRow(start));
+    }
+
+    // o_t = a q_t S_mem + .., S by its transpose: z_t = do_t S_memᵀ.
+    private void QueryGradients(ref Workspace work, MatrixView dO, MatrixView transposed)
+    {
+        ref SelfModifyingChunk chunk = ref work.Chunk;
+        int n = chunk.Length, dim = chunk.Dim;
+        Clear(work.Rows, n, dim);
+        Add(work.Rows, dO, transposed.FromRow(2 * dim), n, dim, dim);
+        for (int t = 0; t < n; t++)
+        {
+            int row = ChunkTriangles.ReadRow(settings.Read, t);
+            TensorPrimitives.Multiply(Span(work.Rows.Row(t), dim), chunk.Coefficients.A[row], Span(work.DQ.Row(t), dim));
+            work.Coefficients.A[row] += Dot(work.Rows.Row(t), chunk.Q.Row(t), dim);
+        }
     }
 
     // From dk, dv = df, dη and dα to the gradients of the projections [k before its norm | v] and [η | α].
@@ -140,7 +196,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
                 Span(dv, dim).CopyTo(Span(row + dim, dim));
 
             float* gates = work.DGates.Row(t);
-            gates[0] = work.DEta[t] * settings.EtaScale * SelfModifyingChunk.Sigmoid(chunk.EtaInput[t]);
+            gates[0] = (work.DEta[t] + settings.EraseFactor * work.DErase[t]) * settings.EtaScale * SelfModifyingChunk.Sigmoid(chunk.EtaInput[t]);
             gates[1] = work.Coefficients.Alpha[t] * chunk.Coefficients.Alpha[t] * SelfModifyingChunk.Sigmoid(-chunk.AlphaInput[t]);
         }
     }
@@ -157,8 +213,11 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         public SelfModifyingChunk Chunk;
         public ChunkCoefficientGradients Coefficients;
 
-        /// <summary>The chunk's start, and dL/dS at its end, then at its start; rows padded.</summary>
+        /// <summary>The state before the chunk's first token, and dL/dS at its end, then there; rows padded.</summary>
         public readonly MatrixView S, DS;
+
+        /// <summary>S_c where it is not S; and its gradient, at first what arrives at the last chunk's.</summary>
+        public readonly MatrixView Frozen, DFrozen;
 
         /// <summary>Y [n, padded columns]: dW taken back through the solve.</summary>
         public readonly MatrixView Y;
@@ -168,7 +227,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         public readonly MatrixView DProjections, DGates;
         public readonly MatrixView StateTransposed, WritesTransposed;
         public readonly MatrixView Products, DProducts;
-        public readonly float* DEta;
+        public readonly float* DEta, DErase;
 
         public Workspace(ref ScratchArena arena, in SelfModifyingInputs inputs, SelfModifyingSettings settings, int piece)
         {
@@ -189,6 +248,9 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
             Products = arena.Matrix(n, n);
             DProducts = arena.Matrix(n, n);
             DEta = arena.Vector(n);
+            DErase = arena.Vector(n);
+            Frozen = settings.Phase == 0 ? default : arena.Matrix(dim, Chunk.PaddedColumns);
+            DFrozen = arena.Matrix(dim, Chunk.PaddedColumns);
         }
     }
 }

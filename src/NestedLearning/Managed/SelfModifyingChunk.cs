@@ -5,11 +5,12 @@ namespace NestedLearning;
 
 /// <summary>
 /// One chunk of one head of the self-modifying scan: what the forward pass computes and the backward pass computes again.
-/// Both of the writes' terms of every memory read the chunk-start state S_c with the token's own row, so one product makes
+/// All of the writes' terms of every memory read the chunk-start state S_c with the token's own row, so one product makes
 /// them all, over the columns [k | v | mem | η | α]:
 /// <code>
-/// w_t = η_t (v_t − g_t k_t) S_c + (N W)_t,   g_t = a_{t−1} + 1 (L2) or a_{t−1} (dot product),   ε_t = η_t
+/// w_t = η_t (v_t − g_t k_t) S_c + (N W)_t,   g_t = [ε/η] a_{t−1} + [frozen L2],   ε_t = η_t, or 2 η_t (exact L2)
 /// </code>
+/// A chunk that began before the sequence (S ≠ S_c) has −ε_t a_{t−1} k_t S as a product of its own.
 /// See native/kernels/self_modifying/README.md.
 /// </summary>
 internal unsafe struct SelfModifyingChunk
@@ -30,14 +31,14 @@ internal unsafe struct SelfModifyingChunk
     /// <summary>1 / √(Σx² + ε²) of k and, where values are normalised, of v.</summary>
     public readonly float* InverseNorm, InverseValueNorm;
 
-    /// <summary>η, its pre-activation, α's pre-activation, and g.</summary>
-    public readonly float* Eta, EtaInput, AlphaInput, Gamma;
+    /// <summary>η, its pre-activation, α's pre-activation, ε, and g.</summary>
+    public readonly float* Eta, EtaInput, AlphaInput, Erase, Gamma;
 
     /// <summary>f = v − g k and η f [n, D].</summary>
     public readonly MatrixView F, EtaF;
 
-    /// <summary>a of the read times Q; diag(G_n) K [n, D].</summary>
-    public readonly MatrixView Qs, Kg;
+    /// <summary>a of the read times Q; diag(G_n) K; −ε a_{t−1} K where S ≠ S_c [n, D].</summary>
+    public readonly MatrixView Qs, Kg, Ks;
 
     /// <summary>W [n, padded columns].</summary>
     public readonly MatrixView W;
@@ -45,6 +46,9 @@ internal unsafe struct SelfModifyingChunk
     private readonly MatrixView _keysTransposed, _gateMemories;
 
     public int Start, Length;
+
+    /// <summary>Whether the chunk began before the sequence, so that S ≠ S_c.</summary>
+    public bool BeganBefore;
     public MatrixView X, Q;
 
     public SelfModifyingChunk(ref ScratchArena arena, in SelfModifyingInputs inputs, SelfModifyingSettings settings, int batchHead)
@@ -66,11 +70,13 @@ internal unsafe struct SelfModifyingChunk
         Eta = arena.Vector(n);
         EtaInput = arena.Vector(n);
         AlphaInput = arena.Vector(n);
+        Erase = arena.Vector(n);
         Gamma = arena.Vector(n);
         F = arena.Matrix(n, Dim);
         EtaF = arena.Matrix(n, Dim);
         Qs = arena.Matrix(n, Dim);
         Kg = arena.Matrix(n, Dim);
+        Ks = settings.Phase == 0 ? default : arena.Matrix(n, Dim);
         W = arena.Matrix(n, PaddedColumns);
         KeyProducts = arena.Matrix(n, n);
         QueryProducts = arena.Matrix(n, n);
@@ -91,23 +97,30 @@ internal unsafe struct SelfModifyingChunk
         Clear(state.FromColumn(columns), dim, Padded(columns) - columns);
     }
 
-    /// <summary>Goes to a chunk and computes its keys, values, gates, coefficients and writes from the state at its start.</summary>
-    public void Load(int start, int length, MatrixView s)
+    /// <summary>
+    /// Goes to a chunk and computes its keys, values, gates, coefficients and writes from the state before its first token
+    /// and S_c.
+    /// </summary>
+    public void Load(int start, int length, MatrixView s, MatrixView frozen)
     {
         Start = start;
         Length = length;
+        BeganBefore = frozen.Start != s.Start;
         X = _x.FromRow(start);
         Q = _q.FromRow(start);
-        Project(s);
+        Project(frozen);
         Coefficients.Compute(length);
 
         for (int t = 0; t < length; t++)
         {
-            Gamma[t] = Coefficients.A[t] + (_settings.Objective == MemoryObjective.L2 ? 1 : 0);
+            Erase[t] = _settings.EraseFactor * Eta[t];
+            Gamma[t] = (BeganBefore ? 0 : _settings.EraseFactor * Coefficients.A[t]) + (_settings.WritesFrozenError ? 1 : 0);
             Span<float> f = Span(F.Row(t), Dim);
             Span(Projections.Row(t) + Dim, Dim).CopyTo(f);
             AddScaled(K.Row(t), -Gamma[t], Dim, F.Row(t));
             TensorPrimitives.Multiply(f, Eta[t], Span(EtaF.Row(t), Dim));
+            if (BeganBefore)
+                TensorPrimitives.Multiply(Span(K.Row(t), Dim), -Erase[t] * Coefficients.A[t], Span(Ks.Row(t), Dim));
             TensorPrimitives.Multiply(Span(Q.Row(t), Dim), Coefficients.A[ChunkTriangles.ReadRow(_settings.Read, t)], Span(Qs.Row(t), Dim));
         }
 
@@ -115,20 +128,24 @@ internal unsafe struct SelfModifyingChunk
         MatrixView keysTransposed = Transpose(K, length, Dim, _keysTransposed.Start);
         LowerTriangle(KeyProducts, K, keysTransposed, length, Dim);
         LowerTriangle(QueryProducts, Q, keysTransposed, length, Dim);
-        ChunkTriangles.Erase(Coefficients, Eta, KeyProducts, length, EraseMatrix);
+        ChunkTriangles.Erase(Coefficients, Erase, KeyProducts, length, EraseMatrix);
         ChunkTriangles.Read(Coefficients, _settings.Read, 1, QueryProducts, length, ReadMatrix);
 
         Clear(W, length, PaddedColumns);
-        Add(W, EtaF, s, length, PaddedColumns, Dim);
+        Add(W, EtaF, frozen, length, PaddedColumns, Dim);
+        if (BeganBefore)
+            Add(W, Ks, s, length, PaddedColumns, Dim);
         AddLower(W, EraseMatrix, W, length, PaddedColumns, strict: true);
     }
 
-    /// <summary>O = Qs S_mem + M W_mem.</summary>
-    public readonly void Read(MatrixView s, MatrixView o)
+    /// <summary>O = Qs S_mem + M W_mem, or Q S_mem,c.</summary>
+    public readonly void Read(MatrixView s, MatrixView frozen, MatrixView o)
     {
+        bool atStart = _settings.Read == ScanRead.ChunkStart;
         Clear(o, Length, Dim);
-        Add(o, Qs, s.FromColumn(2 * Dim), Length, Dim, Dim);
-        AddLower(o, ReadMatrix, W.FromColumn(2 * Dim), Length, Dim, strict: _settings.Read == ScanRead.Before);
+        Add(o, Qs, (atStart ? frozen : s).FromColumn(2 * Dim), Length, Dim, Dim);
+        if (!atStart)
+            AddLower(o, ReadMatrix, W.FromColumn(2 * Dim), Length, Dim, strict: _settings.Read == ScanRead.Before);
     }
 
     /// <summary>S ← a_n S + Kgᵀ W.</summary>

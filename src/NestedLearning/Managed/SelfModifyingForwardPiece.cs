@@ -8,28 +8,45 @@ internal readonly unsafe struct SelfModifyingForwardPiece(SelfModifyingInputs in
     public void Invoke(int piece)
     {
         var measure = new ScratchArena(null);
-        Layout(ref measure, piece, out _, out _);
+        Layout(ref measure, piece, out _, out _, out _);
         var arena = new ScratchArena(Scratch.Take(measure.Length));
-        Layout(ref arena, piece, out SelfModifyingChunk chunk, out MatrixView s);
+        Layout(ref arena, piece, out SelfModifyingChunk chunk, out MatrixView s, out MatrixView began);
 
-        int time = inputs.Time;
+        ChunkPlan plan = settings.Plan(inputs.Time);
         SelfModifyingChunk.LoadState(HeadRows.State(inputs.S0, piece), chunk.Dim, s);
-        MatrixView o = HeadRows.Tokens(outputs.O, piece / inputs.Heads, piece % inputs.Heads);
-        for (int start = 0, index = 0; start < time; start += settings.Chunk, index++)
+        if (plan.Phase > 0)
         {
-            if (outputs.ChunkStates is not null)
-                CopyRows(s, chunk.Dim, chunk.Columns, HeadRows.State(outputs.ChunkStates, piece, index));
-            chunk.Load(start, Math.Min(settings.Chunk, time - start), s);
-            chunk.Read(s, o.FromRow(start));
+            SelfModifyingChunk.LoadState(HeadRows.State(inputs.ChunkStart, piece), chunk.Dim, began);
+            Store(outputs.ChunkStart, 0, began);
+        }
+
+        MatrixView o = HeadRows.Tokens(outputs.O, piece / inputs.Heads, piece % inputs.Heads);
+        for (int index = 0; index < plan.Count; index++)
+        {
+            MatrixView frozen = plan.BeganBefore(index) ? began : s;
+            Store(outputs.ChunkStates, index, s);
+            if (index == plan.Count - 1)
+                Store(outputs.ChunkStart, 0, frozen);
+            chunk.Load(plan.Start(index), plan.Length(index), s, frozen);
+            chunk.Read(s, frozen, o.FromRow(chunk.Start));
             chunk.Advance(s);
         }
 
-        CopyRows(s, chunk.Dim, chunk.Columns, HeadRows.State(outputs.S, piece));
+        Store(outputs.S, 0, s);
+        if (plan.NextPhase == 0)
+            Store(outputs.ChunkStart, 0, s);
+
+        void Store(Tensor? states, int index, MatrixView state)
+        {
+            if (states is not null)
+                CopyRows(state, states.Shape[^2], states.Shape[^1], HeadRows.State(states, piece, index));
+        }
     }
 
-    private void Layout(ref ScratchArena arena, int piece, out SelfModifyingChunk chunk, out MatrixView s)
+    private void Layout(ref ScratchArena arena, int piece, out SelfModifyingChunk chunk, out MatrixView s, out MatrixView began)
     {
         chunk = new SelfModifyingChunk(ref arena, inputs, settings, piece);
         s = arena.Matrix(chunk.Dim, chunk.PaddedColumns);
+        began = settings.Phase == 0 ? default : arena.Matrix(chunk.Dim, chunk.PaddedColumns);
     }
 }

@@ -5,7 +5,7 @@ namespace NestedLearning;
 internal sealed unsafe partial class CpuBackend
 {
     public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes) =>
-        AdamPieces.Run<AdamKernel>(Work, tensors, settings, changes);
+        CommitPieces.Run<AdamOperands, AdamKernel>(Work, AdamOperands.All(tensors, settings), changes);
 
     public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
@@ -46,7 +46,7 @@ internal sealed unsafe partial class CpuBackend
         V = operands.V,
     };
 
-    private readonly struct AdamKernel : IAdamKernel
+    private readonly struct AdamKernel : ICommitKernel<AdamOperands>
     {
         public static void Run(in AdamOperands operands, int begin, int end, double* sums)
         {

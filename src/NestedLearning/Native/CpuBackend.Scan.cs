@@ -13,6 +13,7 @@ internal sealed unsafe partial class CpuBackend
         arguments.O = outputs.O.Pointer;
         arguments.S = outputs.S.Pointer;
         arguments.P = PointerOrNull(outputs.P);
+        arguments.NextChunkStart = PointerOrNull(outputs.ChunkStart);
         long pieces, workspace;
         Status.ThrowIfFailed(Kernels.ScanForwardPieces(&arguments, &pieces));
         Status.ThrowIfFailed(Kernels.ScanForwardWorkspace(&arguments, &workspace));
@@ -41,6 +42,8 @@ internal sealed unsafe partial class CpuBackend
             DTheta = PointerOrNull(gradients.Theta),
             DS0 = PointerOrNull(gradients.S0),
             DP0 = PointerOrNull(gradients.P0),
+            DNextChunkStart = PointerOrNull(upstream.ChunkStart),
+            DChunkStart = PointerOrNull(gradients.ChunkStart),
         };
         long workspace;
         Status.ThrowIfFailed(Kernels.ScanBackwardWorkspace(&arguments, &workspace));
@@ -70,6 +73,8 @@ internal sealed unsafe partial class CpuBackend
         P0 = PointerOrNull(inputs.P0),
         States = PointerOrNull(saved.States),
         Momenta = PointerOrNull(saved.Momenta),
+        ChunkStart = PointerOrNull(inputs.ChunkStart),
+        Phase = settings.Phase,
     };
 
     private readonly struct ScanForwardAction(ScanArguments arguments, long workspace) : IPieceAction

@@ -9,24 +9,27 @@ internal sealed unsafe partial class CpuBackend
         SelfModifyingArguments arguments = Arguments(inputs, settings);
         arguments.O = outputs.O.Pointer;
         arguments.S = outputs.S.Pointer;
+        arguments.NextChunkStart = PointerOrNull(outputs.ChunkStart);
         arguments.States = PointerOrNull(outputs.ChunkStates);
         long workspace;
         Status.ThrowIfFailed(Kernels.SelfModifyingForwardWorkspace(&arguments, &workspace));
         Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new SelfModifyingForwardAction(arguments, workspace));
     }
 
-    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, Tensor dOutput, Tensor? dState, in SelfModifyingGradients gradients)
+    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
         SelfModifyingArguments arguments = Arguments(inputs, settings);
         arguments.States = chunkStates.Pointer;
         var gradientArguments = new SelfModifyingGradientArguments
         {
             Size = (uint)sizeof(SelfModifyingGradientArguments),
-            DO = dOutput.Pointer,
-            DS = PointerOrNull(dState),
+            DO = upstream.O.Pointer,
+            DS = PointerOrNull(upstream.S),
             DX = PointerOrNull(gradients.X),
             DQ = PointerOrNull(gradients.Q),
             DS0 = PointerOrNull(gradients.S0),
+            DNextChunkStart = PointerOrNull(upstream.ChunkStart),
+            DChunkStart = PointerOrNull(gradients.ChunkStart),
         };
         long workspace;
         Status.ThrowIfFailed(Kernels.SelfModifyingBackwardWorkspace(&arguments, &workspace));
@@ -51,6 +54,9 @@ internal sealed unsafe partial class CpuBackend
         Q = inputs.Q.Pointer,
         S0 = inputs.S0.Pointer,
         NormalizeValues = settings.NormalizeValues ? 1 : 0,
+        ExactGradient = settings.ExactGradient ? 1 : 0,
+        ChunkStart = PointerOrNull(inputs.ChunkStart),
+        Phase = settings.Phase,
     };
 
     private readonly struct SelfModifyingForwardAction(SelfModifyingArguments arguments, long workspace) : IPieceAction

@@ -103,18 +103,12 @@ public static partial class Dense
     internal static void ValidateAdam(AdamSettings settings)
     {
         Require.Finite(settings.LearningRate, "learning rate");
-        RequireBeta(settings.Beta1, "beta1");
-        RequireBeta(settings.Beta2, "beta2");
+        Require.Retention(settings.Beta1, "beta1");
+        Require.Retention(settings.Beta2, "beta2");
         Require.InRange(settings.Epsilon, 0, float.MaxValue, "epsilon");
         Require.Finite(settings.WeightDecay, "weight decay");
         Require.Finite(settings.GradientScale, "gradient scale");
         if (settings.Step < 1)
             throw new ArgumentOutOfRangeException(nameof(settings), settings.Step, $"The step is {settings.Step}, expected at least 1.");
-    }
-
-    private static void RequireBeta(double beta, string name)
-    {
-        if (!(beta >= 0 && beta < 1))
-            throw new ArgumentOutOfRangeException(name, beta, $"{name} is {beta}, expected at least 0 and below 1.");
     }
 }

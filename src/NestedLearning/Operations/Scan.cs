@@ -20,8 +20,9 @@ public static class Scan
         Require.Axes(outputs.S, state, "s");
         Require.OptionalAxes(outputs.P, state, "p");
         RequirePresence(outputs.P, inputs.Mu is not null, "p", "mu is given");
+        ValidateChunkStart(outputs.ChunkStart, inputs, settings, "chunk_start");
         ValidateSaved(inputs, settings, outputs.Saved, required: false);
-        RequireDevice(device, (outputs.O, "o"), (outputs.S, "s"), (outputs.P, "p"), (outputs.Saved.States, "saved states"), (outputs.Saved.Momenta, "saved momenta"));
+        RequireDevice(device, (outputs.O, "o"), (outputs.S, "s"), (outputs.P, "p"), (outputs.ChunkStart, "chunk_start"), (outputs.Saved.States, "saved states"), (outputs.Saved.Momenta, "saved momenta"));
         device.Backend.ScanForward(inputs, settings, outputs);
     }
 
@@ -36,6 +37,7 @@ public static class Scan
         Require.OptionalShape(upstream.O, inputs.U.Shape, "do");
         Require.OptionalShape(upstream.S, state, "ds");
         Require.OptionalShape(upstream.P, state, "dp");
+        ValidateChunkStart(upstream.ChunkStart, inputs, settings, "dchunk_start");
         if (inputs.Mu is null)
             RequirePresence(upstream.P, false, "dp", "mu is given");
         Like(gradients.Q, inputs.Q, "dq");
@@ -47,11 +49,12 @@ public static class Scan
         Like(gradients.Theta, inputs.Theta, "dtheta");
         Require.OptionalShape(gradients.S0, state, "ds0");
         Require.OptionalShape(gradients.P0, state, "dp0");
+        Like(gradients.ChunkStart, inputs.ChunkStart, "dchunk_start");
         if (inputs.Mu is null)
             RequirePresence(gradients.P0, false, "dp0", "mu is given");
-        RequireDevice(device, (saved.States, "saved states"), (saved.Momenta, "saved momenta"), (upstream.O, "do"), (upstream.S, "ds"), (upstream.P, "dp"),
+        RequireDevice(device, (saved.States, "saved states"), (saved.Momenta, "saved momenta"), (upstream.O, "do"), (upstream.S, "ds"), (upstream.P, "dp"), (upstream.ChunkStart, "dchunk_start"),
             (gradients.Q, "dq"), (gradients.K, "dk"), (gradients.U, "du"), (gradients.LogAlpha, "dlog_alpha"), (gradients.Erase, "derase"),
-            (gradients.Mu, "dmu"), (gradients.Theta, "dtheta"), (gradients.S0, "ds0"), (gradients.P0, "dp0"));
+            (gradients.Mu, "dmu"), (gradients.Theta, "dtheta"), (gradients.S0, "ds0"), (gradients.P0, "dp0"), (gradients.ChunkStart, "dchunk_start"));
         device.Backend.ScanBackward(inputs, settings, saved, upstream, gradients);
     }
 
@@ -64,8 +67,10 @@ public static class Scan
 
     private static void Validate(in ScanInputs inputs, ScanSettings settings)
     {
-        if (settings.Chunk is < 1 or > ScanSettings.MaxChunk)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Chunk, $"The chunk is {settings.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
+        if (settings is { Read: ScanRead.ChunkStart, Write: ScanWrite.Given })
+            throw new ArgumentException($"Reads at the chunk's start need a rule whose chunk is part of its meaning, expected {nameof(ScanWrite.FrozenL2)} or {nameof(ScanWrite.Scaled)}; with {nameof(ScanWrite.Given)} writes the chunk is free.", nameof(settings));
+        if (settings.Phase != 0 && !settings.HasMeaningfulChunk)
+            throw new ArgumentException($"The phase is {settings.Phase} tokens, expected 0 where the chunk is not part of the meaning.", nameof(settings));
         Require.Finite(settings.Scale, "scale");
         Tensor q = inputs.Q;
         Require.Rank(q, 4, "[B, T, H, Dk]", "q");
@@ -80,11 +85,21 @@ public static class Scan
         ReadOnlySpan<int> state = [inputs.Batch, inputs.Heads, inputs.KeyDim, inputs.ValueDim];
         Require.OptionalAxes(inputs.S0, state, "s0");
         Require.OptionalAxes(inputs.P0, state, "p0");
+        ChunkPlan.Validate(settings.Plan(inputs.Time), inputs.ChunkStart, state);
         RequirePresence(inputs.Theta, settings.Write != ScanWrite.Given, "theta", $"the write is not {nameof(ScanWrite.Given)}");
         if (inputs.Mu is null)
             RequirePresence(inputs.P0, false, "p0", "mu is given");
         RequireDevice(q.Device, (inputs.K, "k"), (inputs.U, "u"), (inputs.LogAlpha, "log_alpha"), (inputs.Erase, "erase"),
-            (inputs.Mu, "mu"), (inputs.Theta, "theta"), (inputs.S0, "s0"), (inputs.P0, "p0"));
+            (inputs.Mu, "mu"), (inputs.Theta, "theta"), (inputs.S0, "s0"), (inputs.P0, "p0"), (inputs.ChunkStart, "chunk_start"));
+    }
+
+    private static void ValidateChunkStart(Tensor? tensor, in ScanInputs inputs, ScanSettings settings, string name)
+    {
+        if (tensor is null)
+            return;
+        if (!settings.HasMeaningfulChunk)
+            throw new ArgumentException($"{name} is given, expected null where the chunk is not part of the meaning.", name);
+        Require.Axes(tensor, [inputs.Batch, inputs.Heads, inputs.KeyDim, inputs.ValueDim], name);
     }
 
     private static void ValidateSaved(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, bool required)

@@ -1,6 +1,6 @@
 namespace NestedLearning;
 
-/// <summary>Whether a token's query sees its own write.</summary>
+/// <summary>Which state of the memory a token's query reads.</summary>
 public enum ScanRead
 {
     /// <summary>o_t = scale · q_t S_t.</summary>
@@ -8,6 +8,9 @@ public enum ScanRead
 
     /// <summary>o_t = scale · q_t S_{t−1}.</summary>
     Before,
+
+    /// <summary>o_t = scale · q_t S_c, the memory at the start of the token's chunk (NL 90). The chunk is part of the meaning.</summary>
+    ChunkStart,
 }
 
 /// <summary>How the write u_t of spec section 1 is made from <see cref="ScanInputs.U"/>.</summary>
@@ -28,11 +31,11 @@ public enum ScanWrite
 
 /// <summary>What a scan computes; see spec section 1.</summary>
 /// <param name="Scale">Multiplies every read.</param>
-/// <param name="Read">Whether a read sees its own token's write.</param>
+/// <param name="Read">Which state a read sees.</param>
 /// <param name="Write">How writes are made.</param>
 /// <param name="Chunk">
-/// Tokens a chunk. Changes speed and memory alone, except with <see cref="ScanWrite.FrozenL2"/>. At most
-/// <see cref="MaxChunk"/>.
+/// Tokens a chunk. Changes speed and memory alone, except where it <see cref="HasMeaningfulChunk">is part of the meaning</see>.
+/// At most <see cref="MaxChunk"/>.
 /// </param>
 public readonly record struct ScanSettings(float Scale, ScanRead Read, ScanWrite Write, int Chunk)
 {
@@ -42,8 +45,22 @@ public readonly record struct ScanSettings(float Scale, ScanRead Read, ScanWrite
     /// <summary>The chunk length used where it is free: the square work inside a chunk stays below the work on the state.</summary>
     public const int DefaultChunk = 64;
 
+    /// <summary>
+    /// Tokens of the first chunk that came before the sequence, 0 to Chunk − 1; not 0 only where the chunk is part of the
+    /// meaning. The first chunk then has Chunk − Phase tokens, and its start is <see cref="ScanInputs.ChunkStart"/>.
+    /// </summary>
+    public int Phase { get; init; }
+
+    /// <summary>Whether results depend on where chunks start.</summary>
+    public bool HasMeaningfulChunk => Write == ScanWrite.FrozenL2 || Read == ScanRead.ChunkStart;
+
     /// <summary>The number of chunks of a sequence; 0 for an empty one.</summary>
-    public int Chunks(int time) => (time + Chunk - 1) / Chunk;
+    public int Chunks(int time) => Plan(time).Count;
+
+    /// <summary>The phase with which the sequence continues.</summary>
+    public int NextPhase(int time) => Plan(time).NextPhase;
+
+    internal ChunkPlan Plan(int time) => new(Chunk, Phase, time);
 }
 
 /// <summary>
@@ -81,6 +98,9 @@ public readonly record struct ScanInputs
     /// <summary>The momentum memory before the first token [B, H, Dk, Dv]. Null is zero.</summary>
     public Tensor? P0 { get; init; }
 
+    /// <summary>S_c of the first chunk [B, H, Dk, Dv], given exactly when <see cref="ScanSettings.Phase"/> is not 0; otherwise it is S0.</summary>
+    public Tensor? ChunkStart { get; init; }
+
     /// <summary>B.</summary>
     public int Batch => Q.Shape[0];
 
@@ -109,11 +129,18 @@ public readonly record struct ScanOutputs
     /// <summary>The final momentum memory [B, H, Dk, Dv]; given exactly when μ is.</summary>
     public Tensor? P { get; init; }
 
+    /// <summary>
+    /// S_c of the chunk that the next token belongs to [B, H, Dk, Dv], with which the sequence continues: that of the last
+    /// chunk, or S where the last chunk is whole. Null is not wanted; only where the chunk is part of the meaning. May be
+    /// the same tensor as the input's.
+    /// </summary>
+    public Tensor? ChunkStart { get; init; }
+
     /// <summary>What the backward pass needs; default when there will be none.</summary>
     public ScanSaved Saved { get; init; }
 }
 
-/// <summary>The states at each chunk's start, kept for the backward pass.</summary>
+/// <summary>The states before each chunk's first token in the sequence, kept for the backward pass.</summary>
 /// <param name="States">[B, H, chunks, Dk, Dv]; entry 0 is S0.</param>
 /// <param name="Momenta">The same of P, exactly when μ is given.</param>
 public readonly record struct ScanSaved(Tensor? States, Tensor? Momenta);
@@ -122,7 +149,8 @@ public readonly record struct ScanSaved(Tensor? States, Tensor? Momenta);
 /// <param name="O">dL/do [B, T, H, Dv].</param>
 /// <param name="S">dL/dS_T [B, H, Dk, Dv].</param>
 /// <param name="P">dL/dP_T [B, H, Dk, Dv].</param>
-public readonly record struct ScanOutputGradients(Tensor? O, Tensor? S, Tensor? P);
+/// <param name="ChunkStart">dL/dS_c of <see cref="ScanOutputs.ChunkStart"/> [B, H, Dk, Dv].</param>
+public readonly record struct ScanOutputGradients(Tensor? O, Tensor? S, Tensor? P, Tensor? ChunkStart = null);
 
 /// <summary>Where a scan's input gradients go, each with its input's shape; null is not wanted.</summary>
 public readonly record struct ScanGradients
@@ -153,4 +181,7 @@ public readonly record struct ScanGradients
 
     /// <summary>dL/dP0.</summary>
     public Tensor? P0 { get; init; }
+
+    /// <summary>dL/dS_c of <see cref="ScanInputs.ChunkStart"/>.</summary>
+    public Tensor? ChunkStart { get; init; }
 }

@@ -15,7 +15,7 @@ public enum MemoryObjective
 /// </summary>
 /// <param name="Chunk">Tokens a chunk, at the start of which every memory is frozen as M_c: part of the meaning.</param>
 /// <param name="Objective">The inner objective.</param>
-/// <param name="Read">Whether a read sees its own token's write.</param>
+/// <param name="Read">Which state a read sees.</param>
 /// <param name="EtaScale">s_η in η = softplus(M_η(x) + b_η) · s_η.</param>
 /// <param name="EtaBias">b_η.</param>
 /// <param name="AlphaBias">b_α in α = sigmoid(M_α(x) + b_α).</param>
@@ -30,8 +30,31 @@ public readonly record struct SelfModifyingSettings(
     /// <summary>ε in norm(x) = x / √(Σx² + ε²).</summary>
     public const float NormEpsilon = 1e-6f;
 
-    /// <summary>The number of chunks of a sequence.</summary>
-    public int Chunks(int time) => (time + Chunk - 1) / Chunk;
+    /// <summary>
+    /// Tokens of the first chunk that came before the sequence, 0 to Chunk − 1. The first chunk then has Chunk − Phase
+    /// tokens, and M_c is <see cref="SelfModifyingInputs.ChunkStart"/> for them.
+    /// </summary>
+    public int Phase { get; init; }
+
+    /// <summary>
+    /// Whether the inner gradient is taken at S_{t−1} in place of S_c (NL 88 with the L2 objective; that of the dot product
+    /// is the same everywhere): the last bracket is then η kᵀ(k S_{t−1} − v̂).
+    /// </summary>
+    public bool ExactGradient { get; init; }
+
+    /// <summary>The number of chunks of a sequence; 0 for an empty one.</summary>
+    public int Chunks(int time) => Plan(time).Count;
+
+    /// <summary>The phase with which the sequence continues.</summary>
+    public int NextPhase(int time) => Plan(time).NextPhase;
+
+    internal ChunkPlan Plan(int time) => new(Chunk, Phase, time);
+
+    /// <summary>Whether writes hold −η k S_c.</summary>
+    internal bool WritesFrozenError => Objective == MemoryObjective.L2 && !ExactGradient;
+
+    /// <summary>ε / η of the erase before each write.</summary>
+    internal int EraseFactor => Objective == MemoryObjective.L2 && ExactGradient ? 2 : 1;
 
     /// <summary>Columns of the side-by-side state for memories of width D: [k | v | mem | η | α] = 3D + 2.</summary>
     public static int StateColumns(int dim) => 3 * dim + 2;
@@ -57,6 +80,12 @@ public readonly record struct SelfModifyingInputs
     /// <summary>The memories before the first token [B, H, D, 3D + 2].</summary>
     public required Tensor S0 { get; init; }
 
+    /// <summary>
+    /// S_c of the first chunk [B, H, D, 3D + 2], given exactly when <see cref="SelfModifyingSettings.Phase"/> is not 0;
+    /// otherwise it is S0.
+    /// </summary>
+    public Tensor? ChunkStart { get; init; }
+
     /// <summary>B.</summary>
     public int Batch => X.Shape[0];
 
@@ -79,9 +108,24 @@ public readonly record struct SelfModifyingOutputs
     /// <summary>The final memories [B, H, D, 3D + 2].</summary>
     public required Tensor S { get; init; }
 
-    /// <summary>The memories at each chunk's start [B, H, chunks, D, 3D + 2], or null when no backward pass follows.</summary>
+    /// <summary>
+    /// S_c of the chunk that the next token belongs to [B, H, D, 3D + 2], with which the sequence continues: that of the
+    /// last chunk, or S where the last chunk is whole. Null is not wanted. May be the same tensor as the input's.
+    /// </summary>
+    public Tensor? ChunkStart { get; init; }
+
+    /// <summary>
+    /// The memories before each chunk's first token in the sequence [B, H, chunks, D, 3D + 2], or null when no backward
+    /// pass follows.
+    /// </summary>
     public Tensor? ChunkStates { get; init; }
 }
+
+/// <summary>The gradients that arrive at a self-modifying scan's results; null is zero.</summary>
+/// <param name="O">dL/do [B, T, H, D].</param>
+/// <param name="S">dL/dS_T [B, H, D, 3D + 2].</param>
+/// <param name="ChunkStart">dL/dS_c of <see cref="SelfModifyingOutputs.ChunkStart"/> [B, H, D, 3D + 2].</param>
+public readonly record struct SelfModifyingOutputGradients(Tensor O, Tensor? S = null, Tensor? ChunkStart = null);
 
 /// <summary>Where a self-modifying scan's input gradients go; null is not wanted.</summary>
 public readonly record struct SelfModifyingGradients
@@ -94,4 +138,7 @@ public readonly record struct SelfModifyingGradients
 
     /// <summary>dL/dS0 [B, H, D, 3D + 2].</summary>
     public Tensor? S0 { get; init; }
+
+    /// <summary>dL/dS_c of <see cref="SelfModifyingInputs.ChunkStart"/> [B, H, D, 3D + 2].</summary>
+    public Tensor? ChunkStart { get; init; }
 }

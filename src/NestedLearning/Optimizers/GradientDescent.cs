@@ -1,19 +1,20 @@
+using System.Globalization;
+
 namespace NestedLearning;
 
-/// <summary>W ← W − η g: a memory with no past (NL 1–3). With η = 1 and error terms weighted as they come, NL 71 as it stands.</summary>
-public sealed class GradientDescent : Optimizer
+/// <summary>W ← W − η (g + λ W): a memory with no past (NL 1–3). With η = 1 and error terms weighted as they come, NL 71 as it stands.</summary>
+public sealed class GradientDescent : ElementwiseOptimizer
 {
-    /// <inheritdoc/>
-    public override string Rule => "Gradient descent: W ← W − η g";
+    /// <summary>λ, for parameters that decay.</summary>
+    public float WeightDecay { get; init; }
 
     /// <inheritdoc/>
-    public override OptimizerMemory CreateMemory(Parameter parameter) => new Memory(this);
+    public override string Rule => WeightDecay == 0
+        ? "Gradient descent: W ← W − η g"
+        : string.Create(CultureInfo.InvariantCulture, $"Gradient descent: W ← W − η (g + λ W); λ = {WeightDecay}");
 
-    private sealed class Memory(GradientDescent optimizer) : OptimizerMemory(optimizer)
-    {
-        public override IReadOnlyList<(string Name, Tensor Value)> State => [];
+    private protected override void Validate() => Require.Finite(WeightDecay);
 
-        protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit) =>
-            Dense.AddScaled(-learningRate * errorScale, parameter.Error, parameter.Value);
-    }
+    private protected override MomentSettings Commit(float learningRate, bool decays) =>
+        new() { LearningRate = learningRate, Decay = decays ? learningRate * WeightDecay : 0 };
 }

@@ -25,7 +25,7 @@ public readonly record struct ParameterCommit(OptimizerMemory Memory, Parameter 
 /// frequencies of their own.
 /// </summary>
 /// <param name="Name">What the level holds.</param>
-/// <param name="Period">Commits of the parameter from one write of the level to the next, at least 1.</param>
+/// <param name="Period">Commits of the parameter from one write of the level to the next; 0 where it is written once.</param>
 /// <param name="Bytes">The size of its state.</param>
 public readonly record struct OptimizerMemoryLevel(string Name, int Period, long Bytes);
 
@@ -50,7 +50,7 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
     public long Commits { get; internal set; }
 
     /// <summary>The size of these tensors.</summary>
-    protected static long Bytes(params IEnumerable<Tensor> tensors) => tensors.Sum(t => (long)sizeof(float) * t.Count);
+    internal static long Bytes(params IEnumerable<Tensor> tensors) => tensors.Sum(t => (long)sizeof(float) * t.Count);
 
     /// <summary>
     /// Writes the parameter's error term, times <paramref name="errorScale"/>, into the memory and updates the
@@ -93,6 +93,14 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
         }
     }
 
+    /// <summary>Forgets every gradient: the memory is as it was when it was made.</summary>
+    public void Reset()
+    {
+        foreach ((_, Tensor value) in State)
+            value.Fill(0);
+        Commits = 0;
+    }
+
     /// <summary>Does the update of commit number <paramref name="commit"/>, counted from 1.</summary>
     protected abstract void Update(Parameter parameter, float learningRate, float errorScale, long commit);
 
@@ -111,7 +119,7 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
             Backend backend = value.Device.Backend;
             using Tensor? before = changes.IsEmpty ? null : value.Clone();
             memory.Update(parameter, learningRate, errorScale, memory.Commits + 1);
-            parameter.Error.Fill(0);
+            parameter.ClearError();
             if (before is null)
                 continue;
             double squares = backend.SumOfSquares(before);

@@ -35,10 +35,42 @@ public sealed class Parameter : IDisposable
     /// <exception cref="ArgumentException">The shapes or devices differ.</exception>
     public void AddError(Tensor error, float weight = 1) => Dense.AddScaled(weight, error, Error);
 
-    /// <summary>Frees both tensors.</summary>
+    /// <summary>
+    /// The part of the error terms that linear layers leave as factors, for an optimizer that asked for it; else null, and
+    /// all of them are summed in <see cref="Error"/>.
+    /// </summary>
+    public GradientFactors? Factors { get; private set; }
+
+    /// <summary>From now on linear layers leave the factors of this weight's gradient in <see cref="Factors"/> and not their product in <see cref="Error"/>.</summary>
+    /// <exception cref="ArgumentException">The parameter is not a matrix [K, N].</exception>
+    public void KeepFactors()
+    {
+        Require.Rank(Value, 2, "[K, N]", Name);
+        Factors ??= new GradientFactors(Value);
+    }
+
+    /// <summary>Forgets the error terms.</summary>
+    public void ClearError()
+    {
+        Error.Fill(0);
+        Factors?.Clear();
+    }
+
+    /// <summary>‖Σ of the error terms‖², factors multiplied out.</summary>
+    internal double SquaredErrorNorm()
+    {
+        if (Factors is not { Tokens: > 0 } factors)
+            return Error.Device.Backend.SumOfSquares(Error);
+        using Tensor gradient = Error.Clone();
+        factors.AddProductTo(gradient);
+        return gradient.Device.Backend.SumOfSquares(gradient);
+    }
+
+    /// <summary>Frees the tensors.</summary>
     public void Dispose()
     {
         Value.Dispose();
         Error.Dispose();
+        Factors?.Dispose();
     }
 }

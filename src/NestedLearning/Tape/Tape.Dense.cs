@@ -253,10 +253,14 @@ public sealed partial class Tape
             Dense.Gemm(new GemmArguments { A = dy, B = weight.Value, TransposeB = !transposeWeight, C = dx, Accumulate = !first });
     }
 
-    // dW += xᵀ dy, dbias += Σ dy.
+    // dW += xᵀ dy, or x and dy themselves; dbias += Σ dy.
     private void ProductGradients(Tensor x, Variable weight, Variable? bias, bool transposeWeight, Tensor dy)
     {
-        if (Accumulated(weight, out bool first) is { } dw)
+        if (weight.Parameter?.Factors is { } factors && !transposeWeight)
+        {
+            factors.Add(x, dy);
+        }
+        else if (Accumulated(weight, out bool first) is { } dw)
         {
             Dense.Gemm(transposeWeight
                 ? new GemmArguments { A = dy, TransposeA = true, B = x, C = dw, Accumulate = !first }

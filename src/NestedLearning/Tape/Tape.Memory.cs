@@ -10,13 +10,22 @@ namespace NestedLearning;
 /// <param name="Theta">θ.</param>
 /// <param name="S0">The memory before the first token.</param>
 /// <param name="P0">The momentum memory before the first token.</param>
-public sealed record ScanVariables(Variable Q, Variable K, Variable U, Variable? LogAlpha = null, Variable? Erase = null, Variable? Mu = null, Variable? Theta = null, Variable? S0 = null, Variable? P0 = null);
+/// <param name="ChunkStart">S_c of the first chunk, exactly when the phase is not 0.</param>
+public sealed record ScanVariables(
+    Variable Q, Variable K, Variable U, Variable? LogAlpha = null, Variable? Erase = null, Variable? Mu = null, Variable? Theta = null, Variable? S0 = null, Variable? P0 = null, Variable? ChunkStart = null);
 
 /// <summary>The results of a recorded scan.</summary>
 /// <param name="O">Reads [B, T, H, Dv].</param>
 /// <param name="S">The final memory [B, H, Dk, Dv].</param>
 /// <param name="P">The final momentum memory, exactly when μ was given.</param>
-public sealed record ScanResults(Variable O, Variable S, Variable? P);
+/// <param name="ChunkStart">S_c of the chunk that the next token belongs to, exactly where the chunk is part of the meaning.</param>
+public sealed record ScanResults(Variable O, Variable S, Variable? P, Variable? ChunkStart = null);
+
+/// <summary>The results of a recorded self-modifying scan.</summary>
+/// <param name="O">Reads [B, T, H, D].</param>
+/// <param name="S">The final memories [B, H, D, 3D + 2].</param>
+/// <param name="ChunkStart">S_c of the chunk that the next token belongs to.</param>
+public sealed record SelfModifyingResults(Variable O, Variable S, Variable ChunkStart);
 
 public sealed partial class Tape
 {
@@ -25,11 +34,11 @@ public sealed partial class Tape
     public ScanResults Scan(ScanVariables variables, ScanSettings settings)
     {
         ArgumentNullException.ThrowIfNull(variables);
-        (Variable q, Variable k, Variable u, Variable? logAlpha, Variable? erase, Variable? mu, Variable? theta, Variable? s0, Variable? p0) = variables;
-        bool needs = Needs(q, k, u, logAlpha, erase, mu, theta, s0, p0);
+        (Variable q, Variable k, Variable u, Variable? logAlpha, Variable? erase, Variable? mu, Variable? theta, Variable? s0, Variable? p0, Variable? chunkStart) = variables;
+        bool needs = Needs(q, k, u, logAlpha, erase, mu, theta, s0, p0, chunkStart);
         var inputs = new ScanInputs
         {
-            Q = q.Value, K = k.Value, U = u.Value, LogAlpha = logAlpha?.Value, Erase = erase?.Value, Mu = mu?.Value, Theta = theta?.Value, S0 = s0?.Value, P0 = p0?.Value,
+            Q = q.Value, K = k.Value, U = u.Value, LogAlpha = logAlpha?.Value, Erase = erase?.Value, Mu = mu?.Value, Theta = theta?.Value, S0 = s0?.Value, P0 = p0?.Value, ChunkStart = chunkStart?.Value,
         };
         Shape state = NestedLearning.Scan.StateShape(inputs);
         ScanSaved saved = default;
@@ -42,59 +51,67 @@ public sealed partial class Tape
         var o = new Variable(New(u.Shape), needs);
         var s = new Variable(New(state), needs);
         Variable? p = mu is null ? null : new Variable(New(state), needs);
-        NestedLearning.Scan.Forward(inputs, settings, new ScanOutputs { O = o.Value, S = s.Value, P = p?.Value, Saved = saved });
+        Variable? nextStart = settings.HasMeaningfulChunk ? new Variable(New(state), needs) : null;
+        NestedLearning.Scan.Forward(inputs, settings, new ScanOutputs { O = o.Value, S = s.Value, P = p?.Value, ChunkStart = nextStart?.Value, Saved = saved });
         if (needs)
         {
             Record(
                 () =>
                 {
                     using WrittenGradient dq = Written(q), dk = Written(k), du = Written(u), dlogAlpha = Written(logAlpha), derase = Written(erase),
-                        dmu = Written(mu), dtheta = Written(theta), ds0 = Written(s0), dp0 = Written(p0);
+                        dmu = Written(mu), dtheta = Written(theta), ds0 = Written(s0), dp0 = Written(p0), dchunkStart = Written(chunkStart);
                     NestedLearning.Scan.Backward(
                         inputs,
                         settings,
                         saved,
-                        new ScanOutputGradients(o.Gradient, s.Gradient, p?.Gradient),
+                        new ScanOutputGradients(o.Gradient, s.Gradient, p?.Gradient, nextStart?.Gradient),
                         new ScanGradients
                         {
-                            Q = dq.Place, K = dk.Place, U = du.Place, LogAlpha = dlogAlpha.Place, Erase = derase.Place, Mu = dmu.Place, Theta = dtheta.Place, S0 = ds0.Place, P0 = dp0.Place,
+                            Q = dq.Place, K = dk.Place, U = du.Place, LogAlpha = dlogAlpha.Place, Erase = derase.Place, Mu = dmu.Place, Theta = dtheta.Place, S0 = ds0.Place, P0 = dp0.Place, ChunkStart = dchunkStart.Place,
                         });
                 },
-                p is null ? [o, s] : [o, s, p]);
+                [.. new[] { o, s, p, nextStart }.OfType<Variable>()]);
         }
 
-        return new ScanResults(o, s, p);
+        return new ScanResults(o, s, p, nextStart);
     }
 
     /// <summary>
-    /// The self-modifying scan of spec section 6; see <see cref="SelfModifyingInputs"/>. Returns the reads
-    /// [B, T, H, D] and the final memories [B, H, D, 3D + 2].
+    /// The self-modifying scan of spec section 6; see <see cref="SelfModifyingInputs"/>. chunkStart is given exactly when
+    /// the settings' phase is not 0.
     /// </summary>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
-    public (Variable O, Variable S) SelfModifying(Variable x, Variable q, Variable s0, SelfModifyingSettings settings)
+    public SelfModifyingResults SelfModifying(Variable x, Variable q, Variable s0, SelfModifyingSettings settings, Variable? chunkStart = null)
     {
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(q);
         ArgumentNullException.ThrowIfNull(s0);
-        bool needs = Needs(x, q, s0);
-        var inputs = new SelfModifyingInputs { X = x.Value, Q = q.Value, S0 = s0.Value };
+        bool needs = Needs(x, q, s0, chunkStart);
+        var inputs = new SelfModifyingInputs { X = x.Value, Q = q.Value, S0 = s0.Value, ChunkStart = chunkStart?.Value };
         Tensor? states = needs ? New(NestedLearning.SelfModifying.SavedShape(inputs, settings)) : null;
         var o = new Variable(New(x.Shape), needs);
         var s = new Variable(New(s0.Shape), needs);
-        NestedLearning.SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs { O = o.Value, S = s.Value, ChunkStates = states });
+        var nextStart = new Variable(New(s0.Shape), needs);
+        NestedLearning.SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs { O = o.Value, S = s.Value, ChunkStart = nextStart.Value, ChunkStates = states });
         if (needs)
         {
             Record(
                 () =>
                 {
                     using Tensor? zero = o.Gradient is null ? Device.Zeros(o.Shape) : null;
-                    using WrittenGradient dx = Written(x), dq = Written(q), ds0 = Written(s0);
-                    NestedLearning.SelfModifying.Backward(inputs, settings, states!, o.Gradient ?? zero!, s.Gradient, new SelfModifyingGradients { X = dx.Place, Q = dq.Place, S0 = ds0.Place });
+                    using WrittenGradient dx = Written(x), dq = Written(q), ds0 = Written(s0), dchunkStart = Written(chunkStart);
+                    NestedLearning.SelfModifying.Backward(
+                        inputs,
+                        settings,
+                        states!,
+                        new SelfModifyingOutputGradients(o.Gradient ?? zero!, s.Gradient, nextStart.Gradient),
+                        new SelfModifyingGradients { X = dx.Place, Q = dq.Place, S0 = ds0.Place, ChunkStart = dchunkStart.Place });
                 },
                 o,
-                s);
+                s,
+                nextStart);
         }
 
-        return (o, s);
+        return new SelfModifyingResults(o, s, nextStart);
     }
 }

@@ -49,25 +49,37 @@ public sealed partial class Tape : IDisposable
         ArgumentNullException.ThrowIfNull(parameter);
         Require.OnDevice(parameter.Value, Device, parameter.Name);
         return Recording
-            ? new Variable(parameter.Value, true) { Gradient = parameter.Error, GradientIsBorrowed = true }
+            ? new Variable(parameter.Value, true) { Parameter = parameter, Gradient = parameter.Error, GradientIsBorrowed = true }
             : new Variable(parameter.Value, false);
     }
 
     /// <summary>
     /// A value whose own place is a carried state, while its gradient goes to the parameter it began as: the
-    /// first-order form of spec section 5, used where a stream's memory has moved away from its learned start.
+    /// first-order form of spec section 5, used where a stream's memory has moved away from its learned start. The
+    /// gradients of a batch of states [B, ..] are summed.
     /// </summary>
-    /// <exception cref="ArgumentException">The value's number of elements is not the parameter's.</exception>
+    /// <exception cref="ArgumentException">The value is not one or several times as large as the parameter.</exception>
     public Variable UseFirstOrder(Parameter start, Tensor carried)
     {
         ArgumentNullException.ThrowIfNull(start);
         ArgumentNullException.ThrowIfNull(carried);
         Require.OnDevice(carried, Device);
-        if (carried.Count != start.Value.Count)
-            throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} {start.Value.Shape}.", nameof(carried));
+        int size = start.Value.Count;
+        if (carried.Count == 0 || carried.Count % size != 0)
+            throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} {start.Value.Shape}, or several times that.", nameof(carried));
         if (!Recording)
             return new Variable(carried, false);
-        return new Variable(carried, true) { Gradient = Keep(start.Error.Reshape(carried.Shape)), GradientIsBorrowed = true };
+        if (carried.Count == size)
+            return new Variable(carried, true) { Gradient = Keep(start.Error.Reshape(carried.Shape)), GradientIsBorrowed = true };
+        var value = new Variable(carried, true);
+        Record(
+            () =>
+            {
+                using Tensor gradients = value.Gradient!.Reshape([carried.Count / size, size]), error = start.Error.Reshape([size]);
+                Dense.ColumnSum(gradients, error);
+            },
+            value);
+        return value;
     }
 
     /// <summary>

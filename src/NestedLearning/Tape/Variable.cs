@@ -21,6 +21,9 @@ public sealed class Variable
     /// <summary>dL/dvalue after a backward pass that reached it; null otherwise. Of intermediate values it is freed on the way.</summary>
     public Tensor? Gradient { get; internal set; }
 
+    // The parameter whose value this is as it stands; null for everything else.
+    internal Parameter? Parameter { get; init; }
+
     // Set when the gradient is the caller's own memory (a parameter's error term) and must outlive the tape.
     internal bool GradientIsBorrowed { get; init; }
 }

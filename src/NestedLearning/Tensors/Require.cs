@@ -61,6 +61,27 @@ internal static class Require
             throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected {low} to {high}.");
     }
 
+    /// <summary>That a parameter is a matrix, for an optimizer that takes nothing else.</summary>
+    public static void Matrix(Parameter parameter, string optimizer)
+    {
+        Shape shape = parameter.Value.Shape;
+        if (shape.Rank != 2 || shape.ElementCount == 0)
+            throw new ArgumentException($"'{parameter.Name}' has shape {shape}. {optimizer} takes matrices [r, c]; give it another optimizer by {nameof(OptimizerRules)}.", nameof(parameter));
+    }
+
+    public static void Above(float value, float low, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (!(value > low && float.IsFinite(value)))
+            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected a finite number above {low}.");
+    }
+
+    /// <summary>What a memory keeps from one write to the next, if it is to forget at all.</summary>
+    public static void Retention(double value, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (!(value >= 0 && value < 1))
+            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected at least 0 and below 1.");
+    }
+
     [DoesNotReturn]
     private static void ThrowShape(Shape actual, Shape expected, string? name) =>
         throw new ArgumentException($"{name} has shape {actual}, expected {expected}.", name);

@@ -21,6 +21,9 @@ internal abstract class Operation
         new SelfModifyingOperation(),
         new AdamOperation("adam", decoupled: false),
         new AdamOperation("adamw", decoupled: true),
+        OptimizerOperation.DeltaMomentum,
+        OptimizerOperation.M3,
+        new DeltaGradientDescentOperation(),
         new CommitOperation(),
         new NewtonSchulzOperation(),
     ];

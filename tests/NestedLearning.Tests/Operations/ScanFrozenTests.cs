@@ -15,8 +15,29 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         {
             for (int shape = 0; shape < Shapes.Length; shape++)
             {
-                cases.Add(gates, ScanRead.After, shape);
-                cases.Add(gates, ScanRead.Before, shape);
+                foreach (ScanRead read in Enum.GetValues<ScanRead>())
+                    cases.Add(gates, read, shape);
+            }
+        }
+
+        return cases;
+    }
+
+    /// <summary>Cases that start inside a chunk: after its first token, in its middle, before its last.</summary>
+    public static TheoryData<string, ScanRead, ScanWrite, int, int> CasesInsideAChunk()
+    {
+        var cases = new TheoryData<string, ScanRead, ScanWrite, int, int>();
+        foreach (string gates in (ReadOnlySpan<string>)["", "ae", "am", "aem"])
+        {
+            for (int shape = 0; shape < Shapes.Length; shape++)
+            {
+                int chunk = Shapes[shape].Chunk;
+                foreach (int phase in ((int[])[1, chunk / 2, chunk - 1]).Where(p => p > 0 && p < chunk).Distinct())
+                {
+                    foreach (ScanRead read in Enum.GetValues<ScanRead>())
+                        cases.Add(gates, read, ScanWrite.FrozenL2, shape, phase);
+                    cases.Add(gates, ScanRead.ChunkStart, ScanWrite.Scaled, shape, phase);
+                }
             }
         }
 
@@ -38,6 +59,47 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         ScanCase c = Create(gates, read, shape);
         ScanUpstream upstream = Upstream(c);
         CheckBackward(c, upstream, Backward(c, upstream), Tolerances.ScanFrozen.Gradient);
+    }
+
+    [Theory]
+    [MemberData(nameof(CasesInsideAChunk))]
+    public void StartInsideAChunk_MatchesReference(string gates, ScanRead read, ScanWrite write, int shape, int phase)
+    {
+        var settings = new ScanSettings(0.6f, read, write, Shapes[shape].Chunk) { Phase = phase };
+        ScanCase c = ScanCase.Create((ulong)shape + 170, new Shape(Shapes[shape].Shape), settings, gates);
+        CheckForward(c, Forward(c), Tolerances.ScanFrozen.Forward);
+        CheckForward(c, Forward(c, save: false), Tolerances.ScanFrozen.Forward);
+        ScanUpstream upstream = Upstream(c);
+        CheckBackward(c, upstream, Backward(c, upstream), Tolerances.ScanFrozen.Gradient);
+    }
+
+    [Theory]
+    [InlineData("", ScanRead.ChunkStart)]
+    [InlineData("aem", ScanRead.Before)]
+    [InlineData("ae", ScanRead.After)]
+    public void AnySplit_GivesTheWholeSequencesResults(string gates, ScanRead read)
+    {
+        const int Time = 45;
+        ScanCase c = ScanCase.Create(41, [2, Time, 2, 8, 12], new ScanSettings(0.5f, read, ScanWrite.FrozenL2, 8), gates);
+        ScanResult expected = ReferenceScan.Forward(c);
+        var random = new CounterRandom(42, 0);
+        for (int trial = 0; trial < 6; trial++)
+        {
+            double[]? s = c.S0, p = c.P0, chunkStart = null;
+            for (int start = 0, end; start < Time; start = end)
+            {
+                // The first trial feeds token by token.
+                end = Math.Min(Time, start + 1 + (trial == 0 ? 0 : random.Below((ulong)(100 * trial + start), 13)));
+                ScanCase part = c.Slice(start, end, s, p, chunkStart);
+                ScanRun run = Forward(part, save: false, inPlace: true);
+                Compare.Close("o", run.O, ScanCase.SliceTime(expected.O, 2, 24, start, end), Tolerances.ScanFrozen.Forward);
+                s = Compare.ToDouble(run.S);
+                p = run.P is null ? null : Compare.ToDouble(run.P);
+                chunkStart = part.Settings.NextPhase(end - start) == 0 ? null : Compare.ToDouble(run.ChunkStart!);
+            }
+
+            Compare.Close("s", ToFloat(s!), expected.S, Tolerances.ScanFrozen.Forward);
+        }
     }
 
     [Fact]

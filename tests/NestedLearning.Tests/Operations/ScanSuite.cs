@@ -28,7 +28,7 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
     ];
 
     /// <summary>What a run left, on the host; null where there is none.</summary>
-    protected sealed record ScanRun(float[] O, float[] S, float[]? P, float[]? States, float[]? Momenta);
+    protected sealed record ScanRun(float[] O, float[] S, float[]? P, float[]? States, float[]? Momenta, float[]? ChunkStart);
 
     /// <summary>Gradients a run left, on the host; null where not asked for or without input.</summary>
     protected sealed record ScanGradientRun
@@ -53,6 +53,7 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
         Theta = Optional(c.GateShape, c.Theta),
         S0 = Optional(c.StateShape, c.S0),
         P0 = Optional(c.StateShape, c.P0),
+        ChunkStart = Optional(c.StateShape, c.ChunkStart),
     };
 
     /// <summary>The forward pass into tensors that start as NaN; final states into the initial ones where asked.</summary>
@@ -65,11 +66,12 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
             O = Unwritten(c.ValueShape),
             S = inPlace ? inputs.S0! : Unwritten(c.StateShape),
             P = !momentum ? null : inPlace ? inputs.P0! : Unwritten(c.StateShape),
+            ChunkStart = !c.Settings.HasMeaningfulChunk ? null : inPlace && inputs.ChunkStart is not null ? inputs.ChunkStart : Unwritten(c.StateShape),
             Saved = save ? new ScanSaved(Unwritten(c.SavedShape), momentum ? Unwritten(c.SavedShape) : null) : default,
         };
         Scan.Forward(inputs, c.Settings, outputs);
         return new ScanRun(
-            outputs.O.ToArray(), outputs.S.ToArray(), outputs.P?.ToArray(), outputs.Saved.States?.ToArray(), outputs.Saved.Momenta?.ToArray());
+            outputs.O.ToArray(), outputs.S.ToArray(), outputs.P?.ToArray(), outputs.Saved.States?.ToArray(), outputs.Saved.Momenta?.ToArray(), outputs.ChunkStart?.ToArray());
     }
 
     /// <summary>
@@ -99,16 +101,17 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
             Theta = Want("dtheta", c.GateShape, c.Theta is not null),
             S0 = Want("ds0", c.StateShape, true),
             P0 = Want("dp0", c.StateShape, momentum),
+            ChunkStart = Want("dchunk_start", c.StateShape, c.ChunkStart is not null),
         };
         Scan.Backward(
             inputs, c.Settings, saved,
-            new ScanOutputGradients(Optional(c.ValueShape, upstream.O), Optional(c.StateShape, upstream.S), Optional(c.StateShape, upstream.P)), gradients);
+            new ScanOutputGradients(Optional(c.ValueShape, upstream.O), Optional(c.StateShape, upstream.S), Optional(c.StateShape, upstream.P), Optional(c.StateShape, upstream.ChunkStart)), gradients);
 
         var run = new ScanGradientRun();
         foreach ((string name, Tensor? tensor) in new[]
         {
             ("dq", gradients.Q), ("dk", gradients.K), ("du", gradients.U), ("dlog_alpha", gradients.LogAlpha), ("derase", gradients.Erase),
-            ("dmu", gradients.Mu), ("dtheta", gradients.Theta), ("ds0", gradients.S0), ("dp0", gradients.P0),
+            ("dmu", gradients.Mu), ("dtheta", gradients.Theta), ("ds0", gradients.S0), ("dp0", gradients.P0), ("dchunk_start", gradients.ChunkStart),
         })
         {
             if (tensor is not null)
@@ -124,7 +127,8 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
     {
         var data = new TestData(seed);
         double[] dO = Compare.ToDouble(data.Normal(c.ValueShape)), dS = Compare.ToDouble(data.Normal(c.StateShape));
-        return new ScanUpstream(dO, dS, c.Mu is null ? null : Compare.ToDouble(data.Normal(c.StateShape)));
+        double[] dP = Compare.ToDouble(data.Normal(c.StateShape)), dChunkStart = Compare.ToDouble(data.Normal(c.StateShape));
+        return new ScanUpstream(dO, dS, c.Mu is null ? null : dP, c.Settings.HasMeaningfulChunk ? dChunkStart : null);
     }
 
     /// <summary>Fails unless the run has the reference's results and chunk-start states.</summary>
@@ -135,6 +139,8 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
         Compare.Close("s", run.S, expected.S, tolerance);
         if (run.P is not null)
             Compare.Close("p", run.P, expected.P, tolerance);
+        if (run.ChunkStart is not null)
+            Compare.Close("chunk start", run.ChunkStart, expected.ChunkStart, tolerance);
         if (run.States is not null)
             CheckSaved("states", run.States, expected.States, c.S0);
         if (run.Momenta is not null)
@@ -147,7 +153,7 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
             for (int head = 0; head < c.Batch * c.Heads; head++)
             {
                 for (int chunk = 0; chunk < chunks; chunk++)
-                    all.AsSpan((head * (c.Time + 1) + chunk * c.Settings.Chunk) * state, state).CopyTo(starts.AsSpan((head * chunks + chunk) * state));
+                    all.AsSpan((head * (c.Time + 1) + c.Settings.Plan(c.Time).Start(chunk)) * state, state).CopyTo(starts.AsSpan((head * chunks + chunk) * state));
                 float[] first = initial is null ? new float[state] : ToFloat(initial[(head * state)..((head + 1) * state)]);
                 Compare.SameBits($"{name} at the start", saved.AsSpan(head * chunks * state, state), first);
             }
@@ -174,6 +180,7 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
                 "dtheta" => g.Theta,
                 "ds0" => g.S0,
                 "dp0" => g.P0,
+                "dchunk_start" => g.ChunkStart,
                 _ => throw new ArgumentException(name),
             }, tolerance);
         }

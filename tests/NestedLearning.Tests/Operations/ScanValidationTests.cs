@@ -38,6 +38,12 @@ public sealed class ScanValidationTests : IDisposable
         { "chunk 0", "The chunk is 0 tokens, expected 1 to 256" },
         { "chunk 257", "The chunk is 257 tokens, expected 1 to 256" },
         { "scale", "scale is NaN" },
+        { "read at a free chunk's start", "with Given writes the chunk is free" },
+        { "phase of a free chunk", "The phase is 1 tokens, expected 0 where the chunk is not part of the meaning" },
+        { "phase", "The phase is 4 tokens, expected 0 to 3" },
+        { "chunk start missing", "chunk_start is missing, expected it exactly when the phase is not 0" },
+        { "chunk start given", "chunk_start is given, expected it exactly when the phase is not 0" },
+        { "chunk start of a free chunk", "chunk_start is given, expected null where the chunk is not part of the meaning" },
     };
 
     [Theory]
@@ -71,6 +77,12 @@ public sealed class ScanValidationTests : IDisposable
             case "chunk 0": settings = settings with { Chunk = 0 }; break;
             case "chunk 257": settings = settings with { Chunk = 257 }; break;
             case "scale": settings = settings with { Scale = float.NaN }; break;
+            case "read at a free chunk's start": settings = settings with { Read = ScanRead.ChunkStart }; break;
+            case "phase of a free chunk": settings = settings with { Phase = 1 }; break;
+            case "phase": (inputs, settings) = (inputs with { Theta = New(2, 5, 3) }, settings with { Write = ScanWrite.FrozenL2, Phase = 4 }); break;
+            case "chunk start missing": (inputs, settings) = (inputs with { Theta = New(2, 5, 3) }, settings with { Write = ScanWrite.FrozenL2, Phase = 3 }); break;
+            case "chunk start given": inputs = inputs with { ChunkStart = New(2, 3, 4, 7) }; break;
+            case "chunk start of a free chunk": outputs = outputs with { ChunkStart = New(2, 3, 4, 7) }; break;
         }
 
         ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => Scan.Forward(inputs, settings, outputs));
@@ -129,6 +141,9 @@ public sealed class ScanValidationTests : IDisposable
         { "o", "o has shape" },
         { "chunk states", "chunk states has shape" },
         { "chunk", "The chunk is 0 tokens" },
+        { "phase", "The phase is 4 tokens, expected 0 to 3" },
+        { "chunk start missing", "chunk_start is missing, expected it exactly when the phase is not 0" },
+        { "chunk start given", "chunk_start is given, expected it exactly when the phase is not 0" },
         { "eta", "eta_scale is" },
         { "alpha", "alpha_bias is" },
         { "device", "s0 is on 'managed'" },
@@ -154,6 +169,9 @@ public sealed class ScanValidationTests : IDisposable
             case "o": outputs = outputs with { O = New(2, 5, 3, 3) }; break;
             case "chunk states": outputs = outputs with { ChunkStates = New(2, 3, 1, 4, 14) }; break;
             case "chunk": settings = settings with { Chunk = 0 }; break;
+            case "phase": settings = settings with { Phase = 4 }; break;
+            case "chunk start missing": settings = settings with { Phase = 3 }; break;
+            case "chunk start given": inputs = inputs with { ChunkStart = New(2, 3, 4, 14) }; break;
             case "eta": settings = settings with { EtaScale = float.PositiveInfinity }; break;
             case "alpha": settings = settings with { AlphaBias = float.NaN }; break;
             case "device": inputs = inputs with { S0 = Track(_other.Zeros([2, 3, 4, 14])) }; break;

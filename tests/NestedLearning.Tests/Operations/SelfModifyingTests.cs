@@ -21,7 +21,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         ([3, 26, 4, 6], 13),
     ];
 
-    private sealed record Run(float[] O, float[] S, float[] States);
+    private sealed record Run(float[] O, float[] S, float[] States, float[] ChunkStart);
 
     public static TheoryData<MemoryObjective, ScanRead, int> Cases()
     {
@@ -30,8 +30,29 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         {
             for (int shape = 0; shape < s_shapes.Length; shape++)
             {
-                cases.Add(objective, ScanRead.Before, shape);
-                cases.Add(objective, ScanRead.After, shape);
+                foreach (ScanRead read in Enum.GetValues<ScanRead>())
+                    cases.Add(objective, read, shape);
+            }
+        }
+
+        return cases;
+    }
+
+    /// <summary>Cases that start inside a chunk: after its first token, in its middle, before its last.</summary>
+    public static TheoryData<MemoryObjective, ScanRead, bool, int, int> CasesInsideAChunk()
+    {
+        var cases = new TheoryData<MemoryObjective, ScanRead, bool, int, int>();
+        for (int shape = 0; shape < s_shapes.Length; shape++)
+        {
+            int chunk = s_shapes[shape].Chunk;
+            foreach (int phase in ((int[])[1, chunk / 2, chunk - 1]).Where(p => p > 0 && p < chunk).Distinct())
+            {
+                foreach (ScanRead read in Enum.GetValues<ScanRead>())
+                {
+                    cases.Add(MemoryObjective.L2, read, false, shape, phase);
+                    cases.Add(MemoryObjective.L2, read, true, shape, phase);
+                    cases.Add(MemoryObjective.DotProduct, read, false, shape, phase);
+                }
             }
         }
 
@@ -58,6 +79,34 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
             (ulong)shape + 90, new Shape(s_shapes[shape].Shape), Settings(objective, read, s_shapes[shape].Chunk) with { NormalizeValues = true });
         CheckForward(c, Forward(c));
         CheckBackward(c);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void ExactGradient_MatchesReference(MemoryObjective objective, ScanRead read, int shape)
+    {
+        SelfModifyingCase c = SelfModifyingCase.Create(
+            (ulong)shape + 120, new Shape(s_shapes[shape].Shape), Settings(objective, read, s_shapes[shape].Chunk) with { ExactGradient = true });
+        CheckForward(c, Forward(c));
+        CheckBackward(c);
+    }
+
+    [Theory]
+    [MemberData(nameof(CasesInsideAChunk))]
+    public void StartInsideAChunk_MatchesReference(MemoryObjective objective, ScanRead read, bool exact, int shape, int phase)
+    {
+        SelfModifyingSettings settings = Settings(objective, read, s_shapes[shape].Chunk) with { Phase = phase, ExactGradient = exact };
+        SelfModifyingCase c = SelfModifyingCase.Create((ulong)shape + 150, new Shape(s_shapes[shape].Shape), settings);
+        CheckForward(c, Forward(c));
+        CheckBackward(c);
+    }
+
+    [Fact]
+    public void ExactGradient_OfChunksOfOne_IsTheFrozenOne()
+    {
+        SelfModifyingCase frozen = SelfModifyingCase.Create(61, [1, 20, 2, 8], Settings(MemoryObjective.L2, ScanRead.After, 1));
+        SelfModifyingCase exact = SelfModifyingCase.Create(61, [1, 20, 2, 8], frozen.Settings with { ExactGradient = true });
+        Compare.Close("o", Forward(exact).O, Forward(frozen).O, Tolerances.SelfModifying.Forward);
     }
 
     // Memories of three times their usual size outgrow every bound, unless their values have length one.
@@ -116,6 +165,10 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         Compare.SameBits("o", inPlace.O, apart.O);
         Compare.SameBits("s", inPlace.S, apart.S);
         Compare.SameBits("states", inPlace.States, apart.States);
+        c = SelfModifyingCase.Create(62, [2, 3, 2, 6], Settings(objective, read, 8) with { Phase = 2 });
+        (apart, inPlace) = (Forward(c), Forward(c, inPlace: true));
+        Compare.SameBits("s", inPlace.S, apart.S);
+        Compare.SameBits("chunk start", inPlace.ChunkStart, apart.ChunkStart);
     }
 
     [Theory]
@@ -128,6 +181,12 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         Compare.SameBits("s", Forward(c).S, ToFloat(c.S0));
         (double[] dOutput, double[] dState) = Upstream(c);
         Compare.SameBits("ds0", Backward(c, dOutput, dState)["ds0"], ToFloat(dState));
+        c = SelfModifyingCase.Create(59, [batch, time, heads, 3], Settings(MemoryObjective.L2, ScanRead.Before, 8) with { Phase = 3 });
+        if (time == 0)
+        {
+            Compare.SameBits("chunk start", Forward(c).ChunkStart, ToFloat(c.ChunkStart!));
+            Compare.SameBits("dchunk_start", Backward(c, dOutput, dState, dChunkStart: dState)["dchunk_start"], ToFloat(dState));
+        }
     }
 
     [Fact]
@@ -180,6 +239,36 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
             Compare.Close("o before", first.O, ScanCase.SliceTime(expected.O, 2, 24, 0, split), Tolerances.SelfModifying.Forward);
             Compare.Close("o behind", second.O, ScanCase.SliceTime(expected.O, 2, 24, split, 29), Tolerances.SelfModifying.Forward);
             Compare.Close("s", second.S, expected.S, Tolerances.SelfModifying.Forward);
+        }
+    }
+
+    [Theory]
+    [InlineData(MemoryObjective.L2, ScanRead.Before, false)]
+    [InlineData(MemoryObjective.L2, ScanRead.ChunkStart, true)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.After, false)]
+    public void AnySplit_GivesTheWholeSequencesResults(MemoryObjective objective, ScanRead read, bool exact)
+    {
+        const int Time = 53;
+        SelfModifyingCase c = SelfModifyingCase.Create(63, [2, Time, 2, 12], Settings(objective, read, 8) with { ExactGradient = exact });
+        SelfModifyingResult expected = ReferenceSelfModifying.Forward(c);
+        var random = new CounterRandom(64, 0);
+        for (int trial = 0; trial < 6; trial++)
+        {
+            double[] s = c.S0;
+            double[]? chunkStart = null;
+            for (int start = 0, end; start < Time; start = end)
+            {
+                // The first trial feeds token by token.
+                end = Math.Min(Time, start + 1 + (trial == 0 ? 0 : random.Below((ulong)(100 * trial + start), 13)));
+                SelfModifyingCase part = c.Slice(start, end, s, chunkStart);
+                Run run = Forward(part);
+                Compare.Close("o", run.O, ScanCase.SliceTime(expected.O, 2, 24, start, end), Tolerances.SelfModifying.Forward);
+                s = Compare.ToDouble(run.S);
+                chunkStart = part.Settings.NextPhase(end - start) == 0 ? null : Compare.ToDouble(run.ChunkStart);
+            }
+
+            Compare.Close("s", Array.ConvertAll(s, e => (float)e), expected.S, Tolerances.SelfModifying.Forward);
+            Compare.Close("chunk start", Array.ConvertAll(chunkStart!, e => (float)e), expected.ChunkStart, Tolerances.SelfModifying.Forward);
         }
     }
 
@@ -285,6 +374,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         X = From(c.InputShape, ToFloat(c.X)),
         Q = From(c.InputShape, ToFloat(c.Q)),
         S0 = From(c.StateShape, ToFloat(c.S0)),
+        ChunkStart = c.ChunkStart is null ? null : From(c.StateShape, ToFloat(c.ChunkStart)),
     };
 
     private Run Forward(SelfModifyingCase c, bool inPlace = false)
@@ -294,13 +384,14 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         {
             O = Unwritten(c.InputShape),
             S = inPlace ? inputs.S0 : Unwritten(c.StateShape),
+            ChunkStart = inPlace && inputs.ChunkStart is not null ? inputs.ChunkStart : Unwritten(c.StateShape),
             ChunkStates = Unwritten(c.SavedShape),
         };
         SelfModifying.Forward(inputs, c.Settings, outputs);
-        return new Run(outputs.O.ToArray(), outputs.S.ToArray(), outputs.ChunkStates.ToArray());
+        return new Run(outputs.O.ToArray(), outputs.S.ToArray(), outputs.ChunkStates.ToArray(), outputs.ChunkStart.ToArray());
     }
 
-    private Dictionary<string, float[]> Backward(SelfModifyingCase c, double[] dOutput, double[]? dState, Func<string, bool>? wanted = null)
+    private Dictionary<string, float[]> Backward(SelfModifyingCase c, double[] dOutput, double[]? dState, Func<string, bool>? wanted = null, double[]? dChunkStart = null)
     {
         SelfModifyingInputs inputs = Inputs(c);
         Tensor states = Unwritten(c.SavedShape);
@@ -315,11 +406,13 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
             X = Want("dx", c.InputShape),
             Q = Want("dq", c.InputShape),
             S0 = Want("ds0", c.StateShape),
+            ChunkStart = c.ChunkStart is null ? null : Want("dchunk_start", c.StateShape),
         };
+        Tensor? Optional(double[]? state) => state is null ? null : From(c.StateShape, ToFloat(state));
         SelfModifying.Backward(
-            inputs, c.Settings, states, From(c.InputShape, ToFloat(dOutput)), dState is null ? null : From(c.StateShape, ToFloat(dState)), gradients);
+            inputs, c.Settings, states, new SelfModifyingOutputGradients(From(c.InputShape, ToFloat(dOutput)), Optional(dState), Optional(dChunkStart)), gradients);
         var run = new Dictionary<string, float[]>();
-        foreach ((string name, Tensor? tensor) in new[] { ("dx", gradients.X), ("dq", gradients.Q), ("ds0", gradients.S0) })
+        foreach ((string name, Tensor? tensor) in new[] { ("dx", gradients.X), ("dq", gradients.Q), ("ds0", gradients.S0), ("dchunk_start", gradients.ChunkStart) })
         {
             if (tensor is not null)
                 run.Add(name, tensor.ToArray());
@@ -341,12 +434,13 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
             Compare.SameBits("states at the start", run.States.AsSpan(head * chunks * state, state), ToFloat(c.S0).AsSpan(head * state, state));
             for (int chunk = 0; chunk < chunks; chunk++)
             {
-                expected.States.AsSpan((head * (c.Time + 1) + chunk * c.Settings.Chunk) * state, state)
+                expected.States.AsSpan((head * (c.Time + 1) + c.Settings.Plan(c.Time).Start(chunk)) * state, state)
                     .CopyTo(starts.AsSpan((head * chunks + chunk) * state));
             }
         }
 
         Compare.Close("states", run.States, starts, Tolerances.SelfModifying.Forward);
+        Compare.Close("chunk start", run.ChunkStart, expected.ChunkStart, Tolerances.SelfModifying.Forward);
 
         // Each memory by itself: the one column of η or α would vanish beside the others.
         foreach ((string memory, int start, int width) in GoldenScan.StateColumns(c.Dim))
@@ -361,12 +455,13 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         (double[] dOutput, double[]? dState) = Upstream(c);
         if (!withState)
             dState = null;
-        Dictionary<string, float[]> run = Backward(c, dOutput, dState, wanted);
+        double[]? dChunkStart = withState ? Compare.ToDouble(new TestData(98).Normal(c.StateShape)) : null;
+        Dictionary<string, float[]> run = Backward(c, dOutput, dState, wanted, dChunkStart);
         Assert.NotEmpty(run);
-        SelfModifyingInputGradients expected = ReferenceSelfModifying.Backward(c, dOutput, dState);
+        SelfModifyingInputGradients expected = ReferenceSelfModifying.Backward(c, dOutput, dState, dChunkStart);
         foreach ((string name, float[] actual) in run)
         {
-            if (name != "ds0")
+            if (name is "dx" or "dq")
             {
                 Compare.Close(name, actual, name == "dx" ? expected.X : expected.Q, Tolerances.SelfModifying.Gradient);
                 continue;
@@ -375,7 +470,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
             foreach ((string memory, int start, int width) in GoldenScan.StateColumns(c.Dim))
             {
                 Compare.Close(
-                    "d" + memory, GoldenScan.Columns(actual, c.Columns, start, width), GoldenScan.Columns(expected.S0, c.Columns, start, width), Tolerances.SelfModifying.Gradient);
+                    $"{name} of {memory}", GoldenScan.Columns(actual, c.Columns, start, width), GoldenScan.Columns(name == "ds0" ? expected.S0 : expected.ChunkStart, c.Columns, start, width), Tolerances.SelfModifying.Gradient);
             }
         }
     }

@@ -73,12 +73,17 @@ public sealed class ReferenceTests
     [InlineData(ScanWrite.Scaled, ScanRead.Before)]
     [InlineData(ScanWrite.FrozenL2, ScanRead.After)]
     [InlineData(ScanWrite.FrozenL2, ScanRead.Before)]
-    public void ScanBackward_MatchesFiniteDifferences(ScanWrite write, ScanRead read)
+    [InlineData(ScanWrite.FrozenL2, ScanRead.Before, 2)]
+    [InlineData(ScanWrite.FrozenL2, ScanRead.ChunkStart)]
+    [InlineData(ScanWrite.FrozenL2, ScanRead.ChunkStart, 1)]
+    [InlineData(ScanWrite.Scaled, ScanRead.ChunkStart, 2)]
+    public void ScanBackward_MatchesFiniteDifferences(ScanWrite write, ScanRead read, int phase = 0)
     {
-        ScanCase c = ScanCase.Create(11, [2, 7, 2, 3, 4], new ScanSettings(0.7f, read, write, 3), "aem");
+        ScanCase c = ScanCase.Create(11, [2, 7, 2, 3, 4], new ScanSettings(0.7f, read, write, 3) { Phase = phase }, "aem");
         var data = new TestData(12);
         var upstream = new ScanUpstream(
-            Compare.ToDouble(data.Normal(c.ValueShape)), Compare.ToDouble(data.Normal(c.StateShape)), Compare.ToDouble(data.Normal(c.StateShape)));
+            Compare.ToDouble(data.Normal(c.ValueShape)), Compare.ToDouble(data.Normal(c.StateShape)), Compare.ToDouble(data.Normal(c.StateShape)),
+            Compare.ToDouble(data.Normal(c.StateShape)));
         ScanInputGradients g = ReferenceScan.Backward(c, upstream);
         Check("dq", c.Q, g.Q);
         Check("dk", c.K, g.K);
@@ -90,6 +95,8 @@ public sealed class ReferenceTests
         Check("dp0", c.P0!, g.P0);
         if (write != ScanWrite.Given)
             Check("dtheta", c.Theta!, g.Theta);
+        if (phase > 0)
+            Check("dchunk_start", c.ChunkStart!, g.ChunkStart);
 
         void Check(string name, double[] input, double[] gradient) =>
             Compare.Close(name, gradient, FiniteDifferences.Gradient(Loss, input), Tolerances.FiniteDifference);
@@ -97,7 +104,8 @@ public sealed class ReferenceTests
         double Loss()
         {
             ScanResult r = ReferenceScan.Forward(c);
-            return FiniteDifferences.Dot(r.O, upstream.O) + FiniteDifferences.Dot(r.S, upstream.S) + FiniteDifferences.Dot(r.P, upstream.P);
+            return FiniteDifferences.Dot(r.O, upstream.O) + FiniteDifferences.Dot(r.S, upstream.S) + FiniteDifferences.Dot(r.P, upstream.P)
+                + FiniteDifferences.Dot(r.ChunkStart, upstream.ChunkStart);
         }
     }
 
@@ -108,15 +116,24 @@ public sealed class ReferenceTests
     [InlineData(MemoryObjective.DotProduct, ScanRead.Before, false)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.After, false)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.After, true)]
-    public void SelfModifyingBackward_MatchesFiniteDifferences(MemoryObjective objective, ScanRead read, bool normalizeValues)
+    [InlineData(MemoryObjective.L2, ScanRead.Before, false, 1)]
+    [InlineData(MemoryObjective.L2, ScanRead.After, true, 2, true)]
+    [InlineData(MemoryObjective.L2, ScanRead.ChunkStart, false, 0)]
+    [InlineData(MemoryObjective.L2, ScanRead.ChunkStart, false, 2, true)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.ChunkStart, true, 1, true)]
+    public void SelfModifyingBackward_MatchesFiniteDifferences(MemoryObjective objective, ScanRead read, bool normalizeValues, int phase = 0, bool exact = false)
     {
-        SelfModifyingCase c = SelfModifyingCase.Create(17, [2, 7, 2, 3], new SelfModifyingSettings(3, objective, read, 0.5f, -0.5f, 1.5f, normalizeValues));
+        var settings = new SelfModifyingSettings(3, objective, read, 0.5f, -0.5f, 1.5f, normalizeValues) { Phase = phase, ExactGradient = exact };
+        SelfModifyingCase c = SelfModifyingCase.Create(17 + (ulong)phase, [2, 7, 2, 3], settings);
         var data = new TestData(14);
         double[] dOutput = Compare.ToDouble(data.Normal(c.InputShape)), dState = Compare.ToDouble(data.Normal(c.StateShape));
-        SelfModifyingInputGradients g = ReferenceSelfModifying.Backward(c, dOutput, dState);
+        double[] dChunkStart = Compare.ToDouble(data.Normal(c.StateShape));
+        SelfModifyingInputGradients g = ReferenceSelfModifying.Backward(c, dOutput, dState, dChunkStart);
         Check("dx", c.X, g.X);
         Check("dq", c.Q, g.Q);
         Check("ds0", c.S0, g.S0);
+        if (phase > 0)
+            Check("dchunk_start", c.ChunkStart!, g.ChunkStart);
 
         void Check(string name, double[] input, double[] gradient) =>
             Compare.Close(name, gradient, FiniteDifferences.Gradient(Loss, input), Tolerances.FiniteDifference);
@@ -124,7 +141,7 @@ public sealed class ReferenceTests
         double Loss()
         {
             SelfModifyingResult r = ReferenceSelfModifying.Forward(c);
-            return FiniteDifferences.Dot(r.O, dOutput) + FiniteDifferences.Dot(r.S, dState);
+            return FiniteDifferences.Dot(r.O, dOutput) + FiniteDifferences.Dot(r.S, dState) + FiniteDifferences.Dot(r.ChunkStart, dChunkStart);
         }
     }
 

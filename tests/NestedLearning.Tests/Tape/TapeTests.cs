@@ -85,6 +85,57 @@ public sealed class TapeTests : IDisposable
     }
 
     [Fact]
+    public void ConcatenateAndTokens_CopyAndMatchFiniteDifferences()
+    {
+        Parameter x = New([2, 2, 3]), y = New([2, 3, 3]);
+        Variable Join(Tape t)
+        {
+            Variable a = t.Use(x);
+            return t.Concatenate(a, t.Use(y), t.Tokens(a, 1, 1), a);
+        }
+
+        using (var tape = new Tape(_device, recording: false))
+        {
+            Variable joined = Join(tape);
+            Assert.Equal([2, 8, 3], joined.Shape);
+            float[] a = x.Value.ToArray(), b = y.Value.ToArray();
+            Compare.SameBits("joined", joined.Value.ToArray(), [.. a[..6], .. b[..9], .. a[3..6], .. a[..6], .. a[6..], .. b[9..], .. a[9..], .. a[6..]]);
+            Compare.SameBits("some", tape.Tokens(joined, 2, 3).Value.ToArray(), b);
+            Assert.Same(joined, tape.Tokens(joined, 0, 8));
+            Assert.Throws<ArgumentOutOfRangeException>(() => tape.Tokens(joined, 6, 3));
+            Assert.Throws<ArgumentOutOfRangeException>(() => tape.Tokens(joined, -1, 1));
+            Assert.Throws<ArgumentException>(() => tape.Concatenate());
+            Assert.Throws<ArgumentException>(() => tape.Concatenate(tape.Use(x), tape.Use(New([2, 3, 4]))));
+        }
+
+        Check(Join, x, y);
+        Check(t => t.Multiply(t.Tokens(Join(t), 1, 4), t.Tokens(Join(t), 3, 4)), x, y);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void UseFirstOrder_HasTheCarriedValue_AndSendsTheSumOfGradientsToTheStart(int batch)
+    {
+        Parameter start = New([2, 2]);
+        using Tensor carried = New([batch, 2, 2]).Value.Clone();
+        using (var tape = new Tape(_device))
+        {
+            Variable value = tape.UseFirstOrder(start, carried);
+            Compare.SameBits("value", value.Value.ToArray(), carried.ToArray());
+            Variable y = tape.Multiply(value, value);
+            using Tensor seed = _device.Full(y.Shape, 1);
+            tape.Backward(y, seed);
+        }
+
+        float[] expected = [.. Enumerable.Range(0, 4).Select(i => Enumerable.Range(0, batch).Sum(b => 2 * carried.Span[4 * b + i]))];
+        Compare.Close("gradient", start.Error.ToArray(), expected, 1e-6);
+        using Tensor other = _device.Zeros([3]);
+        using var another = new Tape(_device);
+        Assert.Throws<ArgumentException>(() => another.UseFirstOrder(start, other));
+    }
+
+    [Fact]
     public void EmbeddingAndCrossEntropy_MatchFiniteDifferences()
     {
         Parameter table = New([5, 4]);

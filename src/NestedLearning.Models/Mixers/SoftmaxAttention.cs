@@ -1,0 +1,82 @@
+namespace NestedLearning.Models;
+
+/// <summary>
+/// Causal softmax attention with its projections: the memory that keeps every key and value and answers by the
+/// non-parametric solution of the regression, as in NL's view of it. Persistent tokens, if any, are learned and seen by
+/// every query; they have no position.
+/// </summary>
+internal sealed class SoftmaxAttention
+{
+    private readonly int _heads;
+    private readonly int _width;
+    private readonly float _rotaryBase;
+    private readonly Parameter _query;
+    private readonly Parameter _key;
+    private readonly Parameter _value;
+    private readonly Parameter? _persistent;
+
+    public SoftmaxAttention(ParameterFactory make, string name, ModelConfiguration configuration, int persistentTokens = 0)
+    {
+        int dim = configuration.Dim;
+        _heads = configuration.Heads;
+        _width = dim / _heads;
+        _rotaryBase = configuration.RotaryBase;
+        double deviation = 1 / Math.Sqrt(dim);
+        _query = make.Normal($"{name}.query", [dim, dim], deviation);
+        _key = make.Normal($"{name}.key", [dim, dim], deviation);
+        _value = make.Normal($"{name}.value", [dim, dim], deviation);
+        if (persistentTokens > 0)
+            _persistent = make.Normal($"{name}.persistent", [persistentTokens, dim], 1);
+    }
+
+    public IEnumerable<Parameter> Parameters => _persistent is null ? [_query, _key, _value] : [_query, _key, _value, _persistent];
+
+    /// <summary>The shape of so many tokens' keys, and of their values: [B, tokens, H, D/H].</summary>
+    public Shape Shape(int batch, int tokens) => [batch, tokens, _heads, _width];
+
+    /// <summary>
+    /// Reads [B, T, H, D/H] of x [B, T, D], each token seeing the persistent ones, those before it in the cache and itself,
+    /// and the cache with x added.
+    /// </summary>
+    /// <param name="tape">What records it.</param>
+    /// <param name="x">The tokens.</param>
+    /// <param name="cache">Keys and values of earlier tokens; null at the beginning.</param>
+    /// <param name="position">The position of x's first token.</param>
+    /// <param name="tokensPerPosition">How many neighbouring tokens share a position.</param>
+    public (Variable Reads, KeyValues Cache) Forward(Tape tape, Variable x, KeyValues? cache, long position, int tokensPerPosition = 1)
+    {
+        Variable q = Heads(tape, x, _query), k = Heads(tape, x, _key), v = Heads(tape, x, _value);
+        if (_rotaryBase > 0)
+        {
+            var rotary = new RotaryEmbedding(tape, q.Shape, position, tokensPerPosition, _rotaryBase);
+            (q, k) = (rotary.Turn(q), rotary.Turn(k));
+        }
+
+        var seen = new KeyValues(k, v);
+        if (cache is not null)
+            seen = cache.Then(tape, seen);
+        KeyValues all = _persistent is null ? seen : Persistent(tape, _persistent, x.Shape[0]).Then(tape, seen);
+        return (tape.Attention(q, all.Keys, all.Values, new AttentionSettings(1 / MathF.Sqrt(_width))), seen);
+    }
+
+    private KeyValues Persistent(Tape tape, Parameter persistent, int batch)
+    {
+        Variable tokens = persistent.Repeat(tape, [batch, .. persistent.Value.Shape.AsSpan()]);
+        return new KeyValues(Heads(tape, tokens, _key), Heads(tape, tokens, _value));
+    }
+
+    private Variable Heads(Tape tape, Variable x, Parameter projection) =>
+        tape.Reshape(tape.Linear(x, tape.Use(projection)), Shape(x.Shape[0], x.Shape[1]));
+}
+
+/// <summary>Keys and values of the same tokens, each [B, tokens, H, D/H].</summary>
+internal sealed record KeyValues(Variable Keys, Variable Values)
+{
+    public int Count => Keys.Shape[1];
+
+    public KeyValues Then(Tape tape, KeyValues later) =>
+        new(tape.Concatenate(Keys, later.Keys), tape.Concatenate(Values, later.Values));
+
+    public KeyValues Last(Tape tape, int count) =>
+        new(tape.Tokens(Keys, Count - count, count), tape.Tokens(Values, Count - count, count));
+}

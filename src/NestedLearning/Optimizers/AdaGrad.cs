@@ -1,0 +1,34 @@
+using System.Globalization;
+
+namespace NestedLearning;
+
+/// <summary>AdaGrad (Duchi, Hazan and Singer), a memory of the squared gradients (NL 106–111): v ← v + g²; W ← W − η (g/(√v + ε) + λ W).</summary>
+public sealed class AdaGrad : ElementwiseOptimizer
+{
+    /// <summary>Added to √v, above 0.</summary>
+    public float Epsilon { get; init; } = 1e-10f;
+
+    /// <summary>λ, for parameters that decay.</summary>
+    public float WeightDecay { get; init; }
+
+    /// <inheritdoc/>
+    public override string Rule => string.Create(CultureInfo.InvariantCulture,
+        $"AdaGrad: v ← v + g², W ← W − η {(WeightDecay == 0 ? "g/(√v + ε)" : "(g/(√v + ε) + λ W)")}; ε = {Epsilon}{(WeightDecay == 0 ? "" : $", λ = {WeightDecay}")}");
+
+    private protected override string SecondMoment => "v";
+
+    private protected override void Validate()
+    {
+        Require.Above(Epsilon, 0);
+        Require.Finite(WeightDecay);
+    }
+
+    private protected override MomentSettings Commit(float learningRate, bool decays) => new()
+    {
+        LearningRate = learningRate,
+        Keep2 = 1,
+        Write2 = 1,
+        Epsilon = Epsilon,
+        Decay = decays ? learningRate * WeightDecay : 0,
+    };
+}

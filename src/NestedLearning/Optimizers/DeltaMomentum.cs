@@ -1,0 +1,76 @@
+using System.Globalization;
+
+namespace NestedLearning;
+
+/// <summary>
+/// Momentum written by the delta rule (NL 48–49): what the momentum answers to the gradient that comes is partly erased before
+/// the gradient is written.
+/// <code>
+/// m ← α m − ε (m gᵀ) g/‖g‖²_F − η P g;   W ← W + m
+/// </code>
+/// Divided by ‖g‖²_F, which is no smaller than the largest eigenvalue of gᵀ g, the erase is stable for ε ≤ 1. Matrices are
+/// taken as they are stored: the rows of g are the keys.
+/// </summary>
+public sealed class DeltaMomentum : Optimizer
+{
+    /// <summary>α, in [0, 1).</summary>
+    public double Decay { get; init; } = 0.9;
+
+    /// <summary>ε, 0 to 1; with 0 nothing is erased.</summary>
+    public float Erase { get; init; } = 1;
+
+    /// <summary>P, a memory of g.</summary>
+    public Preconditioner Preconditioner { get; init; } = Preconditioner.Identity;
+
+    /// <inheritdoc/>
+    public override string Rule => string.Create(CultureInfo.InvariantCulture,
+        $"Delta momentum: m ← α m − ε (m gᵀ) g/‖g‖² − η {(Preconditioner.Rule.Length > 0 ? "P g" : "g")}, W ← W + m; α = {Decay}, ε = {Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
+    public override OptimizerMemory CreateMemory(Parameter parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        Require.Matrix(parameter, "Delta momentum");
+        Require.Retention(Decay);
+        Require.InRange(Erase, 0, 1);
+        return new Memory(this, Preconditioner.CreateMemory(parameter), parameter.Value);
+    }
+
+    private sealed class Memory(DeltaMomentum optimizer, PreconditionerMemory preconditioner, Tensor weight)
+        : LinearMomentumMemory(optimizer, preconditioner, weight)
+    {
+        protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit)
+        {
+            using Tensor g = parameter.Error.Clone();
+            g.Device.Backend.Scale(g, errorScale);
+            Forget(g);
+            Preconditioner.Precondition(g, commit);
+            WriteAndMove(parameter, g, keep: 1, learningRate);
+        }
+
+        // m ← α m − ε/‖g‖² m gᵀ g, with the smaller of gᵀ g and m gᵀ in between.
+        private void Forget(Tensor g)
+        {
+            Backend backend = g.Device.Backend;
+            int rows = g.Shape[0], columns = g.Shape[1];
+            double squares = backend.SumOfSquares(g);
+            float erase = squares > 0 ? (float)(-optimizer.Erase / squares) : 0;
+            using Tensor kept = M.Clone();
+            if (rows < columns)
+            {
+                using Tensor answers = g.Device.Empty([rows, rows]);
+                Dense.Gemm(new GemmArguments { A = M, B = g, TransposeB = true, C = answers });
+                backend.Scale(answers, erase);
+                Dense.Gemm(new GemmArguments { A = answers, B = g, C = M, Residual = kept, ResidualScale = (float)optimizer.Decay });
+            }
+            else
+            {
+                using Tensor keys = g.Device.Empty([columns, columns]);
+                Dense.Gemm(new GemmArguments { A = g, TransposeA = true, B = g, C = keys, Symmetric = true });
+                backend.Scale(keys, erase);
+                Dense.Gemm(new GemmArguments { A = kept, B = keys, C = M, Residual = kept, ResidualScale = (float)optimizer.Decay });
+            }
+        }
+    }
+}
