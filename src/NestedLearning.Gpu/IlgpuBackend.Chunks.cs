@@ -42,6 +42,10 @@ internal sealed partial class IlgpuBackend
 
     private static Matrix Only(Matrix matrix, int chunk) => matrix with { Start = matrix.Start + chunk * matrix.Chunk };
 
+    /// <summary>to += from.</summary>
+    private void AddStates(Problems problems, Matrix from, Matrix to, int rows, int columns) =>
+        Product(new() { Problems = problems, C = to, Residual = from, M = rows, N = columns, Accumulate = 1 });
+
     /// <summary>to = from, or zeros where that is not given.</summary>
     private void CopyStates(Problems problems, Matrix from, Matrix to, int rows, int columns) =>
         Product(new() { Problems = problems, C = to, Residual = from, M = rows, N = columns });
@@ -55,12 +59,16 @@ internal sealed partial class IlgpuBackend
         private readonly IlgpuBackend _backend;
         private readonly Workspace _workspace;
         private readonly int _keyDim, _valueDim, _readStart, _readDim;
+        private readonly bool _writesFrozenError;
 
+        /// <param name="start">S_c where it is not the state before the chunk's first token; else not given.</param>
         public MemoryChunks(
-            IlgpuBackend backend, Workspace workspace, Problems problems, int keyDim, int valueDim, int readStart, int readDim,
-            bool momentum, bool erases, bool frozen, bool readsAfter, float scale)
+            IlgpuBackend backend, Workspace workspace, Problems problems, Matrix start, int keyDim, int valueDim, int readStart, int readDim,
+            bool momentum, bool erases, bool writesFrozenError, ScanRead read, float scale)
         {
             (_backend, _workspace, _keyDim, _valueDim, _readStart, _readDim) = (backend, workspace, keyDim, valueDim, readStart, readDim);
+            _writesFrozenError = writesFrozenError;
+            Start = start;
             int n = problems.Length;
             Problems = problems;
             Chunk = new ChunkArguments
@@ -85,8 +93,9 @@ internal sealed partial class IlgpuBackend
                 M = Take(n, n),
                 Momentum = momentum ? 1 : 0,
                 Erases = erases ? 1 : 0,
-                Frozen = frozen ? 1 : 0,
-                ReadsAfter = readsAfter ? 1 : 0,
+                Frozen = writesFrozenError && !start.Given ? 1 : 0,
+                ReadsAfter = read == ScanRead.After ? 1 : 0,
+                ReadsAtStart = read == ScanRead.ChunkStart ? 1 : 0,
                 Scale = scale,
             };
             W = Take(n, valueDim);
@@ -106,12 +115,19 @@ internal sealed partial class IlgpuBackend
 
         public Matrix W { get; }
 
+        private Matrix Start { get; }
+
+        private bool ReadsAtStart => Chunk.ReadsAtStart != 0;
+
         private bool HasMomentum => Chunk.Momentum != 0;
 
         private bool Erases => Chunk.Erases != 0;
 
         /// <summary>Whether writes depend on the state.</summary>
         public bool WritesReadState => Erases || Chunk.Frozen != 0;
+
+        /// <summary>Whether they hold −θ k S_c with S_c ≠ S.</summary>
+        private bool WritesReadStart => _writesFrozenError && Start.Given;
 
         public Matrix Take(int rows, int columns = 1) => IlgpuBackend.Take(_workspace, Problems, rows, columns);
 
@@ -136,12 +152,14 @@ internal sealed partial class IlgpuBackend
                 A = k,
                 B = s,
                 K = WritesReadState ? _keyDim : 0,
-                Rows = Of(Chunk.WriteS, only),
+                Rows = WritesReadState ? Of(Chunk.WriteS, only) : default,
                 Residual = Of(U, only),
                 ResidualFactor = Of(Chunk.Theta, only),
                 C = w,
                 N = _valueDim,
             });
+            if (WritesReadStart)
+                _backend.Product(TokenRows(problems) with { A = k, B = Start, K = _keyDim, Rows = Of(Chunk.Theta, only), Scale = -1, C = w, N = _valueDim, Accumulate = 1 });
             if (!Erases)
                 return;
             if (HasMomentum)
@@ -150,10 +168,12 @@ internal sealed partial class IlgpuBackend
                 ChunkKernels.SolveLower, (long)problems.Count * _valueDim, new TriangleArguments { Problems = problems, Triangle = Of(Chunk.N, only), Out = w, Columns = _valueDim });
         }
 
-        /// <summary>O = Q_s S + Q_p P + M W, of all chunks.</summary>
+        /// <summary>O = Q_s S + Q_p P + M W, or scale · Q S_c, of all chunks.</summary>
         public void Read(Matrix s, Matrix p, Matrix o)
         {
-            _backend.Product(TokenRows(Problems) with { A = Q, B = s.FromColumn(_readStart), K = _keyDim, Rows = Chunk.ReadS, C = o, N = _readDim });
+            _backend.Product(TokenRows(Problems) with { A = Q, B = ReadState(s).FromColumn(_readStart), K = _keyDim, Rows = Chunk.ReadS, C = o, N = _readDim });
+            if (ReadsAtStart)
+                return;
             if (HasMomentum)
                 _backend.Product(TokenRows(Problems) with { A = Q, B = p.FromColumn(_readStart), K = _keyDim, Rows = Chunk.ReadP, C = o, N = _readDim, Accumulate = 1 });
             AddTriangle(ChunkKernels.AddLower, Problems, Chunk.M, W.FromColumn(_readStart), o);
@@ -185,7 +205,7 @@ internal sealed partial class IlgpuBackend
             _backend.Product(TokenRows(problems) with { A = Only(K, chunk), B = dS, K = _keyDim, Rows = AtRow(Chunk.G, chunk, n), C = y, N = _valueDim });
             if (HasMomentum)
                 _backend.Product(TokenRows(problems) with { A = Only(K, chunk), B = dP, K = _keyDim, Rows = AtRow(Chunk.X, chunk, n), C = y, N = _valueDim, Accumulate = 1 });
-            if (dO.Given)
+            if (dO.Given && !ReadsAtStart)
                 AddTriangle(ChunkKernels.AddUpper, problems, Only(Chunk.M, chunk), Only(dO, chunk), y.FromColumn(_readStart));
             if (Erases)
                 _backend.LaunchItems(
@@ -204,7 +224,7 @@ internal sealed partial class IlgpuBackend
             if (previousS.Given)
             {
                 _backend.Product(state with { C = previousS, Residual = dS, ResidualFactor = Scalar(Chunk.A, chunk, n) });
-                if (dO.Given)
+                if (dO.Given && !(ReadsAtStart && Start.Given))
                     _backend.Product(state with { A = q, B = Only(dO, chunk), K = n, Depth = Only(Chunk.ReadS, chunk), C = previousS.FromColumn(_readStart), N = _readDim, Accumulate = 1 });
                 if (WritesReadState)
                     _backend.Product(state with { A = k, B = Only(y, chunk), K = n, Depth = Only(Chunk.WriteS, chunk), C = previousS, Accumulate = 1 });
@@ -214,10 +234,21 @@ internal sealed partial class IlgpuBackend
                 return;
             _backend.Product(state with { C = previousP, Residual = dP, ResidualFactor = Scalar(Chunk.C, chunk, n) });
             _backend.Product(state with { C = previousP, Residual = dS, ResidualFactor = Scalar(Chunk.B, chunk, n), Accumulate = 1 });
-            if (dO.Given)
+            if (dO.Given && !ReadsAtStart)
                 _backend.Product(state with { A = q, B = Only(dO, chunk), K = n, Depth = Only(Chunk.ReadP, chunk), C = previousP.FromColumn(_readStart), N = _readDim, Accumulate = 1 });
             if (Erases)
                 _backend.Product(state with { A = k, B = Only(y, chunk), K = n, Depth = Only(Chunk.WriteP, chunk), C = previousP, Accumulate = 1 });
+        }
+
+        /// <summary>dStart += what writes and reads took from an S_c that is not S; of one chunk.</summary>
+        public void AddStartGradients(Matrix dO, Matrix y, Matrix dStart)
+        {
+            int n = Math.Min(Problems.Length, Problems.Tokens);
+            var state = new ProductArguments { Problems = Problems, M = _keyDim, K = n, Accumulate = 1 };
+            if (WritesReadStart)
+                _backend.Product(state with { A = K.Transposed(), B = y, Depth = Chunk.Theta, Scale = -1, C = dStart, N = _valueDim });
+            if (dO.Given && ReadsAtStart)
+                _backend.Product(state with { A = Q.Transposed(), B = dO, Depth = Chunk.ReadS, C = dStart.FromColumn(_readStart), N = _readDim });
         }
 
         /// <summary>
@@ -230,8 +261,7 @@ internal sealed partial class IlgpuBackend
         /// <param name="dO">dL/do.</param>
         /// <param name="y">What <see cref="WriteGradients"/> made.</param>
         /// <param name="results">Where results go; the rest is not read.</param>
-        /// <returns>Y Sᵀ, where writes read the state.</returns>
-        public Matrix TokenGradients(Matrix s, Matrix p, Matrix dS, Matrix dP, Matrix dO, Matrix y, ChunkBackwardArguments results)
+        public void TokenGradients(Matrix s, Matrix p, Matrix dS, Matrix dP, Matrix dO, Matrix y, ChunkBackwardArguments results)
         {
             int n = Problems.Length;
             Matrix readW = W.FromColumn(_readStart);
@@ -249,10 +279,11 @@ internal sealed partial class IlgpuBackend
                 LeftP = HasMomentum ? ThroughState(W, dP, _valueDim) : default,
                 WrittenS = WritesReadState ? ThroughState(y, s, _valueDim) : default,
                 WrittenP = HasMomentum && Erases ? ThroughState(y, p, _valueDim) : default,
-                ReadRowsS = dO.Given ? ThroughState(dO, s.FromColumn(_readStart), _readDim) : default,
-                ReadRowsP = dO.Given && HasMomentum ? ThroughState(dO, p.FromColumn(_readStart), _readDim) : default,
+                ReadRowsS = dO.Given ? ThroughState(dO, ReadState(s).FromColumn(_readStart), _readDim) : default,
+                WrittenStart = WritesReadStart ? ThroughState(y, Start, _valueDim) : default,
+                ReadRowsP = dO.Given && HasMomentum && !ReadsAtStart ? ThroughState(dO, p.FromColumn(_readStart), _readDim) : default,
                 WriteProducts = Erases ? Take(n, n) : default,
-                ReadProducts = dO.Given ? Take(n, n) : default,
+                ReadProducts = dO.Given && !ReadsAtStart ? Take(n, n) : default,
                 StateDots = Take(3),
                 Dots = Take(n, 6),
                 DA = Take(n + 1),
@@ -263,7 +294,7 @@ internal sealed partial class IlgpuBackend
             };
             if (Erases)
                 Pairs(y, W, a.WriteProducts, _valueDim);
-            if (dO.Given)
+            if (a.ReadProducts.Given)
                 Pairs(dO, readW, a.ReadProducts, _readDim);
             StateDot(dS, s, a.StateDots);
             if (HasMomentum)
@@ -280,8 +311,9 @@ internal sealed partial class IlgpuBackend
             _backend.LaunchItems(ChunkBackwardKernels.Rows, tokens * _keyDim, a);
             if (a.DU.Given)
                 _backend.LaunchItems(ChunkBackwardKernels.Writes, tokens * _valueDim, a);
-            return a.WrittenS;
         }
+
+        private Matrix ReadState(Matrix s) => ReadsAtStart && Start.Given ? Start : s;
 
         private Problems Of(int? only) => only is int chunk ? Only(Problems, chunk) : Problems;
 
@@ -298,8 +330,8 @@ internal sealed partial class IlgpuBackend
         private void Pairs(Matrix x, Matrix y, Matrix result, int dim) =>
             _backend.Product(TokenRows(Problems) with { A = x, B = y.Transposed(), K = dim, C = result, N = Problems.Length, TokenColumns = 1 });
 
-        // Rows of tokens through the transpose of a state.
-        private Matrix ThroughState(Matrix rows, Matrix state, int dim)
+        /// <summary>Rows of tokens through the transpose of a state.</summary>
+        public Matrix ThroughState(Matrix rows, Matrix state, int dim)
         {
             Matrix result = Take(Problems.Length, _keyDim);
             _backend.Product(TokenRows(Problems) with { A = rows, B = state.Transposed(), K = dim, C = result, N = _keyDim });

@@ -77,9 +77,61 @@ internal sealed partial class IlgpuBackend
             tally?.Add(i, groups);
         }
 
-        double[]? sums = tally?.Read();
-        for (int i = 0; i < changes.Length; i++)
-            changes[i] = new CommitChange(sums![2 * i], sums[2 * i + 1]);
+        tally?.Read(changes);
+    }
+
+    public override void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes)
+    {
+        using Tally? tally = changes.IsEmpty ? null : new Tally(this, changes.Length, 2);
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            MomentSettings s = settings[i];
+            int groups = GroupsOf(tensors[i].G.Count);
+            Launch(MomentKernels.Commit, groups, new MomentArguments
+            {
+                W = View(tensors[i].W),
+                G = View(tensors[i].G),
+                M = View(tensors[i].M),
+                V = View(tensors[i].V),
+                Start = View(tensors[i].Start),
+                Parts = tally is null ? default : tally.Parts,
+                LearningRate = s.LearningRate,
+                GradientScale = s.GradientScale,
+                Keep1 = s.Keep1,
+                Write1 = s.Write1,
+                Keep2 = s.Keep2,
+                Write2 = s.Write2,
+                ReadMoment = s.ReadMoment,
+                ReadGradient = s.ReadGradient,
+                Decay = s.Decay,
+                Epsilon = s.Epsilon,
+                Clear = s.ClearGradient ? 1 : 0,
+            });
+            tally?.Add(i, groups);
+        }
+
+        tally?.Read(changes);
+    }
+
+    public override void CopyTokens(Tensor source, int sourceFirst, Tensor destination, int destinationFirst, int count, bool accumulate)
+    {
+        int batch = source.Shape[0];
+        if (batch == 0 || count == 0)
+            return;
+        int width = destination.Count / (batch * destination.Shape[1]);
+        LaunchItems(TokenKernels.Copy, (long)batch * count * width, new TokenArguments
+        {
+            Source = View(source),
+            Destination = View(destination),
+            Batch = batch,
+            Count = count,
+            Width = width,
+            SourceTokens = source.Shape[1],
+            SourceFirst = sourceFirst,
+            DestinationTokens = destination.Shape[1],
+            DestinationFirst = destinationFirst,
+            Accumulate = accumulate ? 1 : 0,
+        });
     }
 
     public override void ActivationForward(Activation activation, Tensor x, Tensor y) =>
@@ -181,6 +233,13 @@ internal sealed partial class IlgpuBackend
         {
             if (groups > 0)
                 _backend.Launch(SumKernels.Parts, 1, new SumArguments { Parts = Parts, Result = _result.View.Cast<double>().SubView(index * _width, _width), Count = groups, Width = _width });
+        }
+
+        public void Read(Span<CommitChange> changes)
+        {
+            double[] sums = Read();
+            for (int i = 0; i < changes.Length; i++)
+                changes[i] = new CommitChange(sums[2 * i], sums[2 * i + 1]);
         }
 
         public double[] Read()

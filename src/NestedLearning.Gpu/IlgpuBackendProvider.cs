@@ -13,7 +13,8 @@ namespace NestedLearning.Gpu;
 /// <summary>Finds one of ILGPU's devices and makes a backend of it.</summary>
 internal abstract class IlgpuBackendProvider : BackendProvider
 {
-    private readonly Lock _lock = new();
+    // ILGPU looks for devices in one context at a time.
+    private static readonly Lock s_lock = new();
     private Engine? _engine;
 
     static IlgpuBackendProvider()
@@ -24,22 +25,25 @@ internal abstract class IlgpuBackendProvider : BackendProvider
 
     public sealed override BackendReport Probe()
     {
-        try
+        lock (s_lock)
         {
-            if (Working() is Engine engine)
-                return new BackendReport(Name, true, engine.Description);
-            using Context? context = Find(out Finding finding);
-            return context is null ? new BackendReport(Name, false, finding.Reason) : new BackendReport(Name, true, Describe(finding.Device!));
-        }
-        catch (Exception e) when (e is not OutOfMemoryException)
-        {
-            return new BackendReport(Name, false, OneLine(e));
+            try
+            {
+                if (Working() is Engine engine)
+                    return new BackendReport(Name, true, engine.Description);
+                using Context? context = Find(out Finding finding);
+                return context is null ? new BackendReport(Name, false, finding.Reason) : new BackendReport(Name, true, Describe(finding.Device!));
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                return new BackendReport(Name, false, OneLine(e));
+            }
         }
     }
 
     public sealed override Backend Create()
     {
-        lock (_lock)
+        lock (s_lock)
         {
             _engine = Working();
             Context? context = null;

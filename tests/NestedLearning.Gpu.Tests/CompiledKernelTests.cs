@@ -22,7 +22,7 @@ public sealed partial class CompiledKernelTests
     // Kernels that sum in double on purpose.
     private static readonly string[] s_double =
     [
-        "SumKernels", "NormKernels", "ColumnSumKernels", "ConvolutionKernels.WeightBlocks", "AdamKernels.Commit", "CrossEntropyKernels.Forward",
+        "SumKernels", "NormKernels", "ColumnSumKernels", "ConvolutionKernels.WeightBlocks", "AdamKernels.Commit", "MomentKernels.Commit", "CrossEntropyKernels.Forward",
         "CrossEntropyKernels.WithGradient", "ChunkBackwardKernels.StateDot",
     ];
 

@@ -29,6 +29,8 @@ public sealed class OpenClGemmAdamTests() : GemmAdamTests("opencl");
 
 public sealed class OpenClLinearCrossEntropyTests() : LinearCrossEntropyTests("opencl");
 
+public sealed class OpenClMomentCommitTests() : MomentCommitTests("opencl");
+
 public sealed class OpenClNewtonSchulzTests() : NewtonSchulzTests("opencl");
 
 public sealed class OpenClNormTests() : NormTests("opencl");

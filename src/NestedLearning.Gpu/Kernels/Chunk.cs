@@ -28,6 +28,9 @@ internal struct ChunkArguments
     public Matrix KeyProducts, QueryProducts, N, M;
 
     public int Momentum, Erases, Frozen, ReadsAfter;
+
+    /// <summary>Whether reads are of the chunk's start: no row of the coefficients and no write takes part.</summary>
+    public int ReadsAtStart;
     public float Scale;
 
     /// <summary>Row ρ of a, b and G that a token reads with, which is the number of writes it sees.</summary>
@@ -99,7 +102,7 @@ internal static class ChunkKernels
             if (a.Erases != 0 && i < t)
                 At(a.N, p, t, i) = -At(a.Erase, p, t) * At(a.G, p, t, i) * At(a.KeyProducts, p, t, i);
             int row = a.ReadRow(t);
-            if (i < row)
+            if (a.ReadsAtStart == 0 && i < row)
                 At(a.M, p, t, i) = a.Scale * At(a.G, p, row, i) * At(a.QueryProducts, p, t, i);
         }
     }
@@ -194,7 +197,7 @@ internal static class ChunkKernels
             int reader = t - a.ReadsAfter;
             if (reader >= 0 && reader < n)
             {
-                At(a.ReadS, p, reader) = a.Scale * at;
+                At(a.ReadS, p, reader) = a.ReadsAtStart != 0 ? a.Scale : a.Scale * at;
                 if (a.Momentum != 0)
                     At(a.ReadP, p, reader) = a.Scale * bt;
             }

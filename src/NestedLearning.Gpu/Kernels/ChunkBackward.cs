@@ -16,7 +16,10 @@ internal struct ChunkBackwardArguments
     /// <summary>V = W dSᵀ and W dPᵀ, Z = Y Sᵀ and Y Pᵀ, R = dO Sᵀ and dO Pᵀ [n, Dk]; Y [n, Dv].</summary>
     public Matrix LeftS, LeftP, WrittenS, WrittenP, ReadRowsS, ReadRowsP, Y;
 
-    /// <summary>⟨y_t, w_i⟩ and ⟨do_t, w_i⟩, which become D and F.</summary>
+    /// <summary>Y S_cᵀ [n, Dk], where S_c is not S and writes hold −θ k S_c.</summary>
+    public Matrix WrittenStart;
+
+    /// <summary>⟨y_t, w_i⟩ and ⟨do_t, w_i⟩, which become D and F; the second where reads see writes.</summary>
     public Matrix WriteProducts, ReadProducts;
 
     /// <summary>⟨dS, S⟩, ⟨dS, P⟩ and ⟨dP, P⟩: a row of three for each problem.</summary>
@@ -119,7 +122,7 @@ internal static class ChunkBackwardKernels
             if (a.Chunk.Erases != 0 && i < t)
                 ChunkKernels.At(a.WriteProducts, p, t, i) *= -ChunkKernels.At(a.Chunk.Erase, p, t) * ChunkKernels.At(a.Chunk.G, p, t, i);
             int row = a.Chunk.ReadRow(t);
-            if (a.DO.Given && i < row)
+            if (a.ReadProducts.Given && i < row)
                 ChunkKernels.At(a.ReadProducts, p, t, i) *= a.Chunk.Scale * ChunkKernels.At(a.Chunk.G, p, row, i);
         }
     }
@@ -142,6 +145,8 @@ internal static class ChunkBackwardKernels
                 dk += ChunkKernels.At(a.Chunk.WriteS, p, t) * ChunkKernels.At(a.WrittenS, p, t, d);
             if (a.WrittenP.Given)
                 dk += ChunkKernels.At(a.Chunk.WriteP, p, t) * ChunkKernels.At(a.WrittenP, p, t, d);
+            if (a.WrittenStart.Given)
+                dk -= ChunkKernels.At(a.Chunk.Theta, p, t) * ChunkKernels.At(a.WrittenStart, p, t, d);
             if (a.Chunk.Erases != 0)
             {
                 for (int i = 0; i < t; i++)
@@ -155,6 +160,10 @@ internal static class ChunkBackwardKernels
                 dq = ChunkKernels.At(a.Chunk.ReadS, p, t) * ChunkKernels.At(a.ReadRowsS, p, t, d);
                 if (a.ReadRowsP.Given)
                     dq += ChunkKernels.At(a.Chunk.ReadP, p, t) * ChunkKernels.At(a.ReadRowsP, p, t, d);
+            }
+
+            if (a.ReadProducts.Given)
+            {
                 for (int i = 0; i < a.Chunk.ReadRow(t); i++)
                     dq += ChunkKernels.At(a.ReadProducts, p, t, i) * ChunkKernels.At(a.K, p, i, d);
                 for (int i = t + 1 - a.Chunk.ReadsAfter; i < n; i++)
@@ -196,7 +205,7 @@ internal static class ChunkBackwardKernels
     {
         float sum = row == n ? left : -ChunkKernels.At(a.Chunk.Erase, p, row) * ChunkKernels.At(a.Dots, p, row, 2 + dot);
         int reader = row - a.Chunk.ReadsAfter;
-        if (reader >= 0 && reader < n)
+        if (a.Chunk.ReadsAtStart == 0 && reader >= 0 && reader < n)
             sum += a.Chunk.Scale * ChunkKernels.At(a.Dots, p, reader, 4 + dot);
         return sum;
     }
@@ -254,7 +263,7 @@ internal static class ChunkBackwardKernels
             }
 
             int reader = t - a.Chunk.ReadsAfter;
-            if (a.DO.Given && reader < n)
+            if (a.ReadProducts.Given && reader < n)
                 dg += a.Chunk.Scale * ChunkKernels.At(a.Chunk.QueryProducts, p, reader, i) * ChunkKernels.At(a.ReadProducts, p, reader, i);
             ChunkKernels.At(a.DG, p, t, i) = dg;
             if (a.Chunk.Momentum != 0)
@@ -295,6 +304,6 @@ internal static class ChunkBackwardKernels
         }
 
         if (a.DTheta.Given)
-            ChunkKernels.At(a.DTheta, p, t) = Dot(a.Y, a.U, p, t, a.ValueDim) - (a.Chunk.Frozen != 0 ? kappa : 0);
+            ChunkKernels.At(a.DTheta, p, t) = Dot(a.Y, a.U, p, t, a.ValueDim) - (a.Chunk.Frozen != 0 ? kappa : 0) - Dot(a.WrittenStart, a.K, p, t, a.KeyDim);
     }
 }
