@@ -61,7 +61,7 @@ internal sealed partial class IlgpuBackend
         private readonly int _keyDim, _valueDim, _readStart, _readDim;
         private readonly bool _writesFrozenError;
 
-        /// <param name="start">S_c where it is not the state before the chunk's first token; else not given.</param>
+        // start is S_c where it is not the state before the chunk's first token; else it is not given.
         public MemoryChunks(
             IlgpuBackend backend, Workspace workspace, Problems problems, Matrix start, int keyDim, int valueDim, int readStart, int readDim,
             bool momentum, bool erases, bool writesFrozenError, ScanRead read, float scale)
