@@ -6,7 +6,7 @@ namespace NestedLearning.Models;
 /// A model over tokens: embedding, blocks of a token mixer and a continuum memory system, and an output head tied to the
 /// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="SequenceState"/>, one a stream.
 /// </summary>
-public sealed class SequenceModel : IDisposable
+public sealed partial class SequenceModel : IDisposable
 {
     private readonly Parameter _embedding;
     private readonly Parameter _finalNorm;
@@ -29,7 +29,7 @@ public sealed class SequenceModel : IDisposable
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
             NewMixer(make, $"block{b}", deviation),
-            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], deviation)))];
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], configuration.Continuum, deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
@@ -63,24 +63,39 @@ public sealed class SequenceModel : IDisposable
         ArgumentNullException.ThrowIfNull(state);
         if (tokens.Shape.Rank != 2 || tokens.Shape[0] != state.Batch || tokens.Shape[1] == 0)
             throw new ArgumentException($"tokens has shape {tokens.Shape}, expected [{state.Batch}, T] with T at least 1.", nameof(tokens));
-        if (tokens.Shape[1] > StepsToContextEnd(state))
-            throw new ArgumentException($"{tokens.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(tokens));
+        Variable embedding = tape.Use(_embedding);
+        (Variable y, SequenceState next) = Transform(tape, tape.Embedding(tokens, embedding), state);
+        return (tape.Linear(y, embedding, transposeWeight: true), next);
+    }
+
+    /// <summary>
+    /// The blocks and the final norm alone, for inputs that are not tokens: y [B, T, D] for x [B, T, D], and the fast memory
+    /// after them; the given one is only read.
+    /// </summary>
+    /// <exception cref="ArgumentException">x is not [B, T, D] with the state's B, or runs past the end of a context.</exception>
+    public (Variable Y, SequenceState Next) Transform(Tape tape, Variable x, SequenceState state)
+    {
+        ArgumentNullException.ThrowIfNull(tape);
+        ArgumentNullException.ThrowIfNull(x);
+        ArgumentNullException.ThrowIfNull(state);
+        if (x.Shape.Rank != 3 || x.Shape[0] != state.Batch || x.Shape[1] == 0 || x.Shape[2] != Configuration.Dim)
+            throw new ArgumentException($"x has shape {x.Shape}, expected [{state.Batch}, T, {Configuration.Dim}] with T at least 1.", nameof(x));
+        if (x.Shape[1] > StepsToContextEnd(state))
+            throw new ArgumentException($"{x.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(x));
         var next = new MixerState[_blocks.Length];
         try
         {
-            Variable embedding = tape.Use(_embedding);
-            Variable x = tape.Embedding(tokens, embedding);
             for (int b = 0; b < _blocks.Length; b++)
             {
                 (x, next[b]) = _blocks[b].Mixer.Forward(tape, x, state.Blocks[b]);
                 x = _blocks[b].Memory.Forward(tape, x);
             }
 
-            Variable logits = tape.Linear(tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm)), embedding, transposeWeight: true);
+            Variable y = tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm));
             var after = new SequenceState(state.Batch, next);
             if (after.ContextPosition == Configuration.ContextLength)
                 after.EndContext();
-            return (logits, after);
+            return (y, after);
         }
         catch
         {
@@ -97,8 +112,32 @@ public sealed class SequenceModel : IDisposable
         return Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - (int)state.ContextPosition;
     }
 
+    /// <summary>The model as its nest of levels: every memory on one axis, from the fastest to the slowest.</summary>
+    /// <param name="context">Tokens of a context after which fast memories are measured; null is just before the context ends, or the slowest level's chunk where it never does.</param>
+    /// <param name="batch">The sequences whose fast memories are measured.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A context that the model does not have, or no sequence.</exception>
+    public ModelDescription Describe(long? context = null, int batch = 1)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        long most = Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - 1;
+        long tokens = context ?? (Configuration.ContextLength == 0 ? Configuration.Levels[^1].Chunk : most);
+        if (tokens < 0 || tokens > most)
+            throw new ArgumentOutOfRangeException(nameof(context), tokens, $"context is {tokens}, expected 0 to {most} tokens.");
+        return ModelDescriber.Describe(this, tokens, batch);
+    }
+
+    /// <summary>The same with the fast memories of a state.</summary>
+    public ModelDescription Describe(SequenceState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return ModelDescriber.Describe(this, state.ContextPosition, state.Batch);
+    }
+
     /// <summary>Frees the parameters and their optimizer memories.</summary>
     public void Dispose() => Levels.Dispose();
+
+    internal IEnumerable<Parameter> ContinuumParameters =>
+        Enumerable.Range(0, Configuration.Levels.Count).SelectMany(level => _blocks.SelectMany(b => b.Memory.Parameters(level)));
 
     internal IEnumerable<ITokenMixer> Mixers => _blocks.Select(b => b.Mixer);
 
@@ -120,10 +159,11 @@ public sealed class SequenceModel : IDisposable
         IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
         if (index == Configuration.ProjectionLevel)
             parameters = [_embedding, _finalNorm, .. Mixers.SelectMany(m => m.Parameters), .. parameters];
-        var optimizer = new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
+        Optimizer optimizer = level.Optimizer ?? new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
         return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
+            Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index, [.. Configuration.Levels.Select(l => l.Chunk)]),
         };
     }
 }

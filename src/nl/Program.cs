@@ -12,6 +12,8 @@ internal static class Program
     private static Command[] Commands() =>
     [
         StreamCommand.Create(),
+        DescribeCommand.Create(),
+        LearnCommand.Create(),
         OpCommand.Create(),
         CheckCommand.Create(),
         DoctorCommand.Create(),

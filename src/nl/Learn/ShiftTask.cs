@@ -1,0 +1,58 @@
+using NestedLearning.Models;
+using NestedLearning.Models.Learning;
+
+namespace NestedLearning.CommandLine.Learn;
+
+/// <summary>A stream whose source changes in the middle: how soon each learner is where it will end.</summary>
+internal sealed class ShiftTask : LearnTask
+{
+    private const int Window = 1024;
+    private const double Margin = 0.05;
+    private static readonly float[] s_rates = [1.5e-3f, 3e-3f, 6e-3f];
+
+    public override string Name => "shift";
+
+    public override string Title => "a stream of bytes whose source changes in the middle";
+
+    public override int DefaultSteps => 32768;
+
+    public override IReadOnlyList<LearnTable> Run(LearnRun run)
+    {
+        byte[] before = new MarkovSource(2 * run.Seed).Draw(0, run.Steps, out double entropyBefore);
+        byte[] after = new MarkovSource(2 * run.Seed + 1).Draw(0, run.Steps, out double entropyAfter);
+        ModelConfiguration hope = new() { Dim = 64, Seed = run.Seed };
+        Candidate[] candidates =
+        [
+            new("Hope", hope),
+            new("Titans, same levels", hope with { Mixer = TokenMixer.Titans }),
+            new("DeltaNet, same levels", hope with { Mixer = TokenMixer.DeltaNet }),
+            new("DeltaNet, one level", (hope with { Mixer = TokenMixer.DeltaNet }).WithOneLevel()),
+            new("attention, same levels", hope with { Mixer = TokenMixer.Attention }),
+        ];
+        (Candidate Candidate, float Rate)[] jobs = [.. candidates.SelectMany(c => s_rates.Select(r => (c, r)))];
+        var runs = run.Each(jobs, j =>
+        {
+            using StreamLearner learner = StreamLearner.Create(run.Device, WithRate(j.Candidate.Configuration, j.Rate), j.Candidate.Name);
+            IReadOnlyList<double[]> bits = StreamTraining.Read(learner, [before, after]);
+            run.Say($"{j.Candidate.Name}, rate {j.Rate}: {bits[0].Average():F3} bits before the shift, {bits[1].Average():F3} after");
+            return (j.Candidate.Name, j.Rate, Bits: bits, learner.ParameterCount);
+        });
+        // The rate is chosen before the shift.
+        var best = runs.Chunk(s_rates.Length).Select(r => r.MinBy(x => x.Bits[0].Average())).ToArray();
+        int end = run.Steps - run.Steps / 8;
+        return
+        [
+            new LearnTable(
+                $"bits a byte before and after the shift, and bytes until the mean over {Window:N0} is within {Margin:P0} of the learner's own last eighth; entropy {entropyBefore:F3} and {entropyAfter:F3}",
+                ["before: last eighth", "after: first 1,024", "first 4,096", "whole", "last eighth", "bytes to recover", "rate", "parameters"],
+                [
+                    .. best.Select(b => new LearnRow(
+                        b.Name, StreamTraining.Mean(b.Bits[0], end, run.Steps), StreamTraining.Mean(b.Bits[1], 0, 1024), StreamTraining.Mean(b.Bits[1], 0, 4096), b.Bits[1].Average(),
+                        StreamTraining.Mean(b.Bits[1], end, run.Steps), StreamTraining.Reaches(b.Bits[1], (1 + Margin) * StreamTraining.Mean(b.Bits[1], end, run.Steps), Window), b.Rate, b.ParameterCount)),
+                ]),
+        ];
+    }
+
+    private static ModelConfiguration WithRate(ModelConfiguration configuration, float rate) =>
+        configuration with { Levels = [.. configuration.Levels.Select(l => l with { LearningRate = rate })] };
+}
