@@ -30,9 +30,9 @@ public sealed class IlgpuCpuTests : IDisposable
 
         Tensor sum = r.InOut("sum", 70);
         Dense.AddScaled(0.3f, r.Normal(70), sum);
-        Dense.Scale(sum, 1.5f);
+        r.Backend.Scale(sum, 1.5f);
         Dense.Multiply(sum, r.Normal(70), r.Out("product", 70));
-        r.Add("squares", (float)Dense.SumOfSquares(sum));
+        r.Add("squares", (float)r.Backend.SumOfSquares(sum));
     });
 
     [Fact]
@@ -188,6 +188,8 @@ public sealed class IlgpuCpuTests : IDisposable
     {
         private readonly TestData _data = new(17);
         private readonly List<IDisposable> _tensors = [];
+
+        public Backend Backend => device.Backend;
 
         public Dictionary<string, Func<float[]>> Results { get; } = [];
 
