@@ -57,7 +57,7 @@ internal sealed class SelfModifyingTitans : ITokenMixer
         // Inputs of length one: values and targets are products of memories with them, and would feed on their own
         // growth if the memories' inputs were longer than the keys.
         Variable input = Heads(tape, mixed, _input, split), query = Heads(tape, mixed, _query, split);
-        Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : LearnedStart(tape, batch);
+        Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : tape.UseStart(_start, MemoryShape(batch));
         Variable? chunkStart = state[ChunkStart] is { } frozen ? tape.UseFirstOrder(_start, frozen) : null;
         SelfModifyingSettings settings = _settings with { Phase = (int)(state.Tokens % _settings.Chunk) };
         SelfModifyingResults results = tape.SelfModifying(input, query, memory, settings, chunkStart);
@@ -71,14 +71,6 @@ internal sealed class SelfModifyingTitans : ITokenMixer
 
     private static Variable Heads(Tape tape, Variable x, Parameter projection, Shape split) =>
         tape.Norm(NormKind.L2, tape.Reshape(tape.Linear(x, tape.Use(projection)), split), epsilon: SelfModifyingSettings.NormEpsilon);
-
-    // Every sequence begins with the same start: ones [B, 1] times the start as one row.
-    private Variable LearnedStart(Tape tape, int batch)
-    {
-        Variable row = tape.Reshape(tape.Use(_start), [1, _start.Value.Count]);
-        Variable rows = batch == 1 ? row : tape.Linear(tape.Input(tape.Keep(tape.Device.Full([batch, 1], 1))), row);
-        return tape.Reshape(rows, MemoryShape(batch));
-    }
 
     // The convolution starts as the identity with a little of the tokens before.
     private float[] LastTap(CounterRandom random)
