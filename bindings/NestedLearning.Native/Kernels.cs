@@ -31,6 +31,8 @@ internal static unsafe partial class Kernels
         ("nl_scan_gradients", sizeof(ScanGradientArguments)),
         ("nl_self_modifying_arguments", sizeof(SelfModifyingArguments)),
         ("nl_self_modifying_gradients", sizeof(SelfModifyingGradientArguments)),
+        ("nl_deep_memory_arguments", sizeof(DeepMemoryArguments)),
+        ("nl_deep_memory_gradients", sizeof(DeepMemoryGradientArguments)),
         ("nl_attention_arguments", sizeof(AttentionArguments)),
         ("nl_attention_gradients", sizeof(AttentionGradientArguments)),
     ];

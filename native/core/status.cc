@@ -29,6 +29,8 @@ constexpr StructSize kStructSizes[] = {
     {"nl_scan_gradients", sizeof(nl_scan_gradients)},
     {"nl_self_modifying_arguments", sizeof(nl_self_modifying_arguments)},
     {"nl_self_modifying_gradients", sizeof(nl_self_modifying_gradients)},
+    {"nl_deep_memory_arguments", sizeof(nl_deep_memory_arguments)},
+    {"nl_deep_memory_gradients", sizeof(nl_deep_memory_gradients)},
     {"nl_column_sum_arguments", sizeof(nl_column_sum_arguments)},
     {"nl_norm_arguments", sizeof(nl_norm_arguments)},
     {"nl_convolution_arguments", sizeof(nl_convolution_arguments)},

@@ -457,8 +457,8 @@ enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
  * With S_c the state at the start of the token's chunk:
  *   k = norm(x S_k,c)   v = x S_v,c   eta = softplus(x S_eta,c + eta_bias) eta_scale   a = sigmoid(x S_alpha,c + alpha_bias)
  *   S_t = a S_{t-1} - eta k^T (k S_{t-1}) - eta k^T (k S_c - v S_c)     the last bracket is -v S_c for the dot product
- *   o_t = q S_mem,t-1 or q S_mem,t, as read
- * With normalize_values v = norm(x S_v,c). */
+ *   o_t = q S_mem,t-1, q S_mem,t or q S_mem,c, as read
+ * With normalize_values v = norm(x S_v,c), with exact_gradient k S_{t-1} in place of k S_c. */
 typedef struct nl_self_modifying_arguments {
   uint32_t size;
   int32_t batch, time, heads, dim; /* B, T, H, D */
@@ -503,6 +503,84 @@ NL_API int32_t nl_self_modifying_forward(const nl_self_modifying_arguments* argu
 NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arguments,
                                           const nl_self_modifying_gradients* gradients, int64_t begin, int64_t end,
                                           float* workspace);
+
+/* ---- Deep memory: pieces are heads --------------------------------------------------------------------------- */
+
+/* A memory of two layers, M(x) = x + gelu(x W2) W1, or without the residual. With Wc the weights at the start of the
+ * token's chunk and norm(x) = x / r(x), r(x) = sqrt(sum x^2 + epsilon^2):
+ *   z = k W2c   h = gelu(z)   e = k + h W1c - v, or -v for the dot product
+ *   on W1: key norm(h), u = -theta r(h) e      on W2: key norm(k), u = -theta r(k) (e W1c^T) gelu'(z)
+ *   w = u - e_t (key W);  P = m P + key^T w;  W = a W + P      with e_t, m and a as in nl_scan_arguments
+ *   o = M(q) with the weights after or before the token's write, or with Wc. */
+typedef struct nl_deep_memory_arguments {
+  uint32_t size;
+  int32_t batch, time, heads, dim, hidden; /* B, T, H, D, N */
+  int32_t chunk;                           /* 1 to 256 */
+  int32_t phase;                           /* tokens of the first chunk that came before, 0 to chunk - 1 */
+  int32_t objective;                       /* enum nl_memory_objective */
+  int32_t read;                            /* enum nl_scan_read */
+  int32_t residual;                        /* 0 or 1 */
+  float norm_epsilon;
+  const float* q;                          /* [B, T, H, D] each */
+  const float* k;
+  const float* v;
+  const float* log_alpha;                  /* [B, T, H] each. Null: a = 1, theta = 1, e_t = 0, m = 0 (and then no P). */
+  const float* theta;
+  const float* erase;
+  const float* mu;
+  const float* w1_start;                   /* the state before the first token: W1 [B, H, N, D] */
+  const float* w2_start;                   /* W2 [B, H, D, N] */
+  const float* p1_start;                   /* the same of the momenta; null is zero */
+  const float* p2_start;
+  const float* chunk_start1;               /* Wc of the first chunk, given exactly when phase is not 0 */
+  const float* chunk_start2;
+  float* o;                                /* [B, T, H, D] */
+  float* w1;                               /* the final state, each may be its start; momenta exactly when mu is given */
+  float* w2;
+  float* p1;
+  float* p2;
+  float* next_chunk_start1;                /* Wc of the chunk that the token after the last belongs to; null is not wanted */
+  float* next_chunk_start2;
+  float* saved_w1;                         /* the state before each chunk's first token here, [B, H, chunks, N, D] and */
+  float* saved_w2;                         /* [B, H, chunks, D, N]. Forward: outputs, null when not wanted. Backward: */
+  float* saved_p1;                         /* inputs, the momenta where mu is given. */
+  float* saved_p2;
+} nl_deep_memory_arguments;
+
+/* As nl_scan_gradients. Only the inputs and the saved states of nl_deep_memory_arguments are read. */
+typedef struct nl_deep_memory_gradients {
+  uint32_t size;
+  uint32_t reserved;
+  const float* d_o; /* of the results */
+  const float* d_w1;
+  const float* d_w2;
+  const float* d_p1;
+  const float* d_p2;
+  const float* d_next_chunk_start1;
+  const float* d_next_chunk_start2;
+  float* dq;        /* of the inputs, written */
+  float* dk;
+  float* dv;
+  float* d_log_alpha;
+  float* d_theta;
+  float* d_erase;
+  float* d_mu;
+  float* d_w1_start;
+  float* d_w2_start;
+  float* d_p1_start;
+  float* d_p2_start;
+  float* d_chunk_start1;
+  float* d_chunk_start2;
+} nl_deep_memory_gradients;
+
+NL_API int32_t nl_deep_memory_forward_workspace(const nl_deep_memory_arguments* arguments, int64_t* floats);
+NL_API int32_t nl_deep_memory_backward_workspace(const nl_deep_memory_arguments* arguments, int64_t* floats);
+
+NL_API int32_t nl_deep_memory_forward(const nl_deep_memory_arguments* arguments, int64_t begin, int64_t end,
+                                      float* workspace);
+NL_API int32_t nl_deep_memory_backward(const nl_deep_memory_arguments* arguments,
+                                       const nl_deep_memory_gradients* gradients, int64_t begin, int64_t end,
+                                       float* workspace);
 
 /* ---- A weight's gradient and its commit: pieces are blocks of the weight ---- */
 

@@ -42,6 +42,12 @@ void RunMath(int function, const float* x, float* y, size_t count) {
       case 7:
         result = ExpFlushed(v);
         break;
+      case 8:
+        result = GeluCurvature(v);
+        break;
+      case 9:
+        static_cast<void>(Gelu(v, result));
+        break;
     }
     hn::StoreU(result, d, y + i);
   }
@@ -207,9 +213,20 @@ TEST_P(Math, Gelu_IsAccurate) {
 
 TEST_P(Math, GeluGradient_IsAccurate) {
   const double root = std::sqrt(2 * std::acos(-1.0));
-  ForFloats(6, [root](float x, float y) {
-    const double exact =
-        NormalCdfReference(x) + x * std::exp(-0.5 * static_cast<double>(x) * x) / root;
+  for (int function : {6, 9}) {
+    ForFloats(function, [root](float x, float y) {
+      const double exact =
+          NormalCdfReference(x) + x * std::exp(-0.5 * static_cast<double>(x) * x) / root;
+      EXPECT_LE(std::abs(y - exact), 4e-7) << "at " << x << ": " << y;
+    });
+  }
+}
+
+TEST_P(Math, GeluCurvature_IsAccurate) {
+  const double root = std::sqrt(2 * std::acos(-1.0));
+  ForFloats(8, [root](float x, float y) {
+    const double square = static_cast<double>(x) * x, density = std::exp(-0.5 * square) / root;
+    const double exact = density == 0 ? 0 : (2 - square) * density;
     EXPECT_LE(std::abs(y - exact), 4e-7) << "at " << x << ": " << y;
   });
 }
@@ -219,7 +236,7 @@ TEST_P(Math, Nan_ComesThrough) {
   float marked;
   const uint32_t bits = 0x7FDEADBE;
   std::memcpy(&marked, &bits, sizeof(marked));
-  for (int function = 0; function <= 7; ++function) {
+  for (int function = 0; function <= 9; ++function) {
     EXPECT_TRUE(std::isnan(One(function, std::numeric_limits<float>::quiet_NaN()))) << function;
     EXPECT_TRUE(std::isnan(One(function, marked))) << function;
   }

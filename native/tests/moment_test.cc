@@ -53,8 +53,9 @@ TEST_P(Moment, EveryKind_MatchesTheEquations) {
             has_v ? static_cast<double>(a.keep2) * old_v[i] + a.write2 * gradient * gradient : 0;
         const double read = a.read_moment * first + a.read_gradient * gradient;
         const double from = has_start ? start[i] : old_w[i];
-        const double weight = from - (a.decay * from + a.learning_rate * read /
-                                                           (has_v ? std::sqrt(second) + a.epsilon : 1));
+        const double weight =
+            from -
+            (a.decay * from + a.learning_rate * read / (has_v ? std::sqrt(second) + a.epsilon : 1));
         nl_testing::ExpectNear(has_w ? weight : old_w[i], w[i], 1e-6, "w");
         nl_testing::ExpectNear(has_m ? first : old_m[i], m[i], 2e-7, "m");
         nl_testing::ExpectNear(has_v ? second : old_v[i], v[i], 2e-7, "v");

@@ -378,6 +378,94 @@ TEST_P(Scan, FrozenWrites_MatchTheReferenceForLongChunks) {
   }
 }
 
+TEST_P(Scan, FrozenStreamCutAnywhere_IsTheWholeStream) {
+  // Backward too: gradients of the second part's memory arrive at the first part's results.
+  for (int32_t read : {NL_READ_AFTER, NL_READ_BEFORE, NL_READ_CHUNK_START}) {
+    for (int32_t cut : {1, 7, 8, 13, 23}) {
+      for (bool erase : {false, true}) {
+        const Case c = {1, 24, 2, 7, 19, 8, read, NL_WRITE_FROZEN_L2, true, erase, erase};
+        const std::string name = c.Name() + " cut " + std::to_string(cut);
+        Tensors whole(c), x(c);
+        whole.Forward();
+        whole.Backward();
+        Buffer s(c.state()), p(c.state()), start(c.state());
+        Buffer d_s(c.state()), d_p(c.state()), d_start(c.state());
+        Buffer states(c.state() * (c.chunks() + 1)), momenta(c.state() * (c.chunks() + 1));
+        const int64_t keys = cut * c.heads * c.dk, values = cut * c.heads * c.dv;
+        const int64_t gates = cut * c.heads;
+        const bool inside = cut % c.chunk != 0;
+        auto first = x.Arguments(), second = first;
+        first.time = cut;
+        first.s = s.data();
+        if (c.momentum) first.p = p.data();
+        first.next_chunk_start = start.data();
+        second.time = c.time - cut;
+        second.phase = cut % c.chunk;
+        second.q += keys;
+        second.k += keys;
+        second.u += values;
+        second.o += values;
+        second.log_alpha += gates;
+        second.theta += gates;
+        if (c.erase) second.erase += gates;
+        second.s0 = s.data();
+        second.chunk_start = inside ? start.data() : nullptr;
+        second.states = states.data();
+        auto to_first = x.Gradients(), to_second = to_first;
+        to_second.d_o += values;
+        to_second.dq += keys;
+        to_second.dk += keys;
+        to_second.du += values;
+        to_second.d_log_alpha += gates;
+        to_second.d_theta += gates;
+        if (c.erase) to_second.d_erase += gates;
+        to_second.ds0 = d_s.data();
+        to_second.d_chunk_start = inside ? d_start.data() : nullptr;
+        to_first.d_s = d_s.data();
+        to_first.d_next_chunk_start = inside ? d_start.data() : nullptr;
+        if (c.momentum) {
+          second.mu += gates;
+          second.p0 = p.data();
+          second.momenta = momenta.data();
+          to_second.d_mu += gates;
+          to_second.dp0 = d_p.data();
+          to_first.d_p = d_p.data();
+        }
+        for (auto* a : {&first, &second}) {
+          int64_t pieces, floats;
+          EXPECT_OK(nl_scan_forward_pieces(a, &pieces));
+          EXPECT_OK(nl_scan_forward_workspace(a, &floats));
+          Buffer workspace(floats);
+          EXPECT_OK(nl_scan_forward(a, 0, pieces, workspace.data()));
+        }
+        const auto backward = [&](const nl_scan_arguments& a, const nl_scan_gradients& g) {
+          int64_t floats;
+          EXPECT_OK(nl_scan_backward_workspace(&a, &floats));
+          Buffer workspace(floats);
+          EXPECT_OK(nl_scan_backward(&a, &g, 0, c.heads, workspace.data()));
+        };
+        backward(second, to_second);
+        backward(first, to_first);
+        const auto close = [&](const Buffer& expected, const Buffer& actual, double tolerance) {
+          nl_testing::ExpectClose(nl_testing::ToDoubles(expected), actual, tolerance, name);
+        };
+        close(whole.o, x.o, nl_testing::kScanTolerance);
+        close(whole.s, x.s, nl_testing::kScanTolerance);
+        const double tolerance = nl_testing::kScanGradientTolerance;
+        close(whole.dq, x.dq, tolerance);
+        close(whole.dk, x.dk, tolerance);
+        close(whole.du, x.du, tolerance);
+        close(whole.d_log_alpha, x.d_log_alpha, tolerance);
+        close(whole.d_theta, x.d_theta, tolerance);
+        if (c.erase) close(whole.d_erase, x.d_erase, tolerance);
+        if (c.momentum) close(whole.d_mu, x.d_mu, tolerance);
+        close(whole.ds0, x.ds0, tolerance);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST_P(Scan, TotalDecay_ForgetsAndHasNoGradient) {
   Case c = {1, 70, 1, 8, 8, 64};
   c.momentum = false;

@@ -13,7 +13,7 @@ struct Case {
   int32_t batch, time, heads, dim, chunk;
   int32_t objective = NL_OBJECTIVE_L2, read = NL_READ_BEFORE;
   float eta_bias = -0.5f, alpha_bias = 1.5f;
-  bool unit_values = false;
+  bool unit_values = false, exact_gradient = false;
 
   int64_t tokens() const { return int64_t{batch} * time * heads; }
   int64_t columns() const { return 3 * int64_t{dim} + 2; }
@@ -64,6 +64,7 @@ struct Tensors {
     a.s = s.data();
     a.states = states.data();
     a.normalize_values = shape.unit_values ? 1 : 0;
+    a.exact_gradient = shape.exact_gradient ? 1 : 0;
     return a;
   }
 
@@ -334,6 +335,66 @@ TEST_P(SelfModifying, StreamInParts_IsTheWholeStream) {
   }
   nl_testing::ExpectSameBits(whole.o, part.o, "o");
   nl_testing::ExpectSameBits(whole.s, part.s0, "s");
+}
+
+TEST_P(SelfModifying, StreamCutAnywhere_IsTheWholeStream) {
+  // Backward too: gradients of the second part's memories arrive at the first part's results.
+  for (int32_t read : {NL_READ_AFTER, NL_READ_BEFORE, NL_READ_CHUNK_START}) {
+    for (int32_t objective : {NL_OBJECTIVE_L2, NL_OBJECTIVE_DOT}) {
+      for (int32_t cut : {1, 7, 8, 13, 23}) {
+        Case c = {1, 24, 2, 7, 8, objective, read};
+        c.exact_gradient = cut > 7;
+        const std::string name = c.Name() + " cut " + std::to_string(cut);
+        Tensors whole(c), x(c);
+        whole.Forward();
+        whole.Backward();
+        Buffer s(c.state()), start(c.state()), d_s(c.state()), d_start(c.state());
+        Buffer states(c.state() * (c.chunks() + 1));
+        const int64_t rest = cut * c.heads * c.dim;
+        const bool inside = cut % c.chunk != 0;
+        auto first = x.Arguments(), second = first;
+        first.time = cut;
+        first.s = s.data();
+        first.next_chunk_start = start.data();
+        second.time = c.time - cut;
+        second.phase = cut % c.chunk;
+        second.x += rest;
+        second.q += rest;
+        second.o += rest;
+        second.s0 = s.data();
+        second.chunk_start = inside ? start.data() : nullptr;
+        second.states = states.data();
+        auto to_first = x.Gradients(), to_second = to_first;
+        to_second.d_o += rest;
+        to_second.dx += rest;
+        to_second.dq += rest;
+        to_second.ds0 = d_s.data();
+        to_second.d_chunk_start = inside ? d_start.data() : nullptr;
+        to_first.d_s = d_s.data();
+        to_first.d_next_chunk_start = inside ? d_start.data() : nullptr;
+        int64_t forward, backward;
+        EXPECT_OK(nl_self_modifying_forward_workspace(&second, &forward));
+        EXPECT_OK(nl_self_modifying_backward_workspace(&second, &backward));
+        int64_t forward_first, backward_first;
+        EXPECT_OK(nl_self_modifying_forward_workspace(&first, &forward_first));
+        EXPECT_OK(nl_self_modifying_backward_workspace(&first, &backward_first));
+        Buffer workspace(std::max({forward, backward, forward_first, backward_first}));
+        EXPECT_OK(nl_self_modifying_forward(&first, 0, c.heads, workspace.data()));
+        EXPECT_OK(nl_self_modifying_forward(&second, 0, c.heads, workspace.data()));
+        EXPECT_OK(nl_self_modifying_backward(&second, &to_second, 0, c.heads, workspace.data()));
+        EXPECT_OK(nl_self_modifying_backward(&first, &to_first, 0, c.heads, workspace.data()));
+        const auto close = [&](const Buffer& expected, const Buffer& actual, double tolerance) {
+          nl_testing::ExpectClose(nl_testing::ToDoubles(expected), actual, tolerance, name);
+        };
+        close(whole.o, x.o, nl_testing::kScanTolerance);
+        close(whole.s, x.s, nl_testing::kScanTolerance);
+        close(whole.dx, x.dx, nl_testing::kScanGradientTolerance);
+        close(whole.dq, x.dq, nl_testing::kScanGradientTolerance);
+        close(whole.ds0, x.ds0, nl_testing::kScanGradientTolerance);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
 }
 
 TEST_P(SelfModifying, NoTokens_PassTheStateThrough) {

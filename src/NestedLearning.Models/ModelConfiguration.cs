@@ -3,9 +3,13 @@ namespace NestedLearning.Models;
 /// <summary>One level of a model: how often it commits, how fast it learns, and the memory block it adds to the continuum.</summary>
 /// <param name="Name">What it is called in timelines.</param>
 /// <param name="Chunk">C: tokens from one commit to the next.</param>
-/// <param name="LearningRate">η of its AdamW.</param>
+/// <param name="LearningRate">η of its update rule.</param>
 /// <param name="Hidden">The hidden width of its residual MLP in every block.</param>
-public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden);
+public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden)
+{
+    /// <summary>The update rule; null is the model's AdamW.</summary>
+    public Optimizer? Optimizer { get; init; }
+}
 
 /// <summary>
 /// Everything that decides what a model is: what mixes its tokens, and the levels of the continuum memory system that
@@ -28,9 +32,7 @@ public sealed record ModelConfiguration
     /// <summary>H: heads of the mixer, each of width D / H.</summary>
     public int Heads { get; init; } = 4;
 
-    /// <summary>
-    /// Whether a causal convolution of width 4 stands before the mixer's projections. Self-modifying Titans always have it.
-    /// </summary>
+    /// <summary>Whether a causal convolution of width 4 stands before the mixer's projections.</summary>
     public bool Convolution { get; init; } = true;
 
     /// <summary>
@@ -64,6 +66,9 @@ public sealed record ModelConfiguration
     /// <summary>Self-modifying Titans: the objective the fast memories descend.</summary>
     public MemoryObjective Objective { get; init; } = MemoryObjective.L2;
 
+    /// <summary>Self-modifying Titans: what their memories are, and how they are written and read.</summary>
+    public SelfModifyingOptions SelfModifying { get; init; } = new();
+
     /// <summary>
     /// s_η in η = softplus(M_η(x) + b_η) s_η. A chunk's tokens all descend from the memory at its start, so the rates of
     /// a chunk together must stay well below 1: at 0.2 and chunks of 16 streams diverged.
@@ -89,6 +94,9 @@ public sealed record ModelConfiguration
         new("middle", 256, 3e-3f, 192),
         new("slow", 1024, 3e-3f, 192),
     ];
+
+    /// <summary>How the levels' MLPs of a block are connected, and how else knowledge passes between levels.</summary>
+    public ContinuumSettings Continuum { get; init; } = new();
 
     /// <summary>
     /// The index of the level that embeddings, projections, norms and the fast memories' starts belong to. Slower than
@@ -176,9 +184,19 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(Dim)} is {Dim}, expected a multiple of {nameof(Heads)} = {Heads}.");
         if (MemoryChunk is < 1 or > ScanSettings.MaxChunk)
             throw new ArgumentException($"{nameof(MemoryChunk)} is {MemoryChunk}, expected 1 to {ScanSettings.MaxChunk}.");
+        SelfModifying.Validate();
         AtLeastOne(AttentionSegment, nameof(AttentionSegment));
         if (PersistentTokens < 0)
             throw new ArgumentException($"{nameof(PersistentTokens)} is {PersistentTokens}, expected at least 0.");
+        Finite(EtaScale, nameof(EtaScale));
+        Finite(EtaBias, nameof(EtaBias));
+        Finite(AlphaBias, nameof(AlphaBias));
+        if (!Enum.IsDefined(Objective))
+            throw new ArgumentException($"{nameof(Objective)} is {Objective}, expected one of {string.Join(", ", Enum.GetNames<MemoryObjective>())}.");
+        if (WarmupCommits < 0)
+            throw new ArgumentException($"{nameof(WarmupCommits)} is {WarmupCommits}, expected at least 0.");
+        if (!(ClipNorm > 0))
+            throw new ArgumentException($"{nameof(ClipNorm)} is {ClipNorm}, expected above 0.");
         if (!(RotaryBase >= 0 && float.IsFinite(RotaryBase)))
             throw new ArgumentException($"{nameof(RotaryBase)} is {RotaryBase}, expected a finite number of at least 0.");
         if (ContextLength < 0)
@@ -189,11 +207,22 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(ProjectionLevel)} is {ProjectionLevel}, expected 0 to {Levels.Count - 1}.");
         for (int i = 0; i < Levels.Count; i++)
         {
+            if (string.IsNullOrEmpty(Levels[i].Name))
+                throw new ArgumentException($"Levels[{i}].Name is empty, expected a name.");
+            Finite(Levels[i].LearningRate, $"Levels[{i}].LearningRate");
             AtLeastOne(Levels[i].Chunk, $"Levels[{i}].Chunk");
             AtLeastOne(Levels[i].Hidden, $"Levels[{i}].Hidden");
             if (i > 0 && Levels[i].Chunk % Levels[i - 1].Chunk != 0)
                 throw new ArgumentException($"Levels[{i}].Chunk is {Levels[i].Chunk}, expected a multiple of the faster level's {Levels[i - 1].Chunk}.");
         }
+
+        Continuum.Validate(Dim);
+    }
+
+    private static void Finite(float value, string name)
+    {
+        if (!float.IsFinite(value))
+            throw new ArgumentException($"{name} is {value}, expected a finite number.");
     }
 
     private static void AtLeastOne(int value, string name)

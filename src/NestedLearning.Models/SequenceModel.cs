@@ -6,7 +6,7 @@ namespace NestedLearning.Models;
 /// A model over tokens: embedding, blocks of a token mixer and a continuum memory system, and an output head tied to the
 /// embedding. Slow weights belong to <see cref="Levels"/>; fast memory is a <see cref="SequenceState"/>, one a stream.
 /// </summary>
-public sealed class SequenceModel : IDisposable
+public sealed partial class SequenceModel : IDisposable
 {
     private readonly Parameter _embedding;
     private readonly Parameter _finalNorm;
@@ -29,7 +29,7 @@ public sealed class SequenceModel : IDisposable
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
             NewMixer(make, $"block{b}", deviation),
-            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], deviation)))];
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], configuration.Continuum, deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
@@ -112,8 +112,32 @@ public sealed class SequenceModel : IDisposable
         return Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - (int)state.ContextPosition;
     }
 
+    /// <summary>The model as its nest of levels: every memory on one axis, from the fastest to the slowest.</summary>
+    /// <param name="context">Tokens of a context after which fast memories are measured; null is just before the context ends, or the slowest level's chunk where it never does.</param>
+    /// <param name="batch">The sequences whose fast memories are measured.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A context that the model does not have, or no sequence.</exception>
+    public ModelDescription Describe(long? context = null, int batch = 1)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        long most = Configuration.ContextLength == 0 ? int.MaxValue : Configuration.ContextLength - 1;
+        long tokens = context ?? (Configuration.ContextLength == 0 ? Configuration.Levels[^1].Chunk : most);
+        if (tokens < 0 || tokens > most)
+            throw new ArgumentOutOfRangeException(nameof(context), tokens, $"context is {tokens}, expected 0 to {most} tokens.");
+        return ModelDescriber.Describe(this, tokens, batch);
+    }
+
+    /// <summary>The same with the fast memories of a state.</summary>
+    public ModelDescription Describe(SequenceState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return ModelDescriber.Describe(this, state.ContextPosition, state.Batch);
+    }
+
     /// <summary>Frees the parameters and their optimizer memories.</summary>
     public void Dispose() => Levels.Dispose();
+
+    internal IEnumerable<Parameter> ContinuumParameters =>
+        Enumerable.Range(0, Configuration.Levels.Count).SelectMany(level => _blocks.SelectMany(b => b.Memory.Parameters(level)));
 
     internal IEnumerable<ITokenMixer> Mixers => _blocks.Select(b => b.Mixer);
 
@@ -135,10 +159,11 @@ public sealed class SequenceModel : IDisposable
         IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
         if (index == Configuration.ProjectionLevel)
             parameters = [_embedding, _finalNorm, .. Mixers.SelectMany(m => m.Parameters), .. parameters];
-        var optimizer = new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
+        Optimizer optimizer = level.Optimizer ?? new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
         return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
+            Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index, [.. Configuration.Levels.Select(l => l.Chunk)]),
         };
     }
 }

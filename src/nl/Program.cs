@@ -11,6 +11,7 @@ internal static class Program
     private static Command[] Commands() =>
     [
         StreamCommand.Create(),
+        DescribeCommand.Create(),
         LearnCommand.Create(),
         OpCommand.Create(),
         CheckCommand.Create(),

@@ -73,6 +73,35 @@ public abstract class SelfModifyingTitansTests(string backend) : BackendTests(ba
         state.Dispose();
     }
 
+    [Fact]
+    public void FusedOperation_ComputesFiveMatricesOfOneChunk()
+    {
+        var options = new SelfModifyingOptions();
+        Assert.True(options.IsFused(16));
+        Assert.True((options with { ExactGradient = true, Read = ScanRead.ChunkStart, Key = new(Chunk: 16) }).IsFused(16));
+        Assert.False((options with { Key = new(Chunk: 8) }).IsFused(16));
+        Assert.False((options with { Rate = new(MemoryKind.Deep) }).IsFused(16));
+        Assert.False((options with { Query = new() }).IsFused(16));
+    }
+
+    public static TheoryData<SelfModifyingOptions, string> BadOptions => new()
+    {
+        { new() { Read = (ScanRead)3 }, "Read is 3, expected one of After, Before, ChunkStart" },
+        { new() { Value = new((MemoryKind)2) }, "The kind of M_v is 2, expected one of Matrix, Deep" },
+        { new() { Decay = new(Chunk: 257) }, "The chunk of M_alpha is 257 tokens, expected 1 to 256" },
+        { new() { Query = new(Chunk: 0) }, "The chunk of M_q is 0 tokens" },
+        { new() { Memory = new(MemoryKind.Deep, Hidden: 0) }, "The hidden units of M_mem are 0, expected at least 1" },
+        { new() { Key = new(MemoryKind.Deep), ExactGradient = true }, "ExactGradient is true and M_k deep, expected matrices" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadOptions))]
+    public void OptionOutOfRange_IsRefused(SelfModifyingOptions options, string message)
+    {
+        ArgumentException e = Assert.Throws<ArgumentException>(() => new SequenceModel(Device, ModelConfiguration.Hope with { SelfModifying = options }));
+        Assert.Contains(message, e.Message, StringComparison.Ordinal);
+    }
+
     private SelfModifyingTitans NewLayer(ModelConfiguration configuration)
     {
         var layer = new SelfModifyingTitans(new ParameterFactory(Device, 1), "titans", configuration, 1);

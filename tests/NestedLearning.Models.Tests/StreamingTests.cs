@@ -13,7 +13,20 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
     // Outputs are of order one after two blocks of float32 sums that a split takes in another order.
     private const double Tolerance = 2e-5;
 
-    public static TheoryData<string> Models => [.. ModelConfiguration.Presets.Select(p => p.Name)];
+    // Beside the presets, self-modifying memories in their general form.
+    private static readonly (string Name, ModelConfiguration Configuration)[] s_models =
+    [
+        .. ModelConfiguration.Presets,
+        ("hope-general", ModelConfiguration.Hope with
+        {
+            SelfModifying = new()
+            {
+                Key = new(MemoryKind.Deep, Chunk: 5, Hidden: 7), Rate = new(MemoryKind.Deep, Hidden: 7), Memory = new(MemoryKind.Deep, Chunk: 12, Hidden: 7), Query = new(Chunk: 3), Read = ScanRead.After,
+            },
+        }),
+    ];
+
+    public static TheoryData<string> Models => [.. s_models.Select(m => m.Name)];
 
     [Theory]
     [MemberData(nameof(Models))]
@@ -199,7 +212,7 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
         }
     }
 
-    internal static ModelConfiguration Small(string name) => ModelConfiguration.Presets.Single(p => p.Name == name).Configuration with
+    internal static ModelConfiguration Small(string name) => s_models.Single(m => m.Name == name).Configuration with
     {
         Vocabulary = Vocabulary,
         Dim = 12,

@@ -131,6 +131,70 @@ public sealed class ReferenceMatrixMomentum(
     }
 }
 
+/// <summary>
+/// The momentum as a deep memory M(x) = [x +] φ(x W2) W1 that is taught P k for each row k of g/s and then asked for all of
+/// them; W ← W − η s M(g/s), s = ‖g‖_F/√rows.
+/// </summary>
+public sealed class ReferenceDeepMomentum(
+    int rows, int columns, double[] w, double[] start, double decay, double innerRate, double erase, bool l2, bool residual, Func<double[], double[]> precondition)
+    : ReferenceOptimizer(rows, columns, w)
+{
+    private readonly int _hidden = start.Length / columns;
+    private readonly double[] _w1 = new double[start.Length];
+    private readonly double[] _w2 = [.. start];
+
+    protected override void Update(double[] g, double rate)
+    {
+        double s = Math.Sqrt(g.Sum(x => x * x) / Rows);
+        if (s == 0)
+            return;
+        double[] keys = Array.ConvertAll(g, x => x / s), targets = precondition(keys);
+        int chunk = Math.Min(Rows, 256);
+        double theta = innerRate / chunk / _hidden, alpha = Math.Pow(decay, 1.0 / Rows);
+        double[] c1 = [], c2 = [];
+        for (int row = 0; row < Rows; row++)
+        {
+            if (row % chunk == 0)
+                (c1, c2) = ([.. _w1], [.. _w2]);
+            double[] k = keys[(row * Columns)..((row + 1) * Columns)], z = Times(k, c2, _hidden), h = Array.ConvertAll(z, x => ReferenceDense.Activate(Activation.Gelu, x));
+            double[] answer = Times(h, c1, Columns), error = new double[Columns], slope = new double[_hidden];
+            for (int j = 0; j < Columns; j++)
+                error[j] = (l2 ? answer[j] + (residual ? k[j] : 0) : 0) - targets[row * Columns + j];
+            for (int n = 0; n < _hidden; n++)
+            {
+                for (int j = 0; j < Columns; j++)
+                    slope[n] += error[j] * c1[n * Columns + j];
+                slope[n] *= ReferenceDense.ActivateDerivative(Activation.Gelu, z[n]);
+            }
+
+            Write(_w1, h, error);
+            Write(_w2, k, slope);
+        }
+
+        for (int row = 0; row < Rows; row++)
+        {
+            double[] k = keys[(row * Columns)..((row + 1) * Columns)];
+            double[] answer = Times(Array.ConvertAll(Times(k, _w2, _hidden), x => ReferenceDense.Activate(Activation.Gelu, x)), _w1, Columns);
+            for (int j = 0; j < Columns; j++)
+                W[row * Columns + j] -= rate * s * (answer[j] + (residual ? k[j] : 0));
+        }
+
+        // layer ← α layer − θ inputᵀ error − ε unitᵀ (unit layer), unit = input/‖input‖.
+        void Write(double[] layer, double[] input, double[] error)
+        {
+            double squares = input.Sum(x => x * x);
+            double[] answer = Times(input, layer, error.Length);
+            for (int i = 0; i < layer.Length; i++)
+            {
+                double x = input[i / error.Length];
+                layer[i] = alpha * layer[i] - theta * x * error[i % error.Length] - (squares > 0 ? erase * x * answer[i % error.Length] / squares : 0);
+            }
+        }
+    }
+
+    private static double[] Times(double[] row, double[] matrix, int width) => ReferenceDense.Product(1, width, row.Length, row, false, matrix, false, null);
+}
+
 /// <summary>v ← ρ v + (1 − ρ) g²; P g = g/(√v + ε).</summary>
 public sealed class ReferenceDiagonalPreconditioner(double rho, double epsilon)
 {

@@ -23,6 +23,11 @@ public static class Tolerances
 
     public static readonly Tolerance SelfModifying = new(6e-6, 8e-6);
 
+    /// <summary>Self-modifying memories composed of recorded operations: a rounding for each of some ten operations a chunk.</summary>
+    public static readonly Tolerance ComposedMemories = new(1e-5, 3e-5);
+
+    public static readonly Tolerance DeepMemory = new(6e-6, 2e-5);
+
     public static readonly Tolerance Gemm = new(1e-5, 2e-5);
 
     /// <summary>

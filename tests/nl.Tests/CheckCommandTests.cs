@@ -25,6 +25,8 @@ public abstract class GoldenCheckTests(string backend) : BackendTests(backend)
     [InlineData("scan-frozen-dot-16")]
     [InlineData("self-modifying-l2")]
     [InlineData("self-modifying-dot")]
+    [InlineData("mlp-memory-l2")]
+    [InlineData("mlp-memory-dot")]
     [InlineData("adam")]
     [InlineData("adamw")]
     [InlineData("delta-momentum")]

@@ -83,8 +83,7 @@ void MomentCommit(const nl_moment_arguments& a, int64_t begin, int64_t end) {
       Commit<false, false, false>, Commit<false, false, true>, Commit<false, true, false>,
       Commit<false, true, true>,   Commit<true, false, false>, Commit<true, false, true>,
       Commit<true, true, false>,   Commit<true, true, true>};
-  const auto commit =
-      kCommits[(a.m != nullptr) * 4 + (a.v != nullptr) * 2 + (a.w != nullptr)];
+  const auto commit = kCommits[(a.m != nullptr) * 4 + (a.v != nullptr) * 2 + (a.w != nullptr)];
   MeasureCommit(a.w, begin, end, a.sums,
                 [&](int64_t first, size_t count) { commit(a, first, count); });
 }

@@ -76,7 +76,9 @@ class ScanBackwardPass {
     StartGradient(gradients_.d_next_chunk_start, head_index, d_frozen_);
     const ChunkPlan& plan = shape_.plan;
     if (plan.next_phase() == 0) AddFrozen();
-    if (plan.phase > 0) CopyRows(dk, dv, a_.chunk_start + head_index * state_size, dv, began_.at, ldv_);
+    if (plan.phase > 0) {
+      CopyRows(dk, dv, a_.chunk_start + head_index * state_size, dv, began_.at, ldv_);
+    }
     if (shape_.momentum) StartGradient(gradients_.d_p, head_index, dp_);
 
     for (size_t chunk = plan.count(); chunk-- > 0;) {

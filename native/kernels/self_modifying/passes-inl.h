@@ -194,8 +194,7 @@ class SelfModifyingBackwardPass {
       const size_t row = t * ldd_;
       d_eta_[t] = Dot(df_ + row, x.f + row, dim);
       ScaleRow(x.eta[t], df_ + row, df_ + row, dim);
-      const float along =
-          AddScaledAndDot(-x.gamma[t], df_ + row, dk_ + row, x.k + row, dim);
+      const float along = AddScaledAndDot(-x.gamma[t], df_ + row, dk_ + row, x.k + row, dim);
       if (!x.began_before) d_.a[t] -= shape_.erase_factor * along;
     }
 
@@ -251,8 +250,7 @@ class SelfModifyingBackwardPass {
                           ldd_, rows_, ldd_);
     for (size_t t = 0; t < n; ++t) {
       const size_t read = shape_.read_row(t), row = t * ldd_;
-      d_.a[read] +=
-          AddScaledAndDot(x.coefficients.a[read], rows_ + row, dq_ + row, x.q + row, dim);
+      d_.a[read] += AddScaledAndDot(x.coefficients.a[read], rows_ + row, dq_ + row, x.q + row, dim);
     }
   }
 
@@ -301,7 +299,7 @@ class SelfModifyingBackwardPass {
   SelfModifyingChunk chunk_;
   const Coefficients d_;
   const size_t ldd_, lds_, ldt_, ldp_;
-  float *s_, *ds_;  // the state before the chunk's first token; dS at its end, then there
+  float *s_, *ds_;            // the state before the chunk's first token; dS at its end, then there
   float *began_, *d_frozen_;  // S_c where it is not S; its gradient
   float *y_, *dO_, *dq_, *dk_, *df_, *rows_;
   float *d_projections_, *d_gates_;

@@ -26,43 +26,49 @@ internal sealed class AssociativeMemory
     private readonly bool _negativeEigenvalues;
     private readonly int _heads;
     private readonly int _width;
-    private readonly Parameter _query;
-    private readonly Parameter _key;
-    private readonly Parameter _value;
-    private readonly Rate? _decay;
-    private readonly Rate? _write;
-    private readonly Rate? _momentum;
+    private readonly HeadProjections _projections;
+    private readonly TokenRate? _decay;
+    private readonly TokenRate? _write;
+    private readonly TokenRate? _momentum;
     private readonly Parameter? _start;
     private readonly Parameter _readNorm;
 
     public AssociativeMemory(ParameterFactory make, string name, ModelConfiguration configuration, MemoryRule rule)
     {
-        int dim = configuration.Dim;
         _rule = rule;
         _negativeEigenvalues = configuration.NegativeEigenvalues && rule == MemoryRule.Delta;
         _heads = configuration.Heads;
-        _width = dim / _heads;
-        double deviation = 1 / Math.Sqrt(dim);
-        _query = make.Normal($"{name}.query", [dim, dim], deviation);
-        _key = make.Normal($"{name}.key", [dim, dim], deviation);
-        _value = make.Normal($"{name}.value", [dim, dim], deviation);
+        _width = configuration.Dim / _heads;
+        _projections = new HeadProjections(make, name, configuration);
         // Momentum multiplies what a write comes to by 1/(1 − μ): Titans begins with 0.12/(1 − 0.5).
         if (rule != MemoryRule.Hebbian)
-            _write = new Rate(make, $"{name}.write", dim, _heads, rule == MemoryRule.Titans ? -2 : 0);
+            _write = new TokenRate(make, $"{name}.write", configuration, rule == MemoryRule.Titans ? -2 : 0);
         if (rule == MemoryRule.Titans)
         {
-            _momentum = new Rate(make, $"{name}.momentum", dim, _heads, 0);
+            _momentum = new TokenRate(make, $"{name}.momentum", configuration, 0);
             // Not zero: what an empty memory answers has no direction to be normed.
             _start = make.Normal($"{name}.start", [_heads, _width, _width], 1 / Math.Sqrt(_width), decays: false);
         }
 
         if (configuration.Decay || rule == MemoryRule.Titans)
-            _decay = new Rate(make, $"{name}.decay", dim, _heads, configuration.AlphaBias);
+            _decay = new TokenRate(make, $"{name}.decay", configuration, configuration.AlphaBias);
         _readNorm = make.Constant($"{name}.read_norm", [_width], 1);
     }
 
     public IEnumerable<Parameter> Parameters =>
-        [_query, _key, _value, .. _write?.Parameters ?? [], .. _momentum?.Parameters ?? [], .. _start is null ? (Parameter[])[] : [_start], .. _decay?.Parameters ?? [], _readNorm];
+        [.. _projections.Parameters, .. _write?.Parameters ?? [], .. _momentum?.Parameters ?? [], .. _start is null ? (Parameter[])[] : [_start], .. _decay?.Parameters ?? [], _readNorm];
+
+    /// <summary>The memory in words and its rule.</summary>
+    public (string Memory, string Rule) Describe() => (
+        $"{_heads} matrices {_width} × {_width}{(HasMomentum ? " and their momenta" : "")}",
+        (_rule, _decay) switch
+        {
+            (MemoryRule.Hebbian, null) => "S ← S + kᵀ v (NL 14–18)",
+            (MemoryRule.Hebbian, _) => "S ← α S + kᵀ v",
+            (MemoryRule.Delta, null) => "S ← S + β kᵀ(v − k S) (NL 65)",
+            (MemoryRule.Delta, _) => "S ← α S + β kᵀ(v − α k S)",
+            _ => "P ← μ P + θ kᵀ(v − k S), S ← α S + P (Titans 8–14)",
+        });
 
     /// <summary>Whether there is a momentum memory beside the memory.</summary>
     public bool HasMomentum => _momentum is not null;
@@ -85,47 +91,20 @@ internal sealed class AssociativeMemory
     /// </summary>
     public (Variable Reads, Variable S, Variable? P) Write(Tape tape, Variable x, Variable? s, Variable? p)
     {
-        Variable k = Unit(tape, x, _key), v = Heads(tape, x, _value);
-        Variable? decay = _decay?.Logit(tape, x);
-        Variable? logAlpha = decay is null ? null : tape.Activate(Activation.LogSigmoid, decay);
-        Variable? rate = _write?.Sigmoid(tape, x);
+        Variable? rate = _write?.Value(tape, x);
         if (_negativeEigenvalues)
             rate = tape.Add(rate!, rate!);
         // The delta rule erases what the decayed memory answers (Gated DeltaNet), Titans what the memory answers.
-        Variable? erase = _rule == MemoryRule.Delta && decay is not null ? tape.Multiply(rate!, tape.Activate(Activation.Sigmoid, decay)) : rate;
+        Variable? erase = _rule == MemoryRule.Delta && _decay is not null ? tape.Multiply(rate!, _decay.Value(tape, x)) : rate;
         ScanResults results = tape.Scan(
-            new ScanVariables(Unit(tape, x, _query), k, v, logAlpha, erase, _momentum?.Sigmoid(tape, x), rate, s, p),
+            new ScanVariables(
+                _projections.UnitQuery(tape, x), _projections.UnitKey(tape, x), _projections.Value(tape, x), _decay?.Log(tape, x), erase, _momentum?.Value(tape, x), rate, s, p),
             new ScanSettings(1, ScanRead.After, rate is null ? ScanWrite.Given : ScanWrite.Scaled, ScanSettings.DefaultChunk));
         return (Normed(tape, results.O), results.S, results.P);
     }
 
     /// <summary>What the memory answers to x [B, T, D] as it is, without a write: normed reads [B, T, H, D/H].</summary>
-    public Variable Retrieve(Tape tape, Variable x, Variable s)
-    {
-        // A scan that writes zeros.
-        Variable q = Unit(tape, x, _query), nothing = tape.Input(tape.Keep(tape.Device.Zeros(q.Shape)));
-        return Normed(tape, tape.Scan(new ScanVariables(q, nothing, nothing, S0: s), new ScanSettings(1, ScanRead.Before, ScanWrite.Given, ScanSettings.DefaultChunk)).O);
-    }
+    public Variable Retrieve(Tape tape, Variable x, Variable s) => Normed(tape, tape.Retrieve(_projections.UnitQuery(tape, x), s));
 
     private Variable Normed(Tape tape, Variable reads) => tape.Norm(NormKind.Rms, reads, tape.Use(_readNorm));
-
-    private Variable Heads(Tape tape, Variable x, Parameter projection) =>
-        tape.Reshape(tape.Linear(x, tape.Use(projection)), [x.Shape[0], x.Shape[1], _heads, _width]);
-
-    private Variable Unit(Tape tape, Variable x, Parameter projection) =>
-        tape.Norm(NormKind.L2, Heads(tape, x, projection));
-
-    // A number for each token and head.
-    private sealed class Rate(ParameterFactory make, string name, int dim, int heads, float bias)
-    {
-        private readonly Parameter _weight = make.Normal($"{name}.weight", [dim, heads], 1 / Math.Sqrt(dim));
-        private readonly Parameter _bias = make.Constant($"{name}.bias", [heads], bias);
-
-        public Parameter[] Parameters => [_weight, _bias];
-
-        /// <summary>x W + b: [B, T, H].</summary>
-        public Variable Logit(Tape tape, Variable x) => tape.Linear(x, tape.Use(_weight), tape.Use(_bias));
-
-        public Variable Sigmoid(Tape tape, Variable x) => tape.Activate(Activation.Sigmoid, Logit(tape, x));
-    }
 }

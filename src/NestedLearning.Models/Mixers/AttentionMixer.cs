@@ -23,6 +23,9 @@ internal sealed class AttentionMixer : ITokenMixer
     public IReadOnlyList<StatePart> State => [.. _input.State, .. _attention.State];
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() => [.. _input.Describe(), _attention.Describe()];
+
+    /// <inheritdoc/>
     public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         (Variable mixed, (string, Tensor)[] next) = _input.Forward(tape, x, state);

@@ -12,6 +12,9 @@ internal interface ITokenMixer
     /// <summary>The tensors of its state.</summary>
     IReadOnlyList<StatePart> State { get; }
 
+    /// <summary>What its state consists of, seen as memories; together they name every part.</summary>
+    IEnumerable<StateDescription> Describe();
+
     /// <summary>
     /// y [B, T, D] for x [B, T, D], and the state after the last token. The given state is only read, and the next one
     /// is the caller's: it shares nothing with the tape.

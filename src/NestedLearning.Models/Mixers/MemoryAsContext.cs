@@ -46,6 +46,15 @@ internal sealed class MemoryAsContext : ITokenMixer
     }
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() =>
+    [
+        .. _input.Describe(),
+        new("key–value cache", [Keys, Values], $"keys and values of a segment of {_segment} tokens and of what the memory answers to them", "tokens and the frozen memory", SoftmaxAttention.Rule),
+        MemoryMixer.DescribeMemory(_memory) with { ContextFlow = "keys and values of what attention read" },
+        new("frozen memory", [SegmentMemory], "the memory at the segment's start", "the memory", "M_c ← S", _segment),
+    ];
+
+    /// <inheritdoc/>
     public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         int batch = x.Shape[0], time = x.Shape[1];

@@ -31,6 +31,9 @@ internal sealed class MemoryAsGate : ITokenMixer
     public IReadOnlyList<StatePart> State => [.. _input.State, .. _attention.State, .. MemoryMixer.MemoryState(_memory)];
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() => [.. _input.Describe(), _attention.Describe(), MemoryMixer.DescribeMemory(_memory)];
+
+    /// <inheritdoc/>
     public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         (Variable mixed, (string, Tensor)[] next) = _input.Forward(tape, x, state);

@@ -25,6 +25,9 @@ internal sealed class MemoryAsLayer : ITokenMixer
     public IReadOnlyList<StatePart> State => [.. _input.State, .. MemoryMixer.MemoryState(_memory), .. _attention.State];
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() => [.. _input.Describe(), MemoryMixer.DescribeMemory(_memory), _attention.Describe()];
+
+    /// <inheritdoc/>
     public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         (Variable mixed, (string, Tensor)[] next) = _input.Forward(tape, x, state);

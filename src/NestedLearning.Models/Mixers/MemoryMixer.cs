@@ -22,6 +22,9 @@ internal sealed class MemoryMixer : ITokenMixer
     public IReadOnlyList<StatePart> State => [.. _input.State, .. MemoryState(_memory)];
 
     /// <inheritdoc/>
+    public IEnumerable<StateDescription> Describe() => [.. _input.Describe(), DescribeMemory(_memory)];
+
+    /// <inheritdoc/>
     public (Variable Y, MixerState Next) Forward(Tape tape, Variable x, MixerState state)
     {
         (Variable mixed, (string, Tensor)[] next) = _input.Forward(tape, x, state);
@@ -34,6 +37,12 @@ internal sealed class MemoryMixer : ITokenMixer
     {
         Shape? Written(int batch, long tokens) => tokens > 0 ? memory.Shape(batch) : null;
         return memory.HasMomentum ? [new(Memory, Written), new(Momentum, Written)] : [new(Memory, Written)];
+    }
+
+    public static StateDescription DescribeMemory(AssociativeMemory memory)
+    {
+        (string what, string rule) = memory.Describe();
+        return new StateDescription("associative memory", memory.HasMomentum ? [Memory, Momentum] : [Memory], what, "keys and values of tokens", rule);
     }
 
     /// <summary>Writes into the carried memory; the reads and what it is then.</summary>

@@ -22,6 +22,10 @@ internal sealed class MixerInput
         ? []
         : [new(Convolution, (batch, _) => [batch, Dense.ConvolutionWidth - 1, _dim], OutlivesContext: true)];
 
+    public IEnumerable<StateDescription> Describe() => _convolution is null
+        ? []
+        : [new("convolution", [Convolution], "the last three inputs", "tokens", "y_t = Σ_j w_j ∘ x_{t−3+j}, j = 0 … 3")];
+
     /// <summary>The mixer's input [B, T, D] for x [B, T, D], and what it adds to the next state.</summary>
     public (Variable Mixed, (string, Tensor)[] Next) Forward(Tape tape, Variable x, MixerState state)
     {

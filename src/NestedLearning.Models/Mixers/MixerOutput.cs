@@ -6,7 +6,7 @@ internal sealed class MixerOutput
     private readonly Parameter _output;
 
     public MixerOutput(ParameterFactory make, string name, ModelConfiguration configuration, double deviation) =>
-        _output = make.Normal($"{name}.output", [configuration.Dim, configuration.Dim], deviation / Math.Sqrt(configuration.Dim));
+        _output = make.Normal($"{name}.output", [configuration.Dim, configuration.Dim], deviation * (1 / Math.Sqrt(configuration.Dim)));
 
     public Parameter Parameter => _output;
 

@@ -18,6 +18,11 @@ internal sealed class SegmentedAttention(SoftmaxAttention attention, int segment
         }
     }
 
+    public StateDescription Describe() => new(
+        "key–value cache", [Keys, Values],
+        segment == 0 ? "keys and values of the whole context" : $"keys and values of a segment of {segment} tokens and of the one before",
+        "keys and values of tokens", SoftmaxAttention.Rule);
+
     /// <summary>Reads [B, T, H, D/H] of x [B, T, D], and what the cache is then.</summary>
     public (Variable Reads, IEnumerable<(string, Tensor)> Next) Forward(Tape tape, Variable x, MixerState state)
     {

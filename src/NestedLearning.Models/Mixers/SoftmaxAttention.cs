@@ -7,29 +7,26 @@ namespace NestedLearning.Models;
 /// </summary>
 internal sealed class SoftmaxAttention
 {
+    /// <summary>The rule by which a cache is written and read.</summary>
+    public const string Rule = "K ← [K; k], V ← [V; v], o = softmax(q Kᵀ/√d) V";
+
     private readonly int _heads;
     private readonly int _width;
     private readonly float _rotaryBase;
-    private readonly Parameter _query;
-    private readonly Parameter _key;
-    private readonly Parameter _value;
+    private readonly HeadProjections _projections;
     private readonly Parameter? _persistent;
 
     public SoftmaxAttention(ParameterFactory make, string name, ModelConfiguration configuration, int persistentTokens = 0)
     {
-        int dim = configuration.Dim;
         _heads = configuration.Heads;
-        _width = dim / _heads;
+        _width = configuration.Dim / _heads;
         _rotaryBase = configuration.RotaryBase;
-        double deviation = 1 / Math.Sqrt(dim);
-        _query = make.Normal($"{name}.query", [dim, dim], deviation);
-        _key = make.Normal($"{name}.key", [dim, dim], deviation);
-        _value = make.Normal($"{name}.value", [dim, dim], deviation);
+        _projections = new HeadProjections(make, name, configuration);
         if (persistentTokens > 0)
-            _persistent = make.Normal($"{name}.persistent", [persistentTokens, dim], 1);
+            _persistent = make.Normal($"{name}.persistent", [persistentTokens, configuration.Dim], 1);
     }
 
-    public IEnumerable<Parameter> Parameters => _persistent is null ? [_query, _key, _value] : [_query, _key, _value, _persistent];
+    public IEnumerable<Parameter> Parameters => _persistent is null ? _projections.Parameters : [.. _projections.Parameters, _persistent];
 
     /// <summary>The shape of so many tokens' keys, and of their values: [B, tokens, H, D/H].</summary>
     public Shape Shape(int batch, int tokens) => [batch, tokens, _heads, _width];
@@ -45,7 +42,7 @@ internal sealed class SoftmaxAttention
     /// <param name="tokensPerPosition">How many neighbouring tokens share a position.</param>
     public (Variable Reads, KeyValues Cache) Forward(Tape tape, Variable x, KeyValues? cache, long position, int tokensPerPosition = 1)
     {
-        Variable q = Heads(tape, x, _query), k = Heads(tape, x, _key), v = Heads(tape, x, _value);
+        Variable q = _projections.Query(tape, x), k = _projections.Key(tape, x), v = _projections.Value(tape, x);
         if (_rotaryBase > 0)
         {
             var rotary = new RotaryEmbedding(tape, q.Shape, position, tokensPerPosition, _rotaryBase);
@@ -62,11 +59,8 @@ internal sealed class SoftmaxAttention
     private KeyValues Persistent(Tape tape, Parameter persistent, int batch)
     {
         Variable tokens = tape.UseStart(persistent, [batch, .. persistent.Value.Shape.AsSpan()]);
-        return new KeyValues(Heads(tape, tokens, _key), Heads(tape, tokens, _value));
+        return new KeyValues(_projections.Key(tape, tokens), _projections.Value(tape, tokens));
     }
-
-    private Variable Heads(Tape tape, Variable x, Parameter projection) =>
-        tape.Reshape(tape.Linear(x, tape.Use(projection)), Shape(x.Shape[0], x.Shape[1]));
 }
 
 /// <summary>Keys and values of the same tokens, each [B, tokens, H, D/H].</summary>

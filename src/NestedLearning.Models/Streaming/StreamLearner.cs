@@ -95,6 +95,18 @@ public sealed class StreamLearner : IStreamLearner
         }
     }
 
+    /// <summary>The probability of each of the 256 bytes to come next. Changes nothing.</summary>
+    public double[] NextByte() => new Sampler().Distribution(_model.NextLogits([_last], _state));
+
+    /// <summary>Bytes that could come next, drawn one after the other; the weights and the stream stay as they are.</summary>
+    /// <exception cref="ArgumentException">The sampler's settings are out of their range.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 0 bytes are asked for.</exception>
+    public byte[] Generate(int count, Sampler? sampler = null) =>
+        Array.ConvertAll(_model.Generate([_last], count, sampler, _state), b => (byte)b);
+
+    /// <summary>The model as its nest of levels, with this stream's fast memory as it is.</summary>
+    public ModelDescription Describe() => _model.Describe(_state);
+
     /// <inheritdoc/>
     public IStreamLearner Fork(string name)
     {

@@ -3,7 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace NestedLearning;
 
 /// <summary>
-/// The contents of a safetensors file: named tensors (F32, I64) and string metadata, in host memory.
+/// The contents of a safetensors file: named tensors (F32, I64) and string metadata, in host memory. BF16 and F16 tensors of
+/// files from elsewhere are read as F32, which holds all their numbers.
 /// <para>
 /// Files written here carry a checksum over every byte, header and data, in their metadata; it belongs to the file and
 /// is not among <see cref="Metadata"/>. Files from elsewhere have none and load all the same, unless one is required.
@@ -109,7 +110,7 @@ public sealed class SafetensorsFile
     /// Whether a file without the checksum that <see cref="Save"/> writes is refused. One that has it is always checked.
     /// </param>
     /// <exception cref="CheckpointException">
-    /// The file is not a well-formed safetensors file of F32 and I64 tensors, or its checksum does not agree.
+    /// The file is not a well-formed safetensors file of F32, BF16, F16 and I64 tensors, or its checksum does not agree.
     /// </exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 
@@ -46,15 +47,21 @@ internal static class SafetensorsReader
             file.Metadata.Add(key, value);
         foreach (Entry entry in entries)
         {
-            Array data = entry.Type == "F32"
-                ? GC.AllocateUninitializedArray<float>(entry.Shape.ElementCount)
-                : GC.AllocateUninitializedArray<long>(entry.Shape.ElementCount);
+            Array data = entry.Type == "I64"
+                ? GC.AllocateUninitializedArray<long>(entry.Shape.ElementCount)
+                : GC.AllocateUninitializedArray<float>(entry.Shape.ElementCount);
             var tensor = new SafetensorsEntry(entry.Shape, data);
-            tensor.ForEachPiece(bytes =>
+            if (ElementSize(entry.Type) == sizeof(ushort))
+                ReadHalves(stream, crc, entry.Type, (float[])data);
+            else
             {
-                stream.ReadExactly(bytes);
-                crc.Append(bytes);
-            });
+                tensor.ForEachPiece(bytes =>
+                {
+                    stream.ReadExactly(bytes);
+                    crc.Append(bytes);
+                });
+            }
+
             file.Add(entry.Name, tensor);
         }
 
@@ -62,6 +69,25 @@ internal static class SafetensorsReader
             throw new CheckpointException($"its checksum is {header.Checksum}, but its contents have {crc.Text}: it is damaged.");
         return file;
     }
+
+    // Every BF16 and F16 number is a float32 number too.
+    private static void ReadHalves(FileStream stream, Crc32C crc, string type, Span<float> destination)
+    {
+        const int Piece = 1 << 16;
+        ushort[] bits = new ushort[Math.Min(Piece, destination.Length)];
+        while (!destination.IsEmpty)
+        {
+            Span<ushort> piece = bits.AsSpan(0, Math.Min(Piece, destination.Length));
+            Span<byte> bytes = MemoryMarshal.AsBytes(piece);
+            stream.ReadExactly(bytes);
+            crc.Append(bytes);
+            for (int i = 0; i < piece.Length; i++)
+                destination[i] = type == "BF16" ? BitConverter.UInt32BitsToSingle((uint)piece[i] << 16) : (float)BitConverter.UInt16BitsToHalf(piece[i]);
+            destination = destination[piece.Length..];
+        }
+    }
+
+    private static int ElementSize(string type) => type switch { "I64" => sizeof(long), "F32" => sizeof(float), _ => sizeof(ushort) };
 
     /// <summary>The length and the header: every byte before the data.</summary>
     private static byte[] ReadPrefix(FileStream stream)
@@ -171,8 +197,8 @@ internal static class SafetensorsReader
 
         if (type is null || shape is null || offsets is null)
             throw new CheckpointException($"tensor '{name}' lacks its {(type is null ? "dtype" : shape is null ? "shape" : "data_offsets")}.");
-        if (type is not ("F32" or "I64"))
-            throw new CheckpointException($"tensor '{name}' is {type}, expected F32 or I64.");
+        if (type is not ("F32" or "BF16" or "F16" or "I64"))
+            throw new CheckpointException($"tensor '{name}' is {type}, expected F32, BF16, F16 or I64.");
         if (offsets.Count != 2)
             throw new CheckpointException($"tensor '{name}' has {offsets.Count} data_offsets, expected 2.");
         return new Entry(name, type, ToShape(shape, name), offsets[0], offsets[1]);
@@ -215,7 +241,7 @@ internal static class SafetensorsReader
         long end = 0;
         foreach (Entry entry in sorted)
         {
-            long bytes = (long)entry.Shape.ElementCount * (entry.Type == "F32" ? sizeof(float) : sizeof(long));
+            long bytes = (long)entry.Shape.ElementCount * ElementSize(entry.Type);
             if (entry.End < entry.Begin || entry.End - entry.Begin != bytes)
             {
                 throw new CheckpointException(

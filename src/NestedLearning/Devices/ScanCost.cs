@@ -16,4 +16,11 @@ internal static class ScanCost
         long tokens = (long)inputs.Batch * inputs.Time * inputs.Heads;
         return tokens * 2 * (9L * inputs.Dim * inputs.Dim + 3L * Math.Min(settings.Chunk, inputs.Time) * inputs.Dim);
     }
+
+    /// <summary>Per token and layer: the gradient, an erase, a write and a read, and the same inside the chunk.</summary>
+    public static long Operations(in DeepMemoryInputs inputs, DeepMemorySettings settings)
+    {
+        long tokens = (long)inputs.Batch * inputs.Time * inputs.Heads;
+        return tokens * 2 * (9L * inputs.Dim * inputs.Hidden + 2L * Math.Min(settings.Chunk, inputs.Time) * (inputs.Dim + inputs.Hidden));
+    }
 }

@@ -16,6 +16,8 @@ public enum ErrorReduction
 /// </summary>
 public sealed class Level
 {
+    private readonly List<Parameter> _parameters;
+
     /// <summary>A level over these parameters.</summary>
     /// <param name="name">What it is called in timelines.</param>
     /// <param name="chunk">C: steps from one commit to the next, at least 1.</param>
@@ -32,8 +34,9 @@ public sealed class Level
         Name = name;
         Chunk = chunk;
         LearningRate = learningRate;
-        Parameters = [.. parameters];
-        Memories = [.. Parameters.Select(optimizer.CreateMemory)];
+        Optimizer = optimizer;
+        _parameters = [.. parameters];
+        Memories = [.. _parameters.Select(optimizer.CreateMemory)];
     }
 
     /// <summary>What it is called in timelines.</summary>
@@ -59,11 +62,44 @@ public sealed class Level
         init => field = value > 0 ? value : throw new ArgumentOutOfRangeException(nameof(ClipNorm), value, $"ClipNorm is {value}, expected above 0.");
     } = double.PositiveInfinity;
 
+    /// <summary>The update rule f of NL 71.</summary>
+    public Optimizer Optimizer { get; }
+
+    /// <summary>Where parameters of the level begin and return to, learned by slower levels; null: they never return.</summary>
+    /// <exception cref="ArgumentException">It names a parameter that is not the level's.</exception>
+    public LevelStart? Start
+    {
+        get;
+        init
+        {
+            foreach ((Parameter parameter, _) in value?.Pairs ?? [])
+            {
+                if (!Parameters.Contains(parameter))
+                    throw new ArgumentException($"Level '{Name}' has no parameter '{parameter.Name}' that could begin at a learned start.", nameof(value));
+            }
+
+            field = value;
+        }
+    }
+
+    /// <summary>What the level's memory is, for descriptions.</summary>
+    public string Memory { get; init; } = "weights";
+
+    /// <summary>What the level learns from, for descriptions; its chunk counts steps of this.</summary>
+    public string ContextFlow { get; init; } = "tokens";
+
     /// <summary>What the level learns.</summary>
-    public IReadOnlyList<Parameter> Parameters { get; }
+    public IReadOnlyList<Parameter> Parameters => _parameters;
 
     /// <summary>The optimizer's memory of each parameter, in the same order.</summary>
     public IReadOnlyList<OptimizerMemory> Memories { get; }
+
+    /// <summary>The bytes of the parameters' values.</summary>
+    public long ParameterBytes => OptimizerMemory.Bytes(Parameters.Select(p => p.Value));
+
+    /// <summary>The bytes of the error terms that gather between commits, and of the optimizer's memories.</summary>
+    public long StateBytes =>
+        OptimizerMemory.Bytes([.. Parameters.Select(p => p.Error), .. Memories.SelectMany(m => m.State).Select(s => s.Value)]) + Parameters.Sum(p => p.Factors?.Bytes ?? 0);
 
     /// <summary>The number of commits so far.</summary>
     public long Commits { get; internal set; }
@@ -83,6 +119,27 @@ public sealed class Level
     {
         Commits++;
         Pending = 0;
+    }
+
+    // The gradient at the moved parameters is, to first order, the start's (spec section 5).
+    internal void PassErrorsToStart()
+    {
+        foreach ((Parameter parameter, Parameter start) in Start?.Pairs ?? [])
+        {
+            start.AddError(parameter.Error);
+            parameter.Factors?.AddProductTo(start.Error);
+        }
+    }
+
+    internal void ReturnToStart()
+    {
+        foreach ((Parameter parameter, Parameter start) in Start?.Pairs ?? [])
+        {
+            parameter.Value.CopyFrom(start.Value);
+            parameter.ClearError();
+            if (Start!.ResetsOptimizer)
+                Memories[_parameters.IndexOf(parameter)].Reset();
+        }
     }
 
     internal void Drop()

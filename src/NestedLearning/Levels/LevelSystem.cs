@@ -6,25 +6,37 @@ namespace NestedLearning;
 /// <code>
 /// θ_{i+1} = θ_i − Σ_{t = i−C+1}^{i} η_t f(θ_t; x_t)   if i ≡ 0 (mod C),   else θ_i          (NL 71)
 /// </code>
-/// Where nothing commits, nothing is written. A partial chunk waits for the calls that complete it, unless it is
-/// flushed or dropped, and is part of every checkpoint.
+/// A level that has a <see cref="LevelStart"/> passes its error terms on to it with every commit, and returns to it by the
+/// same clock, after the commits of that step. Where nothing commits, nothing is written. A partial chunk waits for the
+/// calls that complete it, unless it is flushed or dropped, and is part of every checkpoint.
 /// </summary>
 public sealed class LevelSystem : IDisposable
 {
     private const int TimelineFields = 4;
 
     /// <summary>A clock at step 0 over these levels, the fastest first by convention.</summary>
-    /// <exception cref="ArgumentException">There is no level, or a parameter or its name occurs twice.</exception>
+    /// <exception cref="ArgumentException">
+    /// There is no level, a parameter or its name occurs twice, or a start is not a parameter of another level.
+    /// </exception>
     public LevelSystem(params IEnumerable<Level> levels)
     {
         Levels = [.. levels];
         if (Levels.Count == 0)
             throw new ArgumentException("A model has at least one level.", nameof(levels));
         var names = new HashSet<string>(StringComparer.Ordinal);
-        foreach (Parameter parameter in Levels.SelectMany(l => l.Parameters))
+        foreach (Parameter parameter in Parameters)
         {
             if (!names.Add(parameter.Name))
                 throw new ArgumentException($"The parameter '{parameter.Name}' occurs twice.", nameof(levels));
+        }
+
+        foreach (Level level in Levels)
+        {
+            foreach ((_, Parameter start) in level.Start?.Pairs ?? [])
+            {
+                if (!Levels.Any(l => l != level && l.Parameters.Contains(start)))
+                    throw new ArgumentException($"The start '{start.Name}' of level '{level.Name}' is not a parameter of another level.", nameof(levels));
+            }
         }
     }
 
@@ -41,10 +53,20 @@ public sealed class LevelSystem : IDisposable
     public bool RecordsTimeline { get; set; }
 
     /// <summary>
-    /// How many steps remain until some level commits. Error terms gathered for one <see cref="Advance"/> must not
+    /// How many steps remain until some level commits. Error terms gathered for one <see cref="Advance(int)"/> must not
     /// come from steps on both sides of it.
     /// </summary>
     public int StepsToNextCommit => Levels.Min(l => l.Chunk - (int)(Step % l.Chunk));
+
+    /// <summary>f_ℓ = max C / C^(ℓ): 1 for the slowest level.</summary>
+    /// <exception cref="ArgumentException">The level is not one of this system's.</exception>
+    public double FrequencyOf(Level level)
+    {
+        ArgumentNullException.ThrowIfNull(level);
+        if (!Levels.Contains(level))
+            throw new ArgumentException($"Level '{level.Name}' is not one of this system's.", nameof(level));
+        return (double)Levels.Max(l => l.Chunk) / level.Chunk;
+    }
 
     /// <summary>Moves the clock by steps whose error terms have been added to the parameters, and commits what is due.</summary>
     /// <returns>The number of levels that committed.</returns>
@@ -52,16 +74,92 @@ public sealed class LevelSystem : IDisposable
     /// <exception cref="NotFiniteNumberException">The error terms of a level that is due are not finite. Nothing changed.</exception>
     public int Advance(int steps)
     {
-        Require.Positive(steps);
-        if (steps > StepsToNextCommit)
-            throw new ArgumentOutOfRangeException(nameof(steps), steps, $"{steps} steps go past the next commit, expected at most {StepsToNextCommit}.");
-        return Commit(steps, [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)]);
+        RequireSteps([this], steps);
+        int committed = Commit(steps, [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)]);
+        foreach (Level level in Levels)
+        {
+            if (level.Start is { Chunks: > 0 } start && Step % ((long)start.Chunks * level.Chunk) == 0)
+                level.ReturnToStart();
+        }
+
+        return committed;
+    }
+
+    /// <summary>
+    /// Runs what adds the error terms of these steps to parameters, such as a backward pass, then advances every system by
+    /// them: all of it or nothing. Systems move together that belong to different sequences of one batch.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    public static void Learn(IReadOnlyList<LevelSystem> systems, int steps, Action addErrors)
+    {
+        ArgumentNullException.ThrowIfNull(systems);
+        ArgumentNullException.ThrowIfNull(addErrors);
+        RequireSteps(systems, steps);
+        Parameter[] parameters = [.. systems.SelectMany(s => s.Parameters)];
+        Tensor[] kept = Array.ConvertAll(parameters, p => p.Error.Clone());
+        int[] segments = Array.ConvertAll(parameters, p => p.Factors?.Segments.Count ?? 0);
+        try
+        {
+            addErrors();
+            Advance(systems, steps);
+        }
+        catch
+        {
+            for (int i = 0; i < parameters.Length; i++)
+            {
+                parameters[i].Error.CopyFrom(kept[i]);
+                parameters[i].Factors?.KeepFirst(segments[i]);
+            }
+
+            throw;
+        }
+        finally
+        {
+            foreach (Tensor error in kept)
+                error.Dispose();
+        }
+    }
+
+    /// <summary>Advances every system, or none when one's error terms are not finite.</summary>
+    /// <returns>The number of levels that committed, over all systems.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    public static int Advance(IReadOnlyList<LevelSystem> systems, int steps)
+    {
+        ArgumentNullException.ThrowIfNull(systems);
+        RequireSteps(systems, steps);
+        RequireFiniteErrors(systems);
+        return systems.Sum(s => s.Advance(steps));
+    }
+
+    /// <summary>Flushes every system, or none when one's error terms are not finite.</summary>
+    /// <returns>The number of levels that committed, over all systems.</returns>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    public static int Flush(IReadOnlyList<LevelSystem> systems)
+    {
+        ArgumentNullException.ThrowIfNull(systems);
+        RequireFiniteErrors(systems);
+        return systems.Sum(s => s.Flush());
     }
 
     /// <summary>Commits every partial chunk now.</summary>
     /// <returns>The number of levels that committed.</returns>
     /// <exception cref="NotFiniteNumberException">The error terms of a level are not finite. Nothing changed.</exception>
     public int Flush() => Commit(0, [.. Levels.Where(l => l.Pending > 0)]);
+
+    /// <summary>
+    /// Ends a context now: parameters that have a start pass their waiting error terms on to it, forget them, and return.
+    /// The clock and all other parameters stay as they are.
+    /// </summary>
+    public void ReturnToStart()
+    {
+        foreach (Level level in Levels)
+        {
+            level.PassErrorsToStart();
+            level.ReturnToStart();
+        }
+    }
 
     /// <summary>Forgets the error terms of every partial chunk.</summary>
     public void Drop()
@@ -142,13 +240,37 @@ public sealed class LevelSystem : IDisposable
         }
     }
 
+    private IEnumerable<Parameter> Parameters => Levels.SelectMany(l => l.Parameters);
+
+    private static void RequireSteps(IReadOnlyList<LevelSystem> systems, int steps)
+    {
+        Require.Positive(steps);
+        int most = systems.Min(s => s.StepsToNextCommit);
+        if (steps > most)
+            throw new ArgumentOutOfRangeException(nameof(steps), steps, $"{steps} steps go past the next commit, expected at most {most}.");
+    }
+
+    private static void RequireFiniteErrors(IReadOnlyList<LevelSystem> systems)
+    {
+        for (int i = 0; i < systems.Count; i++)
+        {
+            double norm = Math.Sqrt(systems[i].Parameters.Sum(p => p.SquaredErrorNorm()));
+            if (!double.IsFinite(norm))
+                throw new NotFiniteNumberException($"The error terms of sequence {i} have norm {norm}; nothing was committed.", norm);
+        }
+    }
+
     private int Commit(int steps, Level[] due)
     {
         foreach (Level level in Levels)
             level.Pending += steps;
         CommitChange[] changes;
+        Parameter[] starts = [.. due.SelectMany(l => l.Start?.Pairs ?? []).Select(p => p.Start)];
+        Tensor[] kept = Array.ConvertAll(starts, s => s.Error.Clone());
         try
         {
+            foreach (Level level in due)
+                level.PassErrorsToStart();
             ParameterCommit[] commits = [.. due.SelectMany(l => l.NextCommit())];
             changes = new CommitChange[RecordsTimeline ? commits.Length : 0];
             OptimizerMemory.CommitAll(commits, changes);
@@ -157,7 +279,14 @@ public sealed class LevelSystem : IDisposable
         {
             foreach (Level level in Levels)
                 level.Pending -= steps;
+            for (int i = 0; i < starts.Length; i++)
+                starts[i].Error.CopyFrom(kept[i]);
             throw;
+        }
+        finally
+        {
+            foreach (Tensor error in kept)
+                error.Dispose();
         }
 
         Step += steps;

@@ -123,6 +123,20 @@ internal static unsafe class SmallProducts
     public static void AddScaled(float* source, float factor, int length, float* result) =>
         TensorPrimitives.MultiplyAdd(Span(source, length), factor, Span(result, length), Span(result, length));
 
+    /// <summary>matrix *= factor.</summary>
+    public static void Scale(MatrixView matrix, float factor, int rows, int columns)
+    {
+        for (int i = 0; i < rows; i++)
+            TensorPrimitives.Multiply(Span(matrix.Row(i), columns), factor, Span(matrix.Row(i), columns));
+    }
+
+    /// <summary>result += factor · source.</summary>
+    public static void AddScaled(MatrixView source, float factor, int rows, int columns, MatrixView result)
+    {
+        for (int i = 0; i < rows; i++)
+            AddScaled(source.Row(i), factor, columns, result.Row(i));
+    }
+
     public static void CopyRows(MatrixView source, int rows, int columns, MatrixView result)
     {
         for (int i = 0; i < rows; i++)

@@ -110,6 +110,15 @@ internal static class VectorMath
         return Fma(clamped * 0.39894228f, bell, cumulative);
     }
 
+    /// <summary>(2 − x²) φ(x): the second derivative of x Φ(x).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector<float> GeluSecondDerivative(Vector<float> x)
+    {
+        Vector<float> clamped = Vector.Max(Vector.Min(x, new Vector<float>(TailEnd)), new Vector<float>(-TailEnd));
+        Vector<float> square = clamped * clamped;
+        return (new Vector<float>(2f) - square) * 0.39894228f * Exp(square * -0.5f);
+    }
+
     /// <summary>Φ(x) = (1 + erf(x/√2)) / 2, to full relative accuracy in the left tail too, and bell = e^(−x²/2).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void NormalDistribution(Vector<float> x, out Vector<float> cumulative, out Vector<float> bell)

@@ -13,8 +13,8 @@ public static partial class Dense
     /// <param name="settings">One for each.</param>
     /// <param name="changes">One for each, written; or empty, when they are not wanted. What has no w has no change.</param>
     /// <exception cref="ArgumentException">
-    /// A shape or device does not fit, a setting is not finite or out of its range, or a tensor would be written twice, or
-    /// both written and read. Nothing was written.
+    /// A shape or device does not fit, there is nothing to write, a setting is not finite or out of its range, or a tensor
+    /// would be written twice, or both written and read. Nothing was written.
     /// </exception>
     public static void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes)
     {
@@ -38,6 +38,8 @@ public static partial class Dense
                 Require.OptionalShape(tensor, g.Shape, name);
             }
 
+            if ((w ?? m ?? v) is null)
+                throw new ArgumentException($"Tensor {i} has neither w nor m nor v, expected at least one.", nameof(tensors));
             ValidateMoments(settings[i]);
             foreach (Tensor? tensor in (ReadOnlySpan<Tensor?>)[w, m, v, settings[i].ClearGradient ? g : null])
             {

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 
 namespace NestedLearning;
 
@@ -49,15 +48,6 @@ public sealed class Adam : Optimizer
         return new Memory(this, parameter);
     }
 
-    // FNV-1a: the same in every run and on every machine, as a checkpoint's continuation needs it.
-    private static ulong Hash(string name)
-    {
-        ulong hash = 0xCBF29CE484222325;
-        foreach (byte letter in Encoding.UTF8.GetBytes(name))
-            hash = (hash ^ letter) * 0x100000001B3;
-        return hash;
-    }
-
     private sealed class Memory : OptimizerMemory
     {
         private readonly Adam _adam;
@@ -72,7 +62,7 @@ public sealed class Adam : Optimizer
             bool half = adam.Moments == MomentPrecision.BFloat16;
             Shape shape = half ? [BFloat16.PackedCount(value.Count)] : value.Shape;
             _adam = adam;
-            _seed = adam.Seed ^ Hash(parameter.Name);
+            _seed = SeedFor(parameter, adam.Seed);
             _m = value.Device.Zeros(shape);
             _v = value.Device.Zeros(shape);
             State = half ? [("m.bf16", _m), ("v.bf16", _v)] : [("m", _m), ("v", _v)];

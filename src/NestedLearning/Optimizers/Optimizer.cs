@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace NestedLearning;
 
 /// <summary>
@@ -11,6 +13,16 @@ public abstract class Optimizer
 
     /// <summary>An empty memory for one parameter.</summary>
     public abstract OptimizerMemory CreateMemory(Parameter parameter);
+
+    /// <summary>A seed of the parameter's own, from its name: the same in every run and on every machine, as a checkpoint's continuation needs it.</summary>
+    private protected static ulong SeedFor(Parameter parameter, ulong seed)
+    {
+        // FNV-1a.
+        ulong hash = 0xCBF29CE484222325;
+        foreach (byte letter in Encoding.UTF8.GetBytes(parameter.Name))
+            hash = (hash ^ letter) * 0x100000001B3;
+        return seed ^ hash;
+    }
 }
 
 /// <summary>One parameter's part in a commit.</summary>

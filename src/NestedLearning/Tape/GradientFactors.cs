@@ -45,15 +45,18 @@ public sealed class GradientFactors : IDisposable
     }
 
     /// <summary>Forgets all factors.</summary>
-    public void Clear()
+    public void Clear() => KeepFirst(0);
+
+    /// <summary>Forgets all segments but this many, the oldest.</summary>
+    internal void KeepFirst(int segments)
     {
-        foreach ((Tensor x, Tensor dy) in _segments)
+        foreach ((Tensor x, Tensor dy) in _segments[segments..])
         {
             x.Dispose();
             dy.Dispose();
         }
 
-        _segments.Clear();
+        _segments.RemoveRange(segments, _segments.Count - segments);
     }
 
     /// <inheritdoc/>

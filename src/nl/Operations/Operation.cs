@@ -19,6 +19,7 @@ internal abstract class Operation
         new ScanBackwardOperation(),
         new ScanFrozenOperation(),
         new SelfModifyingOperation(),
+        new DeepMemoryOperation(),
         new AdamOperation("adam", decoupled: false),
         new AdamOperation("adamw", decoupled: true),
         OptimizerOperation.DeltaMomentum,

@@ -130,6 +130,9 @@ internal sealed class OperationRun : IDisposable
     /// <summary>The setting <c>read</c>: whether a query sees its own token's write.</summary>
     public ScanRead Read() => Choice("read", ("after", ScanRead.After), ("before", ScanRead.Before));
 
+    /// <summary>The same of rules whose chunk is part of the meaning: a query may read the chunk's start too.</summary>
+    public ScanRead ReadOfChunks() => Choice("read", ("after", ScanRead.After), ("before", ScanRead.Before), ("chunk_start", ScanRead.ChunkStart));
+
     public void Dispose()
     {
         foreach (Tensor tensor in _owned)

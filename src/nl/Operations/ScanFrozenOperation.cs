@@ -14,7 +14,7 @@ internal sealed class ScanFrozenOperation : Operation
         ScanOutputs outputs = ScanCase.Outputs(run, inputs);
         var settings = new ScanSettings(
             run.Number("scale"),
-            run.Read(),
+            run.ReadOfChunks(),
             run.Choice("objective", ("l2", ScanWrite.FrozenL2), ("dot", ScanWrite.Scaled)),
             run.Count("chunk", ScanSettings.MaxChunk));
         Scan.Forward(inputs, settings, outputs);

@@ -25,7 +25,7 @@ internal sealed class SelfModifyingOperation : Operation
         var settings = new SelfModifyingSettings(
             run.Count("chunk", ScanSettings.MaxChunk),
             run.Choice("objective", ("l2", MemoryObjective.L2), ("dot", MemoryObjective.DotProduct)),
-            run.Read(),
+            run.ReadOfChunks(),
             run.Number("eta_scale"),
             run.Number("eta_bias"),
             run.Number("alpha_bias"));

@@ -191,8 +191,9 @@ public sealed class SafetensorsFileTests : IDisposable
     [InlineData("""{"x":{}}""", 0, "lacks its dtype")]
     [InlineData("""{"x":{"dtype":"F32","data_offsets":[0,4]}}""", 4, "lacks its shape")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1]}}""", 4, "lacks its data_offsets")]
-    [InlineData("""{"x":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}""", 4, "'x' is F16, expected F32 or I64")]
-    [InlineData("""{"x":{"dtype":"f32","shape":[1],"data_offsets":[0,4]}}""", 4, "expected F32 or I64")]
+    [InlineData("""{"x":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}""", 8, "'x' is F64, expected F32, BF16, F16 or I64")]
+    [InlineData("""{"x":{"dtype":"F16","shape":[2],"data_offsets":[0,8]}}""", 8, "F16 [2] takes 4 bytes")]
+    [InlineData("""{"x":{"dtype":"f32","shape":[1],"data_offsets":[0,4]}}""", 4, "expected F32, BF16, F16 or I64")]
     [InlineData("""{"x":{"dtype":1,"shape":[1],"data_offsets":[0,4]}}""", 4, "expected String")]
     [InlineData("""{"x":{"dtype":"F32","shape":1,"data_offsets":[0,4]}}""", 4, "expected StartArray")]
     [InlineData("""{"x":{"dtype":"F32","shape":["1"],"data_offsets":[0,4]}}""", 4, "integers of at least 0")]
@@ -359,6 +360,24 @@ public sealed class SafetensorsFileTests : IDisposable
         Assert.Equal(tensors, file.Names.Count);
         Assert.All(file.Names, n => Compare.Finite(n, file.Floats(n)));
         Assert.Contains("op", file.Metadata);
+    }
+
+    [Theory]
+    [InlineData("BF16", new ushort[] { 0x3F80, 0xC020, 0x0001, 0x7F80, 0x7FC0, 0x8000 }, new[] { 1f, -2.5f, 9.1835e-41f, float.PositiveInfinity, float.NaN, -0f })]
+    [InlineData("F16", new ushort[] { 0x3C00, 0xC100, 0x0001, 0x7C00, 0x7E00, 0x8000 }, new[] { 1f, -2.5f, 5.9604645e-8f, float.PositiveInfinity, float.NaN, -0f })]
+    public void HalfPrecision_IsReadAsFloat32(string type, ushort[] bits, float[] expected)
+    {
+        // More than one piece of the reader, and another tensor behind.
+        const int Repeats = 20_000;
+        int count = bits.Length * Repeats;
+        byte[] data = [.. Enumerable.Repeat(bits.SelectMany(BitConverter.GetBytes), Repeats).SelectMany(b => b), .. BitConverter.GetBytes(7f)];
+        Write(Assemble($$$"""{"x":{"dtype":"{{{type}}}","shape":[{{{count}}}],"data_offsets":[0,{{{2 * count}}}]},"y":{"dtype":"F32","shape":[1],"data_offsets":[{{{2 * count}}},{{{2 * count + 4}}}]}}""", data));
+        SafetensorsFile file = SafetensorsFile.Load(FilePath);
+        float[] actual = file.Floats("x", [count]).ToArray();
+        for (int i = 0; i < count; i++)
+            Assert.Equal(expected[i % bits.Length], actual[i]);
+        Assert.True(float.IsNegative(actual[5]));
+        Assert.Equal(7f, file.Floats("y")[0]);
     }
 
     private static byte[] Assemble(string header, byte[] data)

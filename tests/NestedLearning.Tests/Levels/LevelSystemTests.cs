@@ -25,6 +25,37 @@ public sealed class LevelSystemTests : IDisposable
         Assert.Equal([1f, 1, -2, -2, -2, -9.5f, -9.5f], seen);
     }
 
+    [Theory]
+    [MemberData(nameof(OptimizerCase.Names), MemberType = typeof(OptimizerCase))]
+    public void EveryRule_CommitsTheSumOfAChunk_AndNothingInBetween(string name)
+    {
+        Optimizer optimizer = OptimizerCase.Find(name).Optimizer;
+        const float Rate = 0.05f;
+        var data = new TestData(8);
+        float[] start = data.Normal(12);
+        using Parameter alone = new("w", _device.From([3, 4], start)), committed = new("w", _device.From([3, 4], start));
+        using OptimizerMemory memory = optimizer.CreateMemory(alone);
+        using var levels = new LevelSystem(new Level("a", 3, Rate, optimizer, [committed]));
+        for (int t = 1; t <= 11; t++)
+        {
+            float[] before = committed.Value.ToArray();
+            using Tensor error = _device.From([3, 4], data.Normal(12));
+            alone.AddError(error);
+            committed.AddError(error);
+            levels.Advance(1);
+            if (t % 3 != 0)
+            {
+                Compare.SameBits($"w at step {t}", committed.Value.ToArray(), before);
+                continue;
+            }
+
+            memory.Commit(alone, Rate, 1);
+            alone.ClearError();
+            Assert.NotEqual(before, committed.Value.ToArray());
+            Compare.Close($"w at step {t}", committed.Value, alone.Value.ToArray(), 1e-6);
+        }
+    }
+
     [Fact]
     public void Levels_CommitAtTheirOwnFrequencies()
     {

@@ -142,6 +142,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         Assert.Contains("w has shape [10], expected [20]", Refused([good with { W = small }]), StringComparison.Ordinal);
         Assert.Contains("m has shape [10], expected [20]", Refused([good with { M = small }]), StringComparison.Ordinal);
         Assert.Contains("start has shape [10], expected [20]", Refused([good with { Start = small }]), StringComparison.Ordinal);
+        Assert.Contains("neither w nor m nor v", Refused([new MomentTensors(null, good.G)]), StringComparison.Ordinal);
         Assert.Contains("3 changes", Refused([good], null, 3), StringComparison.Ordinal);
         Assert.Contains("shares memory", Refused([good, good]), StringComparison.Ordinal);
         Assert.Contains("shares memory", Refused([good with { M = good.W }]), StringComparison.Ordinal);

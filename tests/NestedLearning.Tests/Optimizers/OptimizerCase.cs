@@ -37,6 +37,13 @@ public sealed record OptimizerCase(string Name, Optimizer Optimizer, Func<int, i
         Case("delta-momentum", new DeltaMomentum { Decay = 0.7, Erase = 0.6f }, (r, c, w) => Matrix(r, c, w, 0.7, 0.6f)),
         Case("delta-momentum-preconditioned", new DeltaMomentum { Decay = 0.7, Erase = 1, Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f } },
             (r, c, w) => Matrix(r, c, w, 0.7, 1, new ReferenceDiagonalPreconditioner(0.9, 0.01f).Precondition)),
+        Case("deep-momentum", new DeepMomentum { Hidden = 5, Seed = 3 }, (r, c, w) => Deep(r, c, w, 1, 1, 0, true, false)),
+        Case("deep-momentum-dot", new DeepMomentum
+        {
+            Hidden = 5, Seed = 3, Decay = 0.9, InnerRate = 0.5f, Erase = 0.05f, Objective = MemoryObjective.DotProduct, Residual = true,
+            Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f },
+        },
+            (r, c, w) => Deep(r, c, w, 0.9, 0.5, 0.05f, false, true, new ReferenceDiagonalPreconditioner(0.9, 0.01f).Precondition)),
         Case("muon", new Muon { Decay = 0.8 }, (r, c, w) => new ReferenceMuon(r, c, w, 0.8, false, 1, 0), s_orthogonal),
         Case("muon-nesterov", new Muon { Decay = 0.8, Nesterov = true, UpdateRms = 0.2f, WeightDecay = 0.1f, Steps = 3 },
             (r, c, w) => new ReferenceMuon(r, c, w, 0.8, true, 0.2f * Math.Sqrt(Math.Max(r, c)), 0.1f, 3), s_orthogonal),
@@ -54,6 +61,18 @@ public sealed record OptimizerCase(string Name, Optimizer Optimizer, Func<int, i
         new(name, optimizer, reference, tolerance ?? Tolerances.Optimizer.Forward);
 
     private static AdamSettings Adam(bool decoupled) => new(0, 0.9, 0.999, 1e-8f, 0.1f, decoupled, 1, 1);
+
+    // The memory's start is drawn by the optimizer for a parameter called w: taken from its state after a commit that teaches nothing.
+    private static ReferenceDeepMomentum Deep(
+        int rows, int columns, double[] w, double decay, double innerRate, double erase, bool l2, bool residual, Func<double[], double[]>? precondition = null)
+    {
+        using Device device = Device.Open("managed");
+        using var parameter = new Parameter("w", device.Zeros([rows, columns]));
+        using OptimizerMemory memory = new DeepMomentum { Hidden = 5, Seed = 3 }.CreateMemory(parameter);
+        memory.Commit(parameter, 1, 1);
+        double[] start = Compare.ToDouble(memory.State.Single(s => s.Name == "w2").Value.ToArray());
+        return new ReferenceDeepMomentum(rows, columns, w, start, decay, innerRate, erase, l2, residual, precondition ?? (g => g));
+    }
 
     private static ReferenceMatrixMomentum Matrix(
         int rows, int columns, double[] w, double alpha, double erase, Func<double[], double[]>? precondition = null, Func<double[], double[]>? features = null) =>

@@ -24,6 +24,10 @@ public sealed class OptimizerSettingsTests : IDisposable
         { "Period is 0", new PreconditionedMomentum { Preconditioner = new MatrixPreconditioner { Period = 0 } } },
         { "Erase is 1.5", new DeltaMomentum { Erase = 1.5f } },
         { "Decay is 1,", new DeltaMomentum { Decay = 1 } },
+        { "Hidden is 0", new DeepMomentum { Hidden = 0 } },
+        { "Decay is 0,", new DeepMomentum { Decay = 0 } },
+        { "InnerRate is 0", new DeepMomentum { InnerRate = 0 } },
+        { "Erase is 2", new DeepMomentum { Erase = 2 } },
         { "Steps is 0", new Muon { Steps = 0 } },
         { "UpdateRms is -1", new Muon { UpdateRms = -1 } },
         { "Beta1 is 0", new M3 { Beta1 = 0 } },
@@ -40,6 +44,7 @@ public sealed class OptimizerSettingsTests : IDisposable
     [InlineData("muon")]
     [InlineData("m3")]
     [InlineData("delta-momentum")]
+    [InlineData("deep-momentum")]
     [InlineData("preconditioned-matrix")]
     public void MatrixOptimizers_RefuseOtherShapes(string name)
     {

@@ -11,6 +11,8 @@ public static class GoldenNames
 
     public static TheoryData<string> ScanFrozen => ["scan-frozen-l2-8", "scan-frozen-l2-16", "scan-frozen-dot-8", "scan-frozen-dot-16"];
 
+    public static TheoryData<string> DeepMemory => ["mlp-memory-l2", "mlp-memory-dot"];
+
     public static TheoryData<string> SelfModifying => ["self-modifying-l2", "self-modifying-dot"];
 
     private static readonly string[] s_scans =

@@ -196,6 +196,26 @@ public sealed class TapeTests : IDisposable
         Check(t => t.SelfModifying(t.Use(x), t.Use(q), t.Use(s0), settings).S, x, s0);
     }
 
+    [Theory]
+    [InlineData(MemoryObjective.L2)]
+    [InlineData(MemoryObjective.DotProduct)]
+    public void DeepMemory_MatchesFiniteDifferences(MemoryObjective objective)
+    {
+        Shape tokens = [1, 5, 2, 3], rates = [1, 5, 2], first = [1, 2, 4, 3], second = [1, 2, 3, 4];
+        Parameter q = New(tokens), k = New(tokens), v = New(tokens), logAlpha = New(rates, 0.1f, -0.5f), theta = New(rates, 0.05f, 0.2f), erase = New(rates, 0.1f, 0.3f),
+            mu = New(rates, 0.1f, 0.4f), w1 = New(first, 0.5f), w2 = New(second), p1 = New(first, 0.3f), p2 = New(second, 0.3f), start1 = New(first, 0.5f), start2 = New(second);
+        foreach (Func<DeepMemoryResults, Variable> result in (Func<DeepMemoryResults, Variable>[])
+            [r => r.O, r => r.W1, r => r.W2, r => r.P1!, r => r.P2!, r => r.ChunkStart1, r => r.ChunkStart2])
+        {
+            Check(
+                t => result(t.DeepMemory(
+                    new DeepMemoryVariables(
+                        t.Use(q), t.Use(k), t.Use(v), t.Use(w1), t.Use(w2), t.Use(logAlpha), t.Use(theta), t.Use(erase), t.Use(mu), t.Use(p1), t.Use(p2), t.Use(start1), t.Use(start2)),
+                    new DeepMemorySettings(3, objective, ScanRead.After) { Phase = 2 })),
+                q, k, v, logAlpha, theta, erase, mu, w1, w2, p1, p2, start1, start2);
+        }
+    }
+
     [Fact]
     public void UseFirstOrder_SendsTheCarriedStatesGradientToItsStart()
     {

@@ -1,0 +1,62 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using NestedLearning.Models;
+
+namespace NestedLearning.CommandLine.Describe;
+
+/// <summary>A model's configuration from a preset and, over it, the fields of a JSON file with the names of <see cref="ModelConfiguration"/>.</summary>
+internal static class ConfigurationFile
+{
+    public static JsonSerializerOptions Json { get; } = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        WriteIndented = true,
+        // Equations are for people.
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        Converters = { new JsonStringEnumConverter(), new OptimizerConverter() },
+    };
+
+    /// <exception cref="CaseException">There is no such preset, or the file does not hold fields of a configuration.</exception>
+    public static ModelConfiguration Load(string preset, string? path)
+    {
+        ModelConfiguration configuration = ModelConfiguration.Presets.FirstOrDefault(p => p.Name == preset).Configuration
+            ?? throw new CaseException($"There is no model '{preset}'; known are {string.Join(", ", ModelConfiguration.Presets.Select(p => p.Name))}.");
+        if (path is null)
+            return configuration;
+        try
+        {
+            JsonObject fields = JsonSerializer.SerializeToNode(configuration, Json)!.AsObject();
+            if (JsonNode.Parse(File.ReadAllText(path)) is not JsonObject given)
+                throw new CaseException($"'{path}' is not a JSON object with a configuration's fields.");
+            foreach ((string name, JsonNode? value) in given)
+                fields[name] = value?.DeepClone();
+            return fields.Deserialize<ModelConfiguration>(Json)!;
+        }
+        catch (JsonException e)
+        {
+            throw new CaseException($"'{path}': {e.Message}");
+        }
+    }
+
+    // Optimizers are read by name, and written as their rule.
+    private sealed class OptimizerConverter : JsonConverter<Optimizer>
+    {
+        public override Optimizer Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            if (reader.TokenType != JsonTokenType.String)
+                throw new JsonException($"An optimizer is one of {string.Join(", ", NamedOptimizers.Names)}.");
+            try
+            {
+                return NamedOptimizers.Create(reader.GetString()!);
+            }
+            catch (ArgumentException e)
+            {
+                throw new JsonException(Program.Describe(e));
+            }
+        }
+
+        public override void Write(Utf8JsonWriter writer, Optimizer value, JsonSerializerOptions options) => writer.WriteStringValue(value.Rule);
+    }
+}
