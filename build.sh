@@ -174,6 +174,13 @@ have_packages() {
   }
 }
 
+# OpenCL on the processor, for the tests of the GPU's kernels. Without it they are skipped.
+have_opencl() {
+  command -v dpkg-query >/dev/null || return
+  [ "$(dpkg-query -W -f '${db:Status-Status}' pocl-opencl-icd 2>/dev/null)" = installed ] ||
+    { may_install && step "install pocl-opencl-icd" apt_install pocl-opencl-icd ocl-icd-libopencl1; }
+}
+
 # ---- verbs ----
 
 build_native() {
@@ -392,6 +399,7 @@ test_all() {
     export NESTED_LEARNING_REQUIRE_NATIVE=1
   fi
   [ "${1:-}" != --arm ] || test_arm
+  ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
   if find_dotnet && build_managed; then
     for project in "$root"/tests/*.Tests; do
       test_managed "$project"

@@ -15,7 +15,7 @@ internal sealed class OptimizersTask : LearnTask
 
     public override string Title => "optimizers on the same model and data";
 
-    public override int DefaultSteps => 400;
+    public override int DefaultSteps => 300;
 
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {

@@ -16,7 +16,7 @@ internal sealed class RegressionTask : LearnTask
 
     public override string Title => "linear functions learned in context";
 
-    public override int DefaultSteps => 1200;
+    public override int DefaultSteps => 800;
 
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {
@@ -43,11 +43,11 @@ internal sealed class RegressionTask : LearnTask
     {
         using var learner = new RegressionLearner(run.Device, candidate.Configuration with { Vocabulary = 1, Seed = run.Seed }, Dim);
         var trainer = new EpisodicTrainer<RegressionEpisode>(learner);
-        SequenceTraining.Train(trainer, learner.Levels, rate, run.Steps, step => task.Draw(run.Seed, step, Batch));
-        double validation = trainer.Evaluate(task.Draw(run.Seed + SequenceTraining.ValidationSeed, 0, 2 * Batch));
+        bool finite = SequenceTraining.Train(trainer, learner.Levels, rate, run.Steps, step => task.Draw(run.Seed, step, Batch));
+        double validation = finite ? trainer.Evaluate(task.Draw(run.Seed + SequenceTraining.ValidationSeed, 0, 8 * Batch)) : double.PositiveInfinity;
         run.Say($"{candidate.Name}, rate {rate}: squared error {validation:F4}");
         double[] predictions = Array.ConvertAll(learner.PredictEach(test), p => (double)p);
-        return (double.IsFinite(validation) ? validation : double.PositiveInfinity, Row(candidate.Name, test, predictions, rate, learner.ParameterCount));
+        return (validation, Row(candidate.Name, test, predictions, rate, learner.ParameterCount));
     }
 
     private static LearnRow Row(string name, RegressionEpisode test, double[] predictions, double? rate, double? parameters)

@@ -56,13 +56,24 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
         Enumerable.Range(0, batches).Average(i => learner.Accuracy(test.Draw(run.Seed + TestSeed, (ulong)i, Batch)));
 
     /// <summary>Steps over fresh episodes; the learning rate is constant, then falls to nothing over the second half.</summary>
-    public static void Train<TEpisode>(EpisodicTrainer<TEpisode> trainer, LevelSystem levels, float rate, int steps, Func<ulong, TEpisode> draw)
+    /// <returns>Whether every step was finite; it stops at the first that is not.</returns>
+    public static bool Train<TEpisode>(EpisodicTrainer<TEpisode> trainer, LevelSystem levels, float rate, int steps, Func<ulong, TEpisode> draw)
     {
-        for (int step = 0; step < steps; step++)
+        try
         {
-            foreach (Level level in levels.Levels)
-                level.LearningRate = rate * Math.Min(1, 2 * (1 - (float)step / steps));
-            trainer.Step(draw((ulong)step));
+            for (int step = 0; step < steps; step++)
+            {
+                foreach (Level level in levels.Levels)
+                    level.LearningRate = rate * Math.Min(1, 2 * (1 - (float)step / steps));
+                trainer.Step(draw((ulong)step));
+            }
+
+            return true;
+        }
+        catch (NotFiniteNumberException)
+        {
+            // A rate that is too high is an answer, too.
+            return false;
         }
     }
 
@@ -71,9 +82,9 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
         using var model = new SequenceModel(run.Device, candidate.Configuration with { Vocabulary = task.Vocabulary, Seed = run.Seed });
         var learner = new SequenceLearner(model);
         var trainer = new EpisodicTrainer<SequenceEpisode>(learner);
-        Train(trainer, learner.Levels, rate, steps, step => task.Draw(run.Seed, step, Batch));
-        double validation = Enumerable.Range(0, 8).Average(i => trainer.Evaluate(task.Draw(run.Seed + ValidationSeed, (ulong)i, Batch)));
+        bool finite = Train(trainer, learner.Levels, rate, steps, step => task.Draw(run.Seed, step, Batch));
+        double validation = finite ? Enumerable.Range(0, 8).Average(i => trainer.Evaluate(task.Draw(run.Seed + ValidationSeed, (ulong)i, Batch))) : double.PositiveInfinity;
         run.Say($"{candidate.Name}, rate {rate}: loss {validation:F4}");
-        return (double.IsFinite(validation) ? validation : double.PositiveInfinity, new TrainedCandidate(candidate.Name, rate, model.ParameterCount, measure(learner)));
+        return (validation, new TrainedCandidate(candidate.Name, rate, model.ParameterCount, measure(learner)));
     }
 }

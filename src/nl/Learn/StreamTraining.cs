@@ -8,7 +8,7 @@ internal static class StreamTraining
     /// <summary>The losses of each phase; each byte is predicted, scored, and then learned from.</summary>
     public static IReadOnlyList<double[]> Read(StreamLearner learner, IEnumerable<byte[]> phases) => [.. phases.Select(p => Read(learner, p))];
 
-    /// <summary>The losses of one phase.</summary>
+    /// <summary>The losses of one phase; infinite from where a learner's own are not finite any more.</summary>
     public static double[] Read(StreamLearner learner, byte[] text)
     {
         double[] bits = new double[text.Length];
@@ -16,7 +16,16 @@ internal static class StreamTraining
         for (int start = 0; start < text.Length; start += losses.Length)
         {
             int length = Math.Min(losses.Length, text.Length - start);
-            learner.Read(text.AsSpan(start, length), losses.AsSpan(0, length));
+            try
+            {
+                learner.Read(text.AsSpan(start, length), losses.AsSpan(0, length));
+            }
+            catch (NotFiniteNumberException)
+            {
+                Array.Fill(bits, double.PositiveInfinity, start, text.Length - start);
+                break;
+            }
+
             for (int i = 0; i < length; i++)
                 bits[start + i] = losses[i] / Math.Log(2);
         }

@@ -26,9 +26,9 @@ public sealed class LearningClaimsTests : IDisposable
     [Fact]
     public void Parity_NeedsNegativeEigenvalues()
     {
-        ModularCounting trained = new(2, 16), tested = new(2, 64);
-        double negative = Accuracy(ModelConfiguration.DeltaNet with { NegativeEigenvalues = true }, trained, tested, steps: 300);
-        double positive = Accuracy(ModelConfiguration.DeltaNet, trained, tested, steps: 300);
+        ModularCounting trained = new(2, 32), tested = new(2, 96);
+        double negative = Accuracy(ModelConfiguration.DeltaNet with { NegativeEigenvalues = true }, trained, tested, steps: 400);
+        double positive = Accuracy(ModelConfiguration.DeltaNet, trained, tested, steps: 400);
         Assert.True(negative > 0.98, $"With rates up to 2: {negative:P1}.");
         Assert.True(positive < 0.8, $"With rates up to 1: {positive:P1}.");
     }
@@ -98,7 +98,7 @@ public sealed class LearningClaimsTests : IDisposable
         Vocabulary = vocabulary,
         Dim = 32,
         Heads = 2,
-        Blocks = 1,
+        Blocks = 2,
         ContextLength = 0,
         ProjectionLevel = 0,
         Levels = [new("outer", 1, 8e-3f, 64)],
