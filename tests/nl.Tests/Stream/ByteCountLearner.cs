@@ -10,6 +10,7 @@ namespace NestedLearning.CommandLine.Streaming.Tests;
 /// </summary>
 internal sealed class ByteCountLearner : IStreamLearner
 {
+    public const int Segment = 96;
     private const int FastChunk = 80;
     private readonly int _slowChunk;
     private const int Alphabet = 128;
@@ -32,7 +33,7 @@ internal sealed class ByteCountLearner : IStreamLearner
 
     public string Name { get; }
 
-    public int SegmentLength => 96;
+    public int SegmentLength => Segment;
 
     public long ParameterCount => _pairs.Length + _bytes.Length;
 

@@ -151,7 +151,8 @@ public sealed class StreamRunTests : IDisposable
 
         using var resumed = new StreamRun(_plan, new ByteCountFactory { AtOnce = atOnce }, LearnerKinds.All, Checkpoint, 2000);
         resumed.Resume();
-        Assert.InRange(resumed.Tracks[0].Position, 1, 8999);
+        // The last segment that was read began before 9000; another learner's checkpoint may come right after it.
+        Assert.InRange(resumed.Tracks[0].Position, 1, 8999 + ByteCountLearner.Segment);
         Assert.True(resumed.Tracks.Max(t => t.Position) >= 8000);
         Assert.True(resumed.Run(CancellationToken.None));
         AssertSame(whole, resumed);
