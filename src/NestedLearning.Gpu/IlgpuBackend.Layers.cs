@@ -101,6 +101,14 @@ internal sealed partial class IlgpuBackend
 
     public override void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients)
     {
+        if (inputs.Time == 0)
+        {
+            // Keys that no query sees.
+            Elementwise(ElementwiseKernels.Fill, new() { X = View(gradients.K) });
+            Elementwise(ElementwiseKernels.Fill, new() { X = View(gradients.V) });
+            return;
+        }
+
         using var workspace = new Workspace(this);
         AttentionArguments arguments = AttentionOf(inputs, settings) with
         {
