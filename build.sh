@@ -30,6 +30,8 @@ usage() {
   run        nl stream ARGUMENTS, the main job (./build.sh run --help shows them)
   test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the next verb too
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
+  avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
+             of GoogleTest may follow; so that the code is seen to be right, not how fast it is
   native     build the native kernels
   managed    build the .NET solution
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
@@ -156,19 +158,27 @@ have_native() {
   [ "$native_state" = yes ]
 }
 
-# The cross compiler, the emulator and GoogleTest's sources, as Debian names them.
-have_arm() {
+# have_packages WHAT PACKAGE…: whether a native build is possible, with these packages, named as Debian names them.
+have_packages() {
   have_native || return
-  local package missing=
-  for package in g++-aarch64-linux-gnu qemu-user googletest; do
+  local what=$1 package missing=
+  shift
+  for package in "$@"; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+="$package "
   done
   # shellcheck disable=SC2086
   [ -z "$missing" ] || { may_install && step "install $missing" apt_install $missing; } || {
-    native_reason="missing for 64-bit Arm: ${missing% } (packages of Debian)"
+    native_reason="missing for $what: ${missing% } (packages of Debian)"
     say "$native_reason"
     return 1
   }
+}
+
+# OpenCL on the processor, for the tests of the GPU's kernels. Without it they are skipped.
+have_opencl() {
+  command -v dpkg-query >/dev/null || return
+  [ "$(dpkg-query -W -f '${db:Status-Status}' pocl-opencl-icd 2>/dev/null)" = installed ] ||
+    { may_install && step "install pocl-opencl-icd" apt_install pocl-opencl-icd ocl-icd-libopencl1; }
 }
 
 # ---- verbs ----
@@ -329,11 +339,37 @@ test_managed() {
 }
 
 test_arm() {
-  if have_arm; then
+  # The cross compiler, the emulator and GoogleTest's sources.
+  if have_packages "64-bit Arm" g++-aarch64-linux-gnu qemu-user googletest; then
     test_native aarch64
   else
     fail "native, aarch64: $native_reason"
   fi
+}
+
+test_avx512() {
+  local name="native, AVX-512 in Bochs" folder=$artifacts/native-build/avx512 tests failures
+  # The emulator, and what makes a disc that it starts from.
+  have_packages "AVX-512 in Bochs" bochs bochs-term busybox-static genisoimage isolinux syslinux-common || {
+    fail "$name: $native_reason"
+    return
+  }
+  build_native release || {
+    fail "$name: build"
+    return
+  }
+  rm -f "$folder/results.xml"
+  step "test in Bochs" native/tests/avx512_in_bochs.sh artifacts/native-build/release/native/tests/native_tests "$folder" \
+    "$@" || true
+  if [ -f "$folder/results.xml" ]; then
+    tests=$(attribute "$folder/results.xml" testsuites tests)
+    failures=$(attribute "$folder/results.xml" testsuites failures)
+  fi
+  if [ "${tests:-0}" = 0 ] || [ -z "${failures:-}" ]; then
+    fail "$name: no results"
+    return
+  fi
+  count "$name" $((tests - failures)) "$failures" 0
 }
 
 jobs_at_once() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2; }
@@ -363,6 +399,7 @@ test_all() {
     export NESTED_LEARNING_REQUIRE_NATIVE=1
   fi
   [ "${1:-}" != --arm ] || test_arm
+  ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
   if find_dotnet && build_managed; then
     for project in "$root"/tests/*.Tests; do
       test_managed "$project"
@@ -392,6 +429,11 @@ case $verb in
   arm)
     clear_results
     test_arm
+    summary
+    ;;
+  avx512)
+    clear_results
+    test_avx512 "$@"
     summary
     ;;
   native)

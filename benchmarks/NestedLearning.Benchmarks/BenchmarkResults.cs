@@ -45,7 +45,7 @@ internal sealed partial record BenchmarkResults
         string device, MachineLimits limits, string? stockAbsence, string? bestAbsence,
         Dictionary<string, double> ours, Dictionary<string, double> stock, Dictionary<string, double> best) => new()
         {
-            Name = MachineName(Machine.Current()),
+            Name = MachineName(),
             Machine = Machine.Current(),
             Date = DateOnly.FromDateTime(DateTime.UtcNow),
             Versions = new Dictionary<string, string>
@@ -77,8 +77,10 @@ internal sealed partial record BenchmarkResults
         return own;
     }
 
-    private static string MachineName(Machine machine)
+    /// <summary>The folder of the results of this machine.</summary>
+    public static string MachineName()
     {
+        var machine = Machine.Current();
         string set = Avx512F.IsSupported ? "avx512" : Avx2.IsSupported ? "avx2" : RuntimeInformation.ProcessArchitecture.ToString();
         return NotInNames().Replace(string.Create(CultureInfo.InvariantCulture, $"{machine.Processor} {set} {machine.Cores}c").ToLowerInvariant(), "-");
     }

@@ -17,7 +17,7 @@ using Perfolizer.Horology;
 
 // No arguments: every case, the results into benchmarks/results/<machine>/.
 // Names of cases: only these, and nothing is kept, so that a table is always from one run.
-// --fused-commit: a weight's gradient and its commit, one after the other and in one; ours alone.
+// --fused-commit: a weight's gradient and its commit, one after the other and in one; ours alone, kept in fused-commit.md.
 // --table: the README's table from what is kept.
 // The peer is measured twice: here as it comes, then in a second process with the environment that suits it best.
 // BenchmarkDotNet runs in this process and not in one it builds: that would lack TorchSharp's mended native library.
@@ -35,7 +35,13 @@ if (args is ["--table"])
 }
 
 if (args is ["--fused-commit"])
-    return BenchmarkRunner.Run<FusedCommitBenchmark>(Config()).Reports.All(r => r.ResultStatistics is not null) ? 0 : 1;
+{
+    using Device own = Device.Open();
+    string table = FusedCommit.Measure(own), folder = Directory.CreateDirectory(Path.Combine(results, BenchmarkResults.MachineName())).FullName;
+    Console.WriteLine(table);
+    File.WriteAllText(Path.Combine(folder, "fused-commit.md"), table);
+    return 0;
+}
 
 HashSet<string> cases;
 bool failed = false;

@@ -27,27 +27,8 @@ internal unsafe struct AdamArguments
     public double* Sums;
 }
 
-/// <summary>nl_gemm_adam_arguments.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal unsafe struct GemmAdamArguments
-{
-    public uint Size;
-    public int Reserved;
-    public long M;
-    public long N;
-    public long K;
-    public float* A;
-    public float* B;
-}
-
 internal static unsafe partial class Kernels
 {
     [LibraryImport(Library, EntryPoint = "nl_adam_commit")]
     public static partial int AdamCommit(AdamArguments* arguments, long begin, long end);
-
-    [LibraryImport(Library, EntryPoint = "nl_gemm_adam_plan")]
-    public static partial int GemmAdamPlan(GemmAdamArguments* arguments, long* pieces, long* workspace);
-
-    [LibraryImport(Library, EntryPoint = "nl_gemm_adam_commit")]
-    public static partial int GemmAdamCommit(GemmAdamArguments* arguments, AdamArguments* adam, long begin, long end, float* workspace);
 }

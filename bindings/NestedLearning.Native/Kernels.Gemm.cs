@@ -23,6 +23,7 @@ internal unsafe struct GemmArguments
     public float* Residual;
     public float ResidualScale;
     public int Symmetric;
+    public AdamArguments* Adam;
 }
 
 /// <summary>nl_gemm_sizes.</summary>
@@ -40,6 +41,9 @@ internal struct GemmSizes
 
 internal static unsafe partial class Kernels
 {
+    /// <summary>NL_EPILOGUE_ADAM.</summary>
+    public const int EpilogueAdam = 3;
+
     [LibraryImport(Library, EntryPoint = "nl_gemm_plan")]
     public static partial int GemmPlan(GemmArguments* arguments, GemmSizes* sizes);
 

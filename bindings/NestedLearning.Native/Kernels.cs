@@ -26,7 +26,6 @@ internal static unsafe partial class Kernels
         ("nl_cross_entropy_arguments", sizeof(CrossEntropyArguments)),
         ("nl_adam_arguments", sizeof(AdamArguments)),
         ("nl_moment_arguments", sizeof(MomentArguments)),
-        ("nl_gemm_adam_arguments", sizeof(GemmAdamArguments)),
         ("nl_scan_arguments", sizeof(ScanArguments)),
         ("nl_scan_gradients", sizeof(ScanGradientArguments)),
         ("nl_self_modifying_arguments", sizeof(SelfModifyingArguments)),

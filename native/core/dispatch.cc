@@ -21,6 +21,8 @@ std::atomic<int32_t> g_target{-1};
 
 namespace {
 
+constexpr int32_t kBFloat16Products = kTargetSlots;
+
 struct Entry {
   int32_t slot;
   int64_t highway;  // its bit in Highway
@@ -66,8 +68,8 @@ uint64_t SavedRegisters() {
 #endif
 }
 
-// The slots this processor and operating system can run, as bits. The features are those that
-// Highway lets the compiler use for each target.
+// The slots this processor and operating system can run, as bits, and beyond them kBFloat16Products. The features are those
+// that Highway lets the compiler use for each target.
 uint32_t DetectSlots() {
   uint32_t slots = 1u << kBaseline;
   uint32_t r[4];
@@ -87,7 +89,7 @@ uint32_t DetectSlots() {
   const uint64_t saved = SavedRegisters();
   if ((saved & 0x6) != 0x6) return slots;  // XMM, YMM
   Cpuid(7, 0, r);
-  const uint32_t ebx7 = r[1];
+  const uint32_t max_subleaf = r[0], ebx7 = r[1];
   // AVX2, BMI1, BMI2.
   if (!has(ebx7, 1u << 5 | 1u << 3 | 1u << 8)) return slots;
   Cpuid(0x80000000u, 0, r);
@@ -99,6 +101,10 @@ uint32_t DetectSlots() {
   // AVX-512 F, DQ, BW, VL; and opmask, upper ZMM, ZMM16-31.
   if ((saved & 0xE6) == 0xE6 && has(ebx7, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31)) {
     slots |= 1u << kAvx3;
+    if (max_subleaf >= 1) {
+      Cpuid(7, 1, r);
+      if (has(r[0], 1u << 5)) slots |= 1u << kBFloat16Products;
+    }
   }
   return slots;
 }
@@ -148,6 +154,8 @@ int32_t ResolveTarget() {
   g_target.store(slot, std::memory_order_relaxed);
   return slot;
 }
+
+bool HasBFloat16Products() { return CurrentTarget() == kAvx3 && Supported(kBFloat16Products); }
 
 }  // namespace nested_learning
 

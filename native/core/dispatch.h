@@ -61,6 +61,9 @@ inline int32_t CurrentTarget() {
   return target >= 0 ? target : ResolveTarget();
 }
 
+// Whether the target in use is AVX3 and the processor has AVX-512 BF16 beside it.
+bool HasBFloat16Products();
+
 }  // namespace nested_learning
 
 // One function of all targets: a constant table, null where a target was not compiled.

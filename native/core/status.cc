@@ -38,7 +38,6 @@ constexpr StructSize kStructSizes[] = {
     {"nl_cross_entropy_arguments", sizeof(nl_cross_entropy_arguments)},
     {"nl_adam_arguments", sizeof(nl_adam_arguments)},
     {"nl_moment_arguments", sizeof(nl_moment_arguments)},
-    {"nl_gemm_adam_arguments", sizeof(nl_gemm_adam_arguments)},
     {"nl_attention_arguments", sizeof(nl_attention_arguments)},
     {"nl_attention_gradients", sizeof(nl_attention_gradients)},
 };

@@ -121,12 +121,17 @@ enum nl_epilogue {
   /* z Phi(z); pre_activation, if not null, receives z = AB + bias */
   NL_EPILOGUE_GELU = 1,
   /* (AB + bias) times GELU's derivative at pre_activation, an input */
-  NL_EPILOGUE_GELU_GRADIENT = 2
+  NL_EPILOGUE_GELU_GRADIENT = 2,
+  /* A weight's gradient and its commit: AB, and + adam->g where that is not null, is the gradient of Adam's step on adam's
+   * w, m and v [m, n]. It is written nowhere: adam->g, if it is there, is left as it is or cleared. Neither c nor another
+   * argument of the epilogue is taken, nor adam->sums. */
+  NL_EPILOGUE_ADAM = 3
 };
 
 enum nl_precision {
   NL_PRECISION_FLOAT32 = 0,
-  /* A and B are rounded to bfloat16, to nearest even; sums stay float32 */
+  /* A and B are rounded to bfloat16, to nearest even; sums stay float32. A processor that multiplies bfloat16 itself counts
+   * subnormal numbers as zeros. */
   NL_PRECISION_BFLOAT16 = 1
 };
 
@@ -151,6 +156,7 @@ typedef struct nl_gemm_arguments {
   /* The caller knows that C is symmetric, a residual with it: half is computed, and mirrored. m = n, without bias and
    * epilogue. */
   int32_t symmetric;
+  const struct nl_adam_arguments* adam; /* NL_EPILOGUE_ADAM alone */
 } nl_gemm_arguments;
 
 /* A product runs pass by pass; in each, first all pieces of nl_gemm_pack, then all of nl_gemm. */
@@ -581,27 +587,6 @@ NL_API int32_t nl_deep_memory_forward(const nl_deep_memory_arguments* arguments,
 NL_API int32_t nl_deep_memory_backward(const nl_deep_memory_arguments* arguments,
                                        const nl_deep_memory_gradients* gradients, int64_t begin, int64_t end,
                                        float* workspace);
-
-/* ---- A weight's gradient and its commit: pieces are blocks of the weight ---- */
-
-/* g = a^T b, and + the g of nl_adam_arguments where it is not null; then Adam's step on w, m and v. The
- * sum is written nowhere: g, if it is there, is left as it is or cleared. */
-typedef struct nl_gemm_adam_arguments {
-  uint32_t size;
-  int32_t reserved;
-  int64_t m, n, k;
-  const float* a; /* [k, m] */
-  const float* b; /* [k, n] */
-} nl_gemm_adam_arguments;
-
-/* How many pieces, and how many floats of workspace each call of nl_gemm_adam_commit needs. */
-NL_API int32_t nl_gemm_adam_plan(const nl_gemm_adam_arguments* arguments, int64_t* pieces,
-                                 int64_t* workspace);
-
-/* w, g, m and v are [m, n]; sums is not used. */
-NL_API int32_t nl_gemm_adam_commit(const nl_gemm_adam_arguments* arguments,
-                                   const nl_adam_arguments* adam, int64_t begin, int64_t end,
-                                   float* workspace);
 
 /* ---- Causal softmax attention -------------------------------------------------------------------------------- */
 

@@ -200,11 +200,28 @@ TEST_P(Adam, UnknownMoments_AreRefused) {
   EXPECT_STREQ("moments is 2, expected 0 or 1", nl_last_error());
 }
 
+// Adam's step on the gradient xᵀ dy; x [k, m], dy [k, n].
+void CommitProduct(int64_t m, int64_t n, int64_t k, const Buffer& x, const Buffer& dy,
+                   const nl_adam_arguments& adam) {
+  nl_gemm_arguments g = {};
+  g.size = sizeof(g);
+  g.transpose_a = 1;
+  g.epilogue = NL_EPILOGUE_ADAM;
+  g.m = m;
+  g.n = n;
+  g.k = k;
+  g.a = x.data();
+  g.b = dy.data();
+  g.adam = &adam;
+  nl_testing::RunGemm(g);
+}
+
 // The gradient is a product, and so known to no more than a sum's rounding: within that of the product,
 // the same weights and moments as by the reference.
 TEST_P(Adam, OfAProduct_MatchesTheReference) {
-  const int64_t shapes[][3] = {{1, 1, 1},    {3, 5, 0},      {7, 17, 3},     {47, 127, 65},
-                               {48, 128, 9}, {49, 129, 257}, {100, 300, 33}, {2, 200, 600}};
+  const int64_t shapes[][3] = {{1, 1, 1},      {3, 5, 0},      {7, 17, 3},     {47, 127, 65},
+                               {48, 128, 9},   {49, 129, 257}, {100, 300, 33}, {2, 200, 600},
+                               {193, 530, 41}, {50, 145, 600}};
   for (const auto& shape : shapes) {
     for (int kind = 0; kind < 3; ++kind) {  // no gradient before, one, one that is cleared
       const int64_t m = shape[0], n = shape[1], k = shape[2], count = m * n;
@@ -215,20 +232,13 @@ TEST_P(Adam, OfAProduct_MatchesTheReference) {
       Buffer g = Buffer::Uniform(count, 4, -1, 1, 1);
       const Buffer before = g;
       Reference reference(w);
-      nl_gemm_adam_arguments p = {sizeof(p), 0, m, n, k, x.data(), dy.data()};
       nl_adam_arguments a = Settings(1, true);
       SetMoments(a, w, first, second);
       a.g = kind == 0 ? nullptr : g.data();
       a.clear_gradient = kind == 2;
       // Away from 0, where the step's sign would hang on rounding.
       a.epsilon = 0.1f;
-      int64_t pieces = 0, floats = 0;
-      EXPECT_OK(nl_gemm_adam_plan(&p, &pieces, &floats));
-      for (int64_t piece = pieces; piece-- > 0;) {
-        Buffer workspace(floats);
-        EXPECT_OK(nl_gemm_adam_commit(&p, &a, piece, piece + 1, workspace.data()));
-        workspace.ExpectGuardsUntouched();
-      }
+      CommitProduct(m, n, k, x, dy, a);
       reference.Step(a, [&](size_t i) {
         double sum = kind == 0 ? 0 : before[static_cast<int64_t>(i)];
         for (int64_t t = 0; t < k; ++t) {
@@ -263,14 +273,10 @@ TEST_P(Adam, OfAProduct_IsTheStepOfItsGradient) {
     Buffer w = Buffer::Uniform(count, 3), first = Zeros(count), second = Zeros(count);
     Buffer other = w, other_first = first, other_second = second, g(count);
     for (int64_t i = 0; i < count; ++i) g[i] = x[i / n] * dy[i % n];
-    nl_gemm_adam_arguments p = {sizeof(p), 0, m, n, k, x.data(), dy.data()};
     nl_adam_arguments a = Settings(3, false);
     a.moments = moments;
     SetMoments(a, w, first, second);
-    int64_t pieces = 0, floats = 0;
-    EXPECT_OK(nl_gemm_adam_plan(&p, &pieces, &floats));
-    Buffer workspace(floats);
-    EXPECT_OK(nl_gemm_adam_commit(&p, &a, 0, pieces, workspace.data()));
+    CommitProduct(m, n, k, x, dy, a);
     SetMoments(a, other, other_first, other_second);
     a.g = g.data();
     EXPECT_OK(nl_adam_commit(&a, 0, count));

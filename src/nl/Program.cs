@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using NestedLearning.CommandLine.Commands;
 using NestedLearning.CommandLine.Streaming;
+using NestedLearning.Gpu;
 
 namespace NestedLearning.CommandLine;
 
@@ -25,6 +26,7 @@ internal static class Program
     /// <returns>The exit status; see <see cref="ExitStatus"/>.</returns>
     internal static async Task<int> RunAsync(string[] args, TextWriter output, TextWriter error)
     {
+        GpuBackends.Register();
         var verbose = new Option<bool>("--verbose")
         {
             Description = "Show the stack trace with an error (also: NL_TRACE=1).",

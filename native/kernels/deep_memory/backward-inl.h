@@ -143,10 +143,9 @@ class DeepMemoryBackwardPass {
     layer1_.Writes(x.layer1, x.coefficients, d_, x.factors, after, reads1, n, state.w1, state.p1,
                    d_erase_, upcoming_);
     if (reads_) {
-      Tiles read = reads_writes_
-                       ? layer1_.Queries(x.layer1, d_, x.factors, after, dO_, n, state.w1, state.p1,
-                                         upcoming_)
-                       : layer1_.TimesTransposed(dO_, frozen.w1, upcoming_);
+      Tiles read = reads_writes_ ? layer1_.Queries(x.layer1, d_, x.factors, after, dO_, n, state.w1,
+                                                   state.p1, upcoming_)
+                                 : layer1_.TimesTransposed(dO_, frozen.w1, upcoming_);
       read.TimesScaled(kOne, x.read_slope, ldn_).Store(d_read_, ldn_).Run(n, shape_.hidden);
       if (reads_writes_) layer1_.QueriesDone(d_, after, n);
     }
@@ -187,8 +186,14 @@ class DeepMemoryBackwardPass {
     const bool erases_frozen = shape_.erases && at_frozen;
     for (size_t t = 0; t < n; ++t) {
       const size_t row = t * ldn_;
-      StepBackwardRow step{hn::Set(F32(), x.step2[t]), layer2_.y + row, x.back + row, x.z + row,
-                           x.slope + row, d_back_ + row, dz_ + row, hn::Zero(F32())};
+      StepBackwardRow step{hn::Set(F32(), x.step2[t]),
+                           layer2_.y + row,
+                           x.back + row,
+                           x.z + row,
+                           x.slope + row,
+                           d_back_ + row,
+                           dz_ + row,
+                           hn::Zero(F32())};
       ForEachVector(hidden, step);
       const float along1 = Dot(layer1_.y + t * ldd_, x.error + t * ldd_, dim);
       const float along2 = SumLanes(step.along);

@@ -191,14 +191,14 @@ struct MemoryLayer {
 
   LayerShape shape;
   size_t ldk, ldv, ldt;
-  float *norm, *inverse_norm;                             // [n], of the layer's input
-  float* erase_w;                                         // −ε a, of `erased`
-  float *keys, *q, *scaled_q = nullptr;                   // [n, Dk]; diag(b_ρ) Q
-  float *w, *gw, *xw = nullptr;                           // [n, Dv]; diag(G_n) W and diag(X_n) W
-  const float* erased = nullptr;                          // keys or inputs times W
-  float *own_erased = nullptr, *erased_p = nullptr;       // [n, Dv]; keys times P
-  float* transposed;                                      // keysᵀ
-  float *m, *n = nullptr, *qk = nullptr, *kk = nullptr;   // [n, n]
+  float *norm, *inverse_norm;                            // [n], of the layer's input
+  float* erase_w;                                        // −ε a, of `erased`
+  float *keys, *q, *scaled_q = nullptr;                  // [n, Dk]; diag(b_ρ) Q
+  float *w, *gw, *xw = nullptr;                          // [n, Dv]; diag(G_n) W and diag(X_n) W
+  const float* erased = nullptr;                         // keys or inputs times W
+  float *own_erased = nullptr, *erased_p = nullptr;      // [n, Dv]; keys times P
+  float* transposed;                                     // keysᵀ
+  float *m, *n = nullptr, *qk = nullptr, *kk = nullptr;  // [n, n]
 };
 
 // The backward pass of a layer over one run, from the gradients of W and P at its end to those at its start.
@@ -375,10 +375,10 @@ class MemoryLayerGradient {
   }
 
   LayerShape shape;
-  State dw, dp;            // [Dk, Dv]
-  State frozen;            // of the weights at the chunk's start, where they are not W
-  float* y;                // [n, Dv]: dL/du
-  float* erase_y;          // what erased took: diag(−ε a) Y, over the norm where erased is inputs W
+  State dw, dp;    // [Dk, Dv]
+  State frozen;    // of the weights at the chunk's start, where they are not W
+  float* y;        // [n, Dv]: dL/du
+  float* erase_y;  // what erased took: diag(−ε a) Y, over the norm where erased is inputs W
   float* erase_p_y = nullptr;
   float *read_dO, *read_p_dO = nullptr;  // diag(a_ρ) dO, diag(b_ρ) dO
   float* keys;                           // [n, Dk]

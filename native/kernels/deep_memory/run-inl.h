@@ -183,15 +183,15 @@ struct DeepMemoryRun {
   size_t start = 0, length = 0;
   Coefficients coefficients;
   RunFactors factors;
-  MemoryLayer layer1, layer2;      // W1's and W2's
+  MemoryLayer layer1, layer2;  // W1's and W2's
   size_t ldd, ldn;
-  float *theta, *minus_one;        // [n]
-  float *step1, *step2;            // −θ times the norm of h, and of k
-  float *k, *error;                // [n, D]: copied so that rows are close together; e
-  float* predicted;                // h W1_c
-  float *z, *h, *slope;            // [n, N]: k W2_c, φ and φ' of it
-  float* read_slope;               // φ' of what layer 2 read
-  float* back = nullptr;           // e W1_cᵀ; the backward pass alone
+  float *theta, *minus_one;  // [n]
+  float *step1, *step2;      // −θ times the norm of h, and of k
+  float *k, *error;          // [n, D]: copied so that rows are close together; e
+  float* predicted;          // h W1_c
+  float *z, *h, *slope;      // [n, N]: k W2_c, φ and φ' of it
+  float* read_slope;         // φ' of what layer 2 read
+  float* back = nullptr;     // e W1_cᵀ; the backward pass alone
 
  private:
   void Gates(const DeepMemoryShape& shape, const nl_deep_memory_arguments& a, size_t gate) const {

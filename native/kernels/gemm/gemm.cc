@@ -1,6 +1,6 @@
 // C = epilogue(op(A) op(B) + bias) + scaled residual, or that added to C; README.md has the blocking.
 // A [m, k], B [k, n], C [m, n] row-major, A and B also transposed; float32 accumulation, over k in
-// order in blocks of at most kDepth, with one accumulator each. Writes C (adds to it when
+// order in blocks of at most kDepth, 2 kDepth of bfloat16 in pairs, with one accumulator each. Writes C (adds to it when
 // accumulating) and, for GELU, the pre-activation.
 #include "core/dispatch.h"
 
@@ -12,6 +12,8 @@
 #include "core/math-inl.h"
 #include "core/product-inl.h"
 #include "core/vector-inl.h"
+#include "kernels/adam/adam-inl.h"
+#include "kernels/gemm/bfloat16.h"
 
 #ifndef NESTED_LEARNING_GEMM_PLAN_
 #define NESTED_LEARNING_GEMM_PLAN_
@@ -43,15 +45,22 @@ struct GemmPlan {
   int64_t pieces;
   // Packed only. Passes are runs of blocks of k, the operands' rows and columns padded to whole tiles.
   TileSize tile;
+  int64_t step;  // how much of k a tile takes at once: 1, or 2 as pairs of bfloat16
   int64_t depth_blocks, passes;
   int64_t padded_rows, padded_columns;
   int64_t pack_pieces;
 
   // Where a block of k begins, and where a pass.
-  int64_t Depth(int64_t k, int64_t block) const { return k * block / depth_blocks; }
+  int64_t Depth(int64_t k, int64_t block) const {
+    return block == depth_blocks ? k : k * block / depth_blocks / step * step;
+  }
   int64_t FirstBlock(int64_t pass) const { return depth_blocks * pass / passes; }
-  int64_t PassDepth(int64_t k, int64_t pass) const {
-    return Depth(k, FirstBlock(pass + 1)) - Depth(k, FirstBlock(pass));
+  // The steps of the blocks first .. end - 1. None but the last of all is cut within a step.
+  int64_t Steps(int64_t k, int64_t first, int64_t end) const {
+    return (Depth(k, end) - Depth(k, first) + step - 1) / step;
+  }
+  int64_t PassSteps(int64_t k, int64_t pass) const {
+    return Steps(k, FirstBlock(pass), FirstBlock(pass + 1));
   }
 };
 
@@ -97,10 +106,34 @@ HWY_INLINE void Finish(const nl_gemm_arguments& g, bool accumulate, bool add_res
   vector(z, g.c + at);
 }
 
+// Adam's step on rows x columns elements, the first of them at row i, column j of w.
+void Commit(const nl_gemm_arguments& p, const float* sums, size_t ld, size_t i, size_t j,
+            size_t rows, size_t columns) {
+  const nl_adam_arguments& adam = *p.adam;
+  const AdamStep step(adam);
+  const bool clear = adam.clear_gradient != 0;
+  for (size_t r = 0; r < rows; ++r, sums += ld) {
+    const size_t at = (i + r) * static_cast<size_t>(p.n) + j;
+    float* g = adam.g == nullptr ? nullptr : adam.g + at;
+    AdamElements(adam, step, at, columns, [sums, g, clear](auto vector, size_t s) HWY_ATTR {
+      VecF gradient = vector(sums + s);
+      if (g != nullptr) {
+        gradient = hn::Add(gradient, vector(g + s));
+        if (clear) vector(hn::Zero(F32()), g + s);
+      }
+      return gradient;
+    });
+  }
+}
+
 // The epilogue of rows x columns sums, the first of them at row i, column j of C. Sums that stand in C have what it held
 // among them.
 void Epilogue(const nl_gemm_arguments& g, const float* sums, size_t ld, size_t i, size_t j,
               size_t rows, size_t columns) {
+  if (g.epilogue == NL_EPILOGUE_ADAM) {
+    Commit(g, sums, ld, i, j, rows, columns);
+    return;
+  }
   const F32 d;
   const size_t n = static_cast<size_t>(g.n);
   const bool in_place = sums == g.c + i * n + j;
@@ -282,8 +315,42 @@ void PackTiles(bool transposed, size_t width, size_t count, size_t k, const floa
   }
 }
 
+// One row of pairs: what stands in even is the lower half, and in odd the upper. Both are rounded to bfloat16.
+struct PairRows {
+  const float *even, *odd;
+  float* to;
+  template <class TVector>
+  HWY_INLINE void Run(TVector vector, size_t i) {
+    const hn::RebindToUnsigned<F32> du;
+    const auto lower = hn::ShiftRight<16>(hn::BitCast(du, vector(even + i)));
+    const auto pair = hn::Or(lower, hn::BitCast(du, vector(odd + i)));
+    vector(hn::BitCast(F32(), pair), to + i);
+  }
+};
+
+// PackTiles rounded to bfloat16, two steps of k in a float's place: to [tiles, ceil(k / 2), width].
+void PackPairs(bool transposed, size_t width, size_t count, size_t k, const float* from, size_t ld,
+               float* to) {
+  constexpr size_t kStrip = 64;
+  HWY_ALIGN float strip[kStrip * kTileColumns];
+  for (size_t t = 0; t < count; t += width) {
+    for (size_t p = 0; p < k; p += kStrip) {
+      const size_t depth = std::min(kStrip, k - p);
+      PackTiles(transposed, width, std::min(width, count - t), depth,
+                from + (transposed ? t * ld + p : p * ld + t), ld, strip);
+      if (depth % 2 != 0) std::fill_n(strip + depth * width, width, 0.0f);
+      RoundToBFloat16 round = {strip};
+      ForEachVector(depth * width, round);
+      for (size_t s = 0; s < depth; s += 2, to += width) {
+        PairRows pair = {strip + s * width, strip + (s + 1) * width, to};
+        ForEachVector(width, pair);
+      }
+    }
+  }
+}
+
 // Piece: kPackedTogether panels of B or row tiles of A, over all blocks of k of the pass.
-// packed: B as [blocks][panels][depth][kTileColumns], then A as [blocks][tiles][depth][kTileRows].
+// packed: B as [blocks][panels][steps][kTileColumns], then A as [blocks][tiles][steps][kTileRows].
 void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
                float* packed) {
   constexpr int64_t kPanel = kPackedTogether * kTileColumns;
@@ -296,17 +363,22 @@ void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, i
   const int64_t ld = transposed ? g.k : size;
   const int64_t at = (is_b ? piece : piece - pieces_of_b) * kPackedTogether * width;
   const int64_t count = std::min(kPackedTogether * width, size - at);
-  float* to = packed + (is_b ? 0 : plan.PassDepth(g.k, pass) * plan.padded_columns);
+  float* to = packed + (is_b ? 0 : plan.PassSteps(g.k, pass) * plan.padded_columns);
   for (int64_t block = plan.FirstBlock(pass); block < plan.FirstBlock(pass + 1); ++block) {
     const int64_t p = plan.Depth(g.k, block);
     const int64_t depth = plan.Depth(g.k, block + 1) - p;
     const float* from = (is_b ? g.b : g.a) + (transposed ? at * ld + p : p * ld + at);
-    PackTiles(transposed, width, count, depth, from, ld, to + at * depth);
-    if (g.precision == NL_PRECISION_BFLOAT16) {
-      RoundToBFloat16 round = {to + at * depth};
-      ForEachVector((count + width - 1) / width * width * depth, round);
+    const int64_t steps = plan.Steps(g.k, block, block + 1);
+    if (plan.step == 2) {
+      PackPairs(transposed, width, count, depth, from, ld, to + at * steps);
+    } else {
+      PackTiles(transposed, width, count, depth, from, ld, to + at * steps);
+      if (g.precision == NL_PRECISION_BFLOAT16) {
+        RoundToBFloat16 round = {to + at * steps};
+        ForEachVector((count + width - 1) / width * width * steps, round);
+      }
     }
-    to += padded * depth;
+    to += padded * steps;
   }
 }
 
@@ -364,6 +436,11 @@ HWY_INLINE PackedTileFunction PackedTileOf(size_t rows) {
   return kTiles[rows - 1];
 }
 
+HWY_INLINE PackedTileFunction PackedTileOf(const GemmPlan& plan, size_t rows, size_t vectors) {
+  if (plan.step == 2) return PairTileOf(rows, vectors);
+  return vectors == 2 ? PackedTileOf<2>(rows) : PackedTileOf<1>(rows);
+}
+
 // Asks for the share of count floats that the m rows from r on have, of all rows. It may lie where nothing is.
 HWY_INLINE void PrefetchPart(const float* from, int64_t count, int64_t r, int64_t m, int64_t rows) {
   constexpr int64_t kLine = 16;
@@ -373,9 +450,20 @@ HWY_INLINE void PrefetchPart(const float* from, int64_t count, int64_t r, int64_
 
 // What the epilogue of one tile's rows will read and write beside the sums.
 HWY_INLINE void PrefetchEpilogue(const nl_gemm_arguments& g, int64_t i, int64_t j, int64_t rows) {
+  constexpr size_t kLine = 16;
   for (int64_t r = i; r < i + rows; ++r) {
-    if (g.pre_activation != nullptr) hwy::Prefetch(g.pre_activation + r * g.n + j);
-    if (g.residual != nullptr) hwy::Prefetch(g.residual + r * g.n + j);
+    for (size_t s = 0; s < kTileColumns; s += kLine) {
+      const size_t at = static_cast<size_t>(r * g.n + j) + s;
+      if (g.pre_activation != nullptr) hwy::Prefetch(g.pre_activation + at);
+      if (g.residual != nullptr) hwy::Prefetch(g.residual + at);
+      if (g.adam != nullptr) {
+        const bool half = g.adam->moments != NL_MOMENTS_FLOAT32;
+        const size_t bytes = at * (half ? sizeof(uint16_t) : sizeof(float));
+        hwy::Prefetch(g.adam->w + at);
+        hwy::Prefetch(static_cast<const char*>(g.adam->m) + bytes);
+        hwy::Prefetch(static_cast<const char*>(g.adam->v) + bytes);
+      }
+    }
   }
 }
 
@@ -413,39 +501,45 @@ void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass,
       g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
 
   const float* b = packed;
-  const float* a = packed + plan.PassDepth(g.k, pass) * plan.padded_columns;
+  const float* a = packed + plan.PassSteps(g.k, pass) * plan.padded_columns;
   const int64_t end = plan.FirstBlock(pass + 1);
   for (int64_t block = plan.FirstBlock(pass); block < end; ++block) {
-    const int64_t depth = plan.Depth(g.k, block + 1) - plan.Depth(g.k, block);
+    const int64_t steps = plan.Steps(g.k, block, block + 1);
     const bool add = block > 0 || (!plan.staged && Accumulates(g));
     const bool last = block + 1 == plan.depth_blocks;
+    const auto multiply = [&](int64_t r, int64_t s) HWY_ATTR {
+      const int64_t m = std::min<int64_t>(kTileRows, rows - r);
+      const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
+      if (g.symmetric && i + r + m <= j + s) return;  // mirrored
+      const float* panel = b + (j + s) * steps;
+      PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
+      if (last) PrefetchEpilogue(g, i + r, j + s, m);
+      const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
+      PackedTileOf(plan, m, vectors)(add, steps, a + (i + r) * steps, panel, sums + r * ld + s, ld,
+                                     n - (vectors - 1) * kLanes);
+    };
     // The epilogue follows while its columns are in the second-level cache, and takes rows of some length.
     constexpr int64_t kGroup = kPackedTogether * kTileColumns;
     for (int64_t group = 0; group < columns; group += kGroup) {
       const int64_t group_end = std::min(group + kGroup, columns);
-      for (int64_t s = group; s < group_end; s += kTileColumns) {
-        const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
-        const float* panel = b + (j + s) * depth;
+      if (last && g.adam != nullptr) {
+        // What it reads of w, m and v would not stay there until all rows are summed: rows of a power of two share few sets.
         for (int64_t r = 0; r < rows; r += kTileRows) {
-          const int64_t m = std::min<int64_t>(kTileRows, rows - r);
-          if (g.symmetric && i + r + m <= j + s) continue;  // mirrored
-          const float* tile = a + (i + r) * depth;
-          float* c = sums + r * ld + s;
-          PrefetchPart(panel + kTileColumns * depth, kTileColumns * depth, r, m, rows);
-          if (last) PrefetchEpilogue(g, i + r, j + s, m);
-          if (n > static_cast<int64_t>(kLanes)) {
-            PackedTileOf<2>(m)(add, depth, tile, panel, c, ld, n - kLanes);
-          } else {
-            PackedTileOf<1>(m)(add, depth, tile, panel, c, ld, n);
-          }
+          for (int64_t s = group; s < group_end; s += kTileColumns) multiply(r, s);
+          Epilogue(g, sums + r * ld + group, ld, i + r, j + group,
+                   std::min<int64_t>(kTileRows, rows - r), group_end - group);
         }
+        continue;
+      }
+      for (int64_t s = group; s < group_end; s += kTileColumns) {
+        for (int64_t r = 0; r < rows; r += kTileRows) multiply(r, s);
       }
       if (last && finishes) {
         Epilogue(g, sums + group, ld, i, j + group, rows, group_end - group);
       }
     }
-    a += plan.padded_rows * depth;
-    b += plan.padded_columns * depth;
+    a += plan.padded_rows * steps;
+    b += plan.padded_columns * steps;
   }
   if (g.symmetric && end == plan.depth_blocks) Mirror(i, j, rows, columns, g.c, g.n);
 }
@@ -501,6 +595,10 @@ void BatchPieces(const nl_gemm_arguments& g, int64_t begin, int64_t end) {
   }
 }
 
+#if HWY_TARGET == HWY_AVX3
+static_assert(kTileRows == kPairTileRows && kTileColumns == kPairTileColumns);
+#endif
+
 TileSize SizeOfTile() { return {kTileRows, kTileColumns, kDepth}; }
 
 }  // namespace
@@ -509,6 +607,8 @@ TileSize SizeOfTile() { return {kTileRows, kTileColumns, kDepth}; }
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+
+#include "kernels/adam/adam.h"
 
 namespace nested_learning {
 
@@ -597,10 +697,15 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
     Cut(g, kBlocks, plan);
   }
   // Sums grow in C itself, but where it is still wanted as it was.
-  plan.staged = g.residual == g.c ? g.accumulate || !Accumulates(g)
-                                  : g.accumulate && g.epilogue != NL_EPILOGUE_NONE;
+  if (g.epilogue == NL_EPILOGUE_ADAM) {
+    plan.staged = true;
+  } else {
+    plan.staged = g.residual == g.c ? g.accumulate || !Accumulates(g)
+                                    : g.accumulate && g.epilogue != NL_EPILOGUE_NONE;
+  }
   plan.tile = NL_CALL(SizeOfTile)();
-  plan.depth_blocks = Blocks(g.k, plan.tile.depth);
+  plan.step = g.precision == NL_PRECISION_BFLOAT16 && HasPairTiles() ? 2 : 1;
+  plan.depth_blocks = Blocks(g.k, plan.step * plan.tile.depth);
   plan.padded_rows = Blocks(g.m, plan.tile.rows) * plan.tile.rows;
   plan.padded_columns = Blocks(g.n, plan.tile.columns) * plan.tile.columns;
   const int64_t block_floats = (plan.padded_rows + plan.padded_columns) * plan.tile.depth;
@@ -614,11 +719,27 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
 }
 
 int64_t PackedFloats(const nl_gemm_arguments& g, const GemmPlan& plan) {
-  int64_t depth = 0;
+  int64_t steps = 0;
   for (int64_t pass = 0; pass < plan.passes && plan.method == GemmMethod::kPacked; ++pass) {
-    depth = std::max(depth, plan.PassDepth(g.k, pass));
+    steps = std::max(steps, plan.PassSteps(g.k, pass));
   }
-  return depth * (plan.padded_rows + plan.padded_columns);
+  return steps * (plan.padded_rows + plan.padded_columns);
+}
+
+void RequireAdamWhereItIsTaken(const nl_gemm_arguments& g) {
+  if (g.epilogue != NL_EPILOGUE_ADAM) {
+    if (g.adam != nullptr) {
+      throw Error(NL_INVALID_ARGUMENT, "adam is given, expected null without its epilogue");
+    }
+    return;
+  }
+  RequireAdam(RequireArguments(g.adam, "nl_adam_arguments"));
+  if (g.c != nullptr || g.accumulate != 0 || g.bias != nullptr || g.pre_activation != nullptr ||
+      g.residual != nullptr || g.adam->sums != nullptr) {
+    throw Error(NL_INVALID_ARGUMENT,
+                "c, accumulate, a bias, pre_activation, residual or sums is given, expected none "
+                "where the product ends in Adam");
+  }
 }
 
 const nl_gemm_arguments& RequireGemm(const nl_gemm_arguments* arguments) {
@@ -626,8 +747,8 @@ const nl_gemm_arguments& RequireGemm(const nl_gemm_arguments* arguments) {
   RequireNotNegative(g.m, "m");
   RequireNotNegative(g.n, "n");
   RequireNotNegative(g.k, "k");
-  if (g.epilogue < NL_EPILOGUE_NONE || g.epilogue > NL_EPILOGUE_GELU_GRADIENT) {
-    ThrowValue("epilogue", g.epilogue, "0 to 2");
+  if (g.epilogue < NL_EPILOGUE_NONE || g.epilogue > NL_EPILOGUE_ADAM) {
+    ThrowValue("epilogue", g.epilogue, "0 to 3");
   }
   if (g.precision < NL_PRECISION_FLOAT32 || g.precision > NL_PRECISION_BFLOAT16) {
     ThrowValue("precision", g.precision, "0 or 1");
@@ -646,9 +767,10 @@ const nl_gemm_arguments& RequireGemm(const nl_gemm_arguments* arguments) {
       RequireNotNull(g.a, "a");
       RequireNotNull(g.b, "b");
     }
-    RequireNotNull(g.c, "c");
+    if (g.epilogue != NL_EPILOGUE_ADAM) RequireNotNull(g.c, "c");
     if (g.epilogue == NL_EPILOGUE_GELU_GRADIENT) RequireNotNull(g.pre_activation, "pre_activation");
   }
+  RequireAdamWhereItIsTaken(g);
   return g;
 }
 

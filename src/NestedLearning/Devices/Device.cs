@@ -81,6 +81,9 @@ public sealed class Device : IDisposable
         }
     }
 
+    /// <summary>The names of every known backend, the preferred first, without asking whether they can run here.</summary>
+    public static IReadOnlyList<string> BackendNames => [.. Providers().Select(p => p.Name)];
+
     /// <summary>Every known backend, the preferred first, with what would run or why it cannot.</summary>
     public static IReadOnlyList<BackendReport> Probe() => [.. Providers().Select(p => p.Probe())];
 

@@ -9,19 +9,21 @@ internal sealed unsafe partial class CpuBackend
 
     public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
-        var product = new GemmAdamArguments
+        var operands = new AdamOperands(w, accumulated, m, v, settings);
+        AdamArguments adam = Adam(operands);
+        var product = new Native.GemmArguments
         {
-            Size = (uint)sizeof(GemmAdamArguments),
+            Size = (uint)sizeof(Native.GemmArguments),
+            TransposeA = 1,
+            Epilogue = Kernels.EpilogueAdam,
             M = w.Shape[0],
             N = w.Shape[1],
             K = x.Shape.Rows,
             A = x.Pointer,
             B = dy.Pointer,
+            Adam = &adam,
         };
-        AdamArguments adam = Adam(new AdamOperands(w, accumulated, m, v, settings));
-        long pieces, workspace;
-        Status.ThrowIfFailed(Kernels.GemmAdamPlan(&product, &pieces, &workspace));
-        Work.For((int)pieces, product.M * product.N * (product.K / 16 + 4), new GemmAdamAction(product, adam, (nint)workspace));
+        Gemm(product, operands.Cost * operands.Count);
     }
 
     private static AdamArguments Adam(in AdamOperands operands) => new()
@@ -53,16 +55,6 @@ internal sealed unsafe partial class CpuBackend
             AdamArguments native = Adam(operands);
             native.Sums = sums;
             Status.ThrowIfFailed(Kernels.AdamCommit(&native, begin, end));
-        }
-    }
-
-    private readonly struct GemmAdamAction(GemmAdamArguments product, AdamArguments adam, nint workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            GemmAdamArguments localProduct = product;
-            AdamArguments localAdam = adam;
-            Status.ThrowIfFailed(Kernels.GemmAdamCommit(&localProduct, &localAdam, piece, piece + 1, Scratch.Take(workspace)));
         }
     }
 }

@@ -48,11 +48,12 @@ internal sealed unsafe partial class CpuBackend
     // A vector of 16 counts as one operation, as the kernel computes that many at once.
     private static long Operations(long multiplyAdds) => multiplyAdds / 16;
 
-    private void Gemm(Native.GemmArguments native)
+    // operations: what the epilogue adds to the product's own.
+    private void Gemm(Native.GemmArguments native, long operations = 0)
     {
         var sizes = new GemmSizes { Size = (uint)sizeof(GemmSizes) };
         Status.ThrowIfFailed(Kernels.GemmPlan(&native, &sizes));
-        long operations = Operations(native.M * native.N * native.K);
+        operations += Operations(native.M * native.N * native.K);
         if (sizes.PackPieces == 0)
         {
             Work.For((int)sizes.Pieces, operations, new GemmAction(native, 0, null, (nint)sizes.Workspace));

@@ -19,8 +19,8 @@ public sealed unsafe class HostStorage : TensorStorage
         _pointer = pool.Take(length, out _bucket);
     }
 
-    /// <summary>A part of another storage, which it keeps alive.</summary>
-    internal HostStorage(HostStorage whole, int start, int length)
+    // A part of another storage, which it keeps alive.
+    private HostStorage(HostStorage whole, int start, int length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(start);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, whole.Length - start);
@@ -43,6 +43,9 @@ public sealed unsafe class HostStorage : TensorStorage
             return _pointer;
         }
     }
+
+    /// <inheritdoc/>
+    public override TensorStorage Part(int start, int length) => new HostStorage(this, start, length);
 
     /// <inheritdoc/>
     protected override void Free()

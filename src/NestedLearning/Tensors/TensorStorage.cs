@@ -11,6 +11,10 @@ public abstract class TensorStorage
     /// <summary>The number of 32-bit elements that may be used.</summary>
     public abstract int Length { get; }
 
+    /// <summary>Elements <paramref name="start"/> to <paramref name="start"/> + <paramref name="length"/> − 1, which keep this memory alive.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">They are not all in it.</exception>
+    public abstract TensorStorage Part(int start, int length);
+
     internal void AddReference() => Interlocked.Increment(ref _references);
 
     internal void Release()

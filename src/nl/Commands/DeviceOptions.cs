@@ -7,7 +7,7 @@ internal sealed class DeviceOptions
 {
     private readonly Option<string?> _device = new("--device")
     {
-        Description = "Backend: " + string.Join(", ", Device.Probe().Select(r => r.Name)) + ". Default: the best that works here.",
+        Description = "Backend: " + string.Join(", ", Device.BackendNames) + ". Default: the best that works here.",
         HelpName = "name",
     };
 

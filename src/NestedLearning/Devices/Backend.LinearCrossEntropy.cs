@@ -1,10 +1,8 @@
 namespace NestedLearning;
 
-/// <summary>
-/// Cross-entropy fused with the product that makes its logits, by blocks of rows: product, cross-entropy in place, products.
-/// A block is large, so that few passes are made over the weight and its gradient.
-/// </summary>
-public abstract partial class HostBackend
+// Cross-entropy fused with the product that makes its logits, by blocks of rows: product, cross-entropy in place, products.
+// A block is large, so that few passes are made over the weight and its gradient.
+public abstract partial class Backend
 {
     // Logits of a block: 32 MiB.
     private const int BlockLogits = 1 << 23;
@@ -12,8 +10,11 @@ public abstract partial class HostBackend
     // Fewer rows would make products that are bound by reading the weight.
     private const int LeastRows = 64;
 
-    /// <inheritdoc/>
-    public override void LinearCrossEntropyForward(Tensor x, Tensor weight, IndexTensor targets, Tensor losses, Tensor logSums) =>
+    /// <summary>
+    /// The cross-entropy of the logits x Wᵀ, x [N, D], W [V, D], of which only blocks of rows are ever in memory. losses and
+    /// logSums [N] as <see cref="CrossEntropyForward"/> writes them.
+    /// </summary>
+    public void LinearCrossEntropyForward(Tensor x, Tensor weight, IndexTensor targets, Tensor losses, Tensor logSums) =>
         ForEachBlock(x, weight, (first, rows, logits) =>
         {
             using IndexTensor blockTargets = Rows(targets, first, rows);
@@ -21,8 +22,8 @@ public abstract partial class HostBackend
             CrossEntropyForward(logits, blockTargets, blockLosses, blockSums);
         });
 
-    /// <inheritdoc/>
-    public override void LinearCrossEntropyBackward(Tensor x, Tensor weight, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor? dx, Tensor? dWeight) =>
+    /// <summary>dx = its gradient, dWeight += the other one; null is not wanted. The logits are computed again.</summary>
+    public void LinearCrossEntropyBackward(Tensor x, Tensor weight, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor? dx, Tensor? dWeight) =>
         ForEachBlock(x, weight, (first, rows, logits) =>
         {
             using IndexTensor blockTargets = Rows(targets, first, rows);
@@ -31,8 +32,8 @@ public abstract partial class HostBackend
             ProductGradients(x, weight, first, rows, logits, dx, dWeight);
         });
 
-    /// <inheritdoc/>
-    public override void LinearCrossEntropyWithGradient(Tensor x, Tensor weight, IndexTensor targets, float gradientScale, Tensor losses, Tensor? dx, Tensor? dWeight) =>
+    /// <summary>Both at once, with gradientScale for each upstream gradient: the logits are computed once.</summary>
+    public void LinearCrossEntropyWithGradient(Tensor x, Tensor weight, IndexTensor targets, float gradientScale, Tensor losses, Tensor? dx, Tensor? dWeight) =>
         ForEachBlock(x, weight, (first, rows, logits) =>
         {
             using IndexTensor blockTargets = Rows(targets, first, rows);
@@ -74,12 +75,12 @@ public abstract partial class HostBackend
     private static Tensor Rows(Tensor tensor, int first, int rows)
     {
         int columns = tensor.Shape.Last;
-        return new Tensor(tensor.Device, [rows, columns], new HostStorage((HostStorage)tensor.Storage, first * columns, rows * columns));
+        return new Tensor(tensor.Device, [rows, columns], tensor.Storage.Part(first * columns, rows * columns));
     }
 
     private static Tensor Elements(Tensor tensor, int first, int count) =>
-        new(tensor.Device, [count], new HostStorage((HostStorage)tensor.Storage, first, count));
+        new(tensor.Device, [count], tensor.Storage.Part(first, count));
 
     private static IndexTensor Rows(IndexTensor indices, int first, int count) =>
-        new(indices.Device, [count], new HostStorage((HostStorage)indices.Storage, first, count), indices.Minimum, indices.Maximum);
+        new(indices.Device, [count], indices.Storage.Part(first, count), indices.Minimum, indices.Maximum);
 }

@@ -1,0 +1,254 @@
+using ILGPU;
+using ILGPU.Runtime;
+using NestedLearning.Gpu.Kernels;
+
+namespace NestedLearning.Gpu;
+
+internal sealed partial class IlgpuBackend
+{
+    private static readonly Problems s_one = new() { Batches = 1, Heads = 1, Chunks = 1, Length = int.MaxValue, Tokens = int.MaxValue };
+
+    public override void Gemm(in GemmArguments arguments)
+    {
+        int m = arguments.C.Shape.Rows, n = arguments.C.Shape.Last;
+        Product(new ProductArguments
+        {
+            A = RowMajor(arguments.A, arguments.TransposeA ? m : arguments.K, arguments.TransposeA),
+            B = RowMajor(arguments.B, arguments.TransposeB ? arguments.K : n, arguments.TransposeB),
+            C = RowMajor(arguments.C, n),
+            Residual = RowMajor(arguments.Residual, n),
+            PreActivation = RowMajor(arguments.PreActivation, n),
+            Bias = View(arguments.Bias),
+            Problems = s_one,
+            M = m,
+            N = n,
+            K = arguments.K,
+            Epilogue = (int)arguments.Epilogue,
+            Accumulate = arguments.Accumulate ? 1 : 0,
+            RoundOperands = arguments.Precision == GemmPrecision.BFloat16 ? 1 : 0,
+            ResidualScale = arguments.ResidualScale,
+        });
+    }
+
+    public override void BatchedGemm(Tensor a, Tensor b, Tensor c, bool transposeA, bool transposeB, bool accumulate)
+    {
+        int m = c.Shape[^2], n = c.Shape[^1], k = a.Shape[transposeA ? ^2 : ^1];
+        if (c.Count == 0)
+            return;
+        Product(new ProductArguments
+        {
+            A = RowMajor(a, transposeA ? m : k, transposeA) with { Batch = m * k },
+            B = RowMajor(b, transposeB ? k : n, transposeB) with { Batch = k * n },
+            C = RowMajor(c, n) with { Batch = m * n },
+            Problems = s_one with { Batches = c.Count / (m * n) },
+            M = m,
+            N = n,
+            K = k,
+            Accumulate = accumulate ? 1 : 0,
+        });
+    }
+
+    public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
+    {
+        int rows = w.Shape[0], columns = w.Shape[1];
+        AdamArguments adam = Adam(w, accumulated, m, v, settings);
+        var product = new ProductArguments
+        {
+            A = RowMajor(x, rows, transpose: true),
+            B = RowMajor(dy, columns),
+            Problems = s_one,
+            M = rows,
+            N = columns,
+            K = rows == 0 ? 0 : x.Count / rows,
+        };
+        Launch(AdamKernels.CommitProduct, Tiles(rows, columns), new ProductAdamArguments { Product = product, Adam = adam });
+    }
+
+    public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes)
+    {
+        using Tally? tally = changes.IsEmpty ? null : new Tally(this, changes.Length, 2);
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            AdamArguments arguments = Adam(tensors[i].W, tensors[i].G, tensors[i].M, tensors[i].V, settings[i]);
+            int groups = GroupsOf(tensors[i].W.Count);
+            if (tally is not null)
+                arguments.Parts = tally.Parts;
+            Launch(AdamKernels.Commit, groups, arguments);
+            tally?.Add(i, groups);
+        }
+
+        tally?.Read(changes);
+    }
+
+    public override void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes)
+    {
+        using Tally? tally = changes.IsEmpty ? null : new Tally(this, changes.Length, 2);
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            MomentSettings s = settings[i];
+            int groups = GroupsOf(tensors[i].G.Count);
+            Launch(MomentKernels.Commit, groups, new MomentArguments
+            {
+                W = View(tensors[i].W),
+                G = View(tensors[i].G),
+                M = View(tensors[i].M),
+                V = View(tensors[i].V),
+                Start = View(tensors[i].Start),
+                Parts = tally is null ? default : tally.Parts,
+                LearningRate = s.LearningRate,
+                GradientScale = s.GradientScale,
+                Keep1 = s.Keep1,
+                Write1 = s.Write1,
+                Keep2 = s.Keep2,
+                Write2 = s.Write2,
+                ReadMoment = s.ReadMoment,
+                ReadGradient = s.ReadGradient,
+                Decay = s.Decay,
+                Epsilon = s.Epsilon,
+                Clear = s.ClearGradient ? 1 : 0,
+            });
+            tally?.Add(i, groups);
+        }
+
+        tally?.Read(changes);
+    }
+
+    public override void CopyTokens(Tensor source, int sourceFirst, Tensor destination, int destinationFirst, int count, bool accumulate)
+    {
+        int batch = source.Shape[0];
+        if (batch == 0 || count == 0)
+            return;
+        int width = destination.Count / (batch * destination.Shape[1]);
+        LaunchItems(TokenKernels.Copy, (long)batch * count * width, new TokenArguments
+        {
+            Source = View(source),
+            Destination = View(destination),
+            Batch = batch,
+            Count = count,
+            Width = width,
+            SourceTokens = source.Shape[1],
+            SourceFirst = sourceFirst,
+            DestinationTokens = destination.Shape[1],
+            DestinationFirst = destinationFirst,
+            Accumulate = accumulate ? 1 : 0,
+        });
+    }
+
+    public override void ActivationForward(Activation activation, Tensor x, Tensor y) =>
+        Elementwise(ElementwiseKernels.ActivationForward, new() { X = View(x), Y = View(y), Function = (int)activation });
+
+    public override void ActivationBackward(Activation activation, Tensor x, Tensor dy, Tensor dx) =>
+        Elementwise(ElementwiseKernels.ActivationBackward, new() { X = View(x), Y = View(dy), Z = View(dx), Function = (int)activation });
+
+    public override void AddScaled(float factor, Tensor x, Tensor y) =>
+        Elementwise(ElementwiseKernels.AddScaled, new() { X = View(x), Y = View(y), Factor = factor });
+
+    public override void Multiply(Tensor x, Tensor y, Tensor z) =>
+        Elementwise(ElementwiseKernels.Multiply, new() { X = View(x), Y = View(y), Z = View(z) });
+
+    public override void Scale(Tensor x, float factor) => Elementwise(ElementwiseKernels.Scale, new() { X = View(x), Factor = factor });
+
+    public override double SumOfSquares(Tensor x)
+    {
+        int groups = GroupsOf(x.Count);
+        using var tally = new Tally(this, 1, 1);
+        Launch(SumKernels.Squares, groups, new SumArguments { X = View(x), Parts = tally.Parts });
+        tally.Add(0, groups);
+        return tally.Read()[0];
+    }
+
+    /// <summary>Queues a product of each problem of its arguments.</summary>
+    private void Product(ProductArguments arguments) =>
+        Launch(ProductKernels.Product, Tiles(arguments.M, arguments.N) * arguments.Problems.Count, arguments);
+
+    private static long Tiles(int m, int n) =>
+        (long)((m + ProductKernels.Tile - 1) / ProductKernels.Tile) * ((n + ProductKernels.Tile - 1) / ProductKernels.Tile);
+
+    private static Matrix RowMajor(Tensor? tensor, int columns, bool transpose = false)
+    {
+        Matrix matrix = new() { View = View(tensor), Row = columns, Column = 1 };
+        return transpose ? matrix.Transposed() : matrix;
+    }
+
+    // Groups of a sum over so many elements: by the shape alone on a device, each with enough of them to be worth it.
+    private int GroupsOf(int count) => (int)Math.Min(Math.Min(_maximalGroups, 1024), ((long)count + _threads * 16 - 1) / (_threads * 16));
+
+    private static AdamArguments Adam(Tensor w, Tensor? g, Tensor m, Tensor v, in AdamSettings s)
+    {
+        var arguments = new AdamArguments
+        {
+            W = View(w),
+            G = View(g),
+            Beta1 = (float)s.Beta1,
+            New1 = (float)(1 - s.Beta1),
+            Beta2 = (float)s.Beta2,
+            New2 = (float)(1 - s.Beta2),
+            Rate = (float)(s.LearningRate / (1 - Math.Pow(s.Beta1, s.Step))),
+            Correction2 = (float)(1 / (1 - Math.Pow(s.Beta2, s.Step))),
+            Ridge = s.Decoupled ? 0 : s.WeightDecay,
+            Decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0,
+            Epsilon = s.Epsilon,
+            GradientScale = s.GradientScale,
+            Half = s.Moments == MomentPrecision.BFloat16 ? 1 : 0,
+            Clear = s.ClearGradient ? 1 : 0,
+            Seed = s.Seed,
+            Step = (ulong)s.Step,
+        };
+        if (arguments.Half != 0)
+        {
+            arguments.HalfM = View(m).Cast<ushort>();
+            arguments.HalfV = View(v).Cast<ushort>();
+        }
+        else
+        {
+            arguments.M = View(m);
+            arguments.V = View(v);
+        }
+
+        return arguments;
+    }
+
+    /// <summary>Sums in double that several launches leave and the host reads once: width numbers for each of count entries.</summary>
+    private sealed class Tally : IDisposable
+    {
+        private readonly Workspace _workspace;
+        private readonly IlgpuBackend _backend;
+        private readonly DeviceStorage _parts, _result;
+        private readonly int _width;
+
+        public Tally(IlgpuBackend backend, int count, int width)
+        {
+            _backend = backend;
+            _width = width;
+            _workspace = new Workspace(backend);
+            _parts = _workspace.Take(2 * Math.Min(backend._maximalGroups, 1024) * width);
+            _result = _workspace.Take(2 * count * width);
+            backend.Elementwise(ElementwiseKernels.Fill, new() { X = _result.View });
+        }
+
+        public ArrayView<double> Parts => _parts.View.Cast<double>();
+
+        /// <summary>Entry <paramref name="index"/> becomes the sum of what so many groups left in <see cref="Parts"/>.</summary>
+        public void Add(int index, int groups)
+        {
+            if (groups > 0)
+                _backend.Launch(SumKernels.Parts, 1, new SumArguments { Parts = Parts, Result = _result.View.Cast<double>().SubView(index * _width, _width), Count = groups, Width = _width });
+        }
+
+        public void Read(Span<CommitChange> changes)
+        {
+            double[] sums = Read();
+            for (int i = 0; i < changes.Length; i++)
+                changes[i] = new CommitChange(sums[2 * i], sums[2 * i + 1]);
+        }
+
+        public double[] Read()
+        {
+            double[] sums = new double[_result.Length / 2];
+            _backend.Download(_result, System.Runtime.InteropServices.MemoryMarshal.AsBytes(sums.AsSpan()));
+            return sums;
+        }
+
+        public void Dispose() => _workspace.Dispose();
+    }
+}

@@ -1,0 +1,152 @@
+using System.Runtime.InteropServices;
+using ILGPU;
+using ILGPU.Runtime;
+using NestedLearning.Gpu.Kernels;
+
+namespace NestedLearning.Gpu;
+
+/// <summary>
+/// Every operation as ILGPU kernels. Work is queued on one stream in the order of the calls; only copies to the host wait
+/// for it. Kernels keep to barriers and shared memory, so that CUDA, OpenCL and ILGPU's CPU accelerator run the same.
+/// </summary>
+internal sealed partial class IlgpuBackend : Backend
+{
+    private readonly Engine _engine;
+    private readonly Accelerator _accelerator;
+    private readonly AcceleratorStream _stream;
+    private readonly DeviceMemoryPool _pool;
+    private readonly int _threads;
+    private readonly int _maximalGroups;
+
+    public IlgpuBackend(string name, Engine engine)
+    {
+        Accelerator accelerator = engine.Accelerator;
+        Name = name;
+        _engine = engine;
+        _accelerator = accelerator;
+        _stream = accelerator.DefaultStream;
+        _pool = new DeviceMemoryPool(accelerator);
+        _threads = Math.Min(accelerator.MaxNumThreadsPerGroup, Groups.Threads);
+        // Enough for any device; more work is looped over.
+        _maximalGroups = accelerator.AcceleratorType == AcceleratorType.CPU ? 8 : 1 << 14;
+    }
+
+    public override string Name { get; }
+
+    public override string Description => _engine.Description;
+
+    public override TensorStorage Allocate(int length) => new DeviceStorage(_pool, length);
+
+    public override void Upload(ReadOnlySpan<byte> source, TensorStorage destination)
+    {
+        if (source.IsEmpty)
+            return;
+        try
+        {
+            ViewOf(destination).SubView(0, source.Length / sizeof(float)).CopyFromCPU(_stream, MemoryMarshal.Cast<byte, float>(source).ToArray());
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
+            throw Failure("a copy from the host", e);
+        }
+    }
+
+    public override void Download(TensorStorage source, Span<byte> destination)
+    {
+        if (destination.IsEmpty)
+            return;
+        try
+        {
+            float[] elements = new float[destination.Length / sizeof(float)];
+            ViewOf(source).SubView(0, elements.Length).CopyToCPU(_stream, elements);
+            _stream.Synchronize();
+            MemoryMarshal.AsBytes(elements.AsSpan()).CopyTo(destination);
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
+            throw Failure("a copy to the host", e);
+        }
+    }
+
+    public override void Copy(Tensor source, Tensor destination) => Copy(View(source), View(destination));
+
+    public override void Fill(Tensor tensor, float value) => Elementwise(ElementwiseKernels.Fill, new() { X = View(tensor), Factor = value });
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            _pool.Dispose();
+        base.Dispose(disposing);
+    }
+
+    private static ArrayView<float> ViewOf(TensorStorage storage) => ((DeviceStorage)storage).View;
+
+    private static ArrayView<float> View(Tensor? tensor) => tensor is null ? default : ViewOf(tensor.Storage).SubView(0, tensor.Count);
+
+    private static ArrayView<int> View(IndexTensor tensor) => ViewOf(tensor.Storage).SubView(0, tensor.Count).Cast<int>();
+
+    private void Copy(ArrayView<float> source, ArrayView<float> destination)
+    {
+        if (source.Length == 0)
+            return;
+        try
+        {
+            destination.CopyFrom(_stream, source);
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
+            throw Failure("a copy", e);
+        }
+    }
+
+    private Exception Failure(string doing, Exception e)
+    {
+        Exception failure = DeviceFailure.Describe(Name, _accelerator.Name, doing, e);
+        _engine.HasFailed |= failure is DeviceFailureException;
+        return failure;
+    }
+
+    /// <summary>Queues a kernel over so many groups.</summary>
+    private void Launch<TArguments>(Action<TArguments> kernel, long groups, TArguments arguments)
+        where TArguments : struct
+    {
+        if (groups <= 0)
+            return;
+        try
+        {
+            _engine.Launch(kernel, new KernelConfig((int)Math.Min(groups, _maximalGroups), _threads), arguments);
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
+            throw Failure($"{kernel.Method.DeclaringType?.Name}.{kernel.Method.Name}", e);
+        }
+    }
+
+    /// <summary>Queues a kernel of one work item for each of so many things.</summary>
+    private void LaunchItems<TArguments>(Action<TArguments> kernel, long items, TArguments arguments)
+        where TArguments : struct =>
+        Launch(kernel, (items + _threads - 1) / _threads, arguments);
+
+    private void Elementwise(Action<ElementwiseArguments> kernel, ElementwiseArguments arguments) => LaunchItems(kernel, arguments.X.Length, arguments);
+
+    /// <summary>Memory of one operation. It may be given back as soon as the last kernel is queued.</summary>
+    private sealed class Workspace(IlgpuBackend backend) : IDisposable
+    {
+        private readonly List<DeviceStorage> _storages = [];
+
+        public DeviceStorage Take(long length)
+        {
+            if (length > int.MaxValue)
+                throw new InsufficientMemoryException($"An operation needs a workspace of {length} elements, more than {int.MaxValue}; give it fewer tokens at once.");
+            var storage = new DeviceStorage(backend._pool, (int)length);
+            _storages.Add(storage);
+            return storage;
+        }
+
+        public void Dispose()
+        {
+            foreach (DeviceStorage storage in _storages)
+                storage.Release();
+        }
+    }
+}

@@ -1,0 +1,132 @@
+using ILGPU;
+using ILGPU.Algorithms;
+
+namespace NestedLearning.Gpu.Kernels;
+
+/// <summary>A tensor's step of Adam with its constants, as <see cref="AdamSettings"/> says.</summary>
+internal struct AdamArguments
+{
+    public ArrayView<float> W, G, M, V;
+
+    /// <summary>M and V as bfloat16.</summary>
+    public ArrayView<ushort> HalfM, HalfV;
+
+    /// <summary>Two sums for each group, of squares of the changes and of the old values; no elements: not wanted.</summary>
+    public ArrayView<double> Parts;
+    public float Beta1, New1, Beta2, New2, Rate, Correction2, Ridge, Decay, Epsilon, GradientScale;
+    public int Half, Clear;
+    public ulong Seed, Step;
+}
+
+/// <summary>A weight's product of gradients, and the step that takes it.</summary>
+internal struct ProductAdamArguments
+{
+    public ProductArguments Product;
+    public AdamArguments Adam;
+}
+
+// g ← scale g (+ λ w, not decoupled)
+// m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε) (− ηλ w, decoupled)
+internal static class AdamKernels
+{
+    public static void Commit(AdamArguments a)
+    {
+        ArrayView<double> shared = SharedMemory.Allocate<double>(Groups.Threads);
+        double change = 0, value = 0;
+        for (long i = Groups.First; i < a.W.Length; i += Groups.Stride)
+        {
+            float before = a.W[i];
+            Step(a, i, a.G[i]);
+            if (a.Clear != 0)
+                a.G[i] = 0;
+            double difference = (double)a.W[i] - before;
+            change += difference * difference;
+            value += (double)before * before;
+        }
+
+        change = Groups.Sum(shared, change);
+        value = Groups.Sum(shared, value);
+        if (Group.IdxX == 0 && a.Parts.Length != 0)
+        {
+            a.Parts[2 * Grid.IdxX] = change;
+            a.Parts[2 * Grid.IdxX + 1] = value;
+        }
+    }
+
+    // The same with g = A B, tile by tile, plus what G has.
+    public static void CommitProduct(ProductAdamArguments a)
+    {
+        ArrayView<float> tileA = SharedMemory.Allocate<float>(16 * 36), tileB = SharedMemory.Allocate<float>(16 * 36);
+        const int Tile = ProductKernels.Tile, Micros = Tile / 4 * (Tile / 4);
+        int n = a.Product.N, m = a.Product.M;
+        int across = (n + Tile - 1) / Tile, tiles = across * ((m + Tile - 1) / Tile);
+        for (int tile = Grid.IdxX; tile < tiles; tile += Grid.DimX)
+        {
+            for (int micro = Group.IdxX; micro < Micros; micro += Group.DimX)
+            {
+                Float4x4 sums = ProductKernels.Sum(a.Product, default, tile / across * Tile, tile % across * Tile, m, n, micro, tileA, tileB);
+                int row = tile / across * Tile + micro / (Tile / 4) * 4, column = tile % across * Tile + micro % (Tile / 4) * 4;
+                for (int i = 0; i < 4; i++)
+                {
+                    Float4 sumRow = sums.At(i);
+                    for (int j = 0; j < 4; j++)
+                    {
+                        if (row + i >= m || column + j >= n)
+                            continue;
+                        long at = (long)(row + i) * n + column + j;
+                        float gradient = sumRow.At(j);
+                        if (a.Adam.G.Length != 0)
+                        {
+                            gradient += a.Adam.G[at];
+                            if (a.Adam.Clear != 0)
+                                a.Adam.G[at] = 0;
+                        }
+
+                        Step(a.Adam, at, gradient);
+                    }
+                }
+            }
+        }
+    }
+
+    private static void Step(AdamArguments a, long i, float gradient)
+    {
+        float w = a.W[i];
+        float g = gradient * a.GradientScale + w * a.Ridge;
+        float m = a.Half != 0 ? Widen(a.HalfM[i]) : a.M[i], v = a.Half != 0 ? Widen(a.HalfV[i]) : a.V[i];
+        m = m * a.Beta1 + g * a.New1;
+        v = v * a.Beta2 + g * g * a.New2;
+        float root = XMath.Sqrt(v * a.Correction2) + a.Epsilon;
+        // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
+        a.W[i] = w - (w * a.Decay + m * a.Rate / root);
+        if (a.Half == 0)
+        {
+            a.M[i] = m;
+            a.V[i] = v;
+            return;
+        }
+
+        uint bits = RandomBits(a.Seed, a.Step, i);
+        a.HalfM[i] = Round(m, bits);
+        a.HalfV[i] = Round(v, bits ^ 0xFFFF);
+    }
+
+    // The 16 bits of an element, in the order that nested_learning.h gives: two words of each of 16 blocks for the first
+    // half of 128 elements, then two for the second.
+    private static uint RandomBits(ulong seed, ulong stream, long element)
+    {
+        int at = (int)(element % 128), word = at / 2;
+        (uint a, uint b, uint c, uint d) = new CounterRandom(seed, stream).Block((ulong)(element / 128 * 16 + word % 32 / 2));
+        uint chosen = word < 32 ? ((word & 1) == 0 ? a : b) : (word & 1) == 0 ? c : d;
+        return (chosen >> (at % 2 * 16)) & 0xFFFF;
+    }
+
+    private static float Widen(ushort half) => Interop.IntAsFloat((uint)half << 16);
+
+    // Random bits are added below what is kept. A NaN, which might turn into a number, is cut off as it is.
+    private static ushort Round(float value, uint random)
+    {
+        uint bits = (uint)Interop.FloatAsInt(value);
+        return (ushort)((Functions.IsNaN(value) ? bits : bits + random) >> 16);
+    }
+}

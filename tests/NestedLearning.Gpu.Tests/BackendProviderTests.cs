@@ -1,0 +1,34 @@
+using Xunit;
+
+namespace NestedLearning.Gpu.Tests;
+
+public sealed class BackendProviderTests
+{
+    [Fact]
+    public void EveryBackend_IsKnown_WithOneLine()
+    {
+        foreach (string name in (ReadOnlySpan<string>)["cuda", "opencl", "ilgpu-cpu"])
+        {
+            BackendReport report = Device.Probe().Single(r => r.Name == name);
+            Assert.NotEmpty(report.Detail);
+            Assert.DoesNotContain('\n', report.Detail);
+        }
+    }
+
+    [Fact]
+    public void AnAbsentBackend_IsRefusedWithItsReason()
+    {
+        BackendReport report = Device.Probe().Single(r => r.Name == "cuda");
+        if (report.Available)
+            return;
+        var refusal = Assert.Throws<BackendUnavailableException>(() => Device.Open("cuda"));
+        Assert.Equal($"Backend 'cuda' cannot run here: {report.Detail}", refusal.Message);
+    }
+
+    [Fact]
+    public void OnlyCuda_IsPreferredToTheProcessor()
+    {
+        string[] order = [.. Device.Probe().Select(r => r.Name)];
+        Assert.Equal(["cuda", "cpu", "managed", "opencl", "ilgpu-cpu"], order);
+    }
+}
