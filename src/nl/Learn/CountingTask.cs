@@ -13,7 +13,7 @@ internal sealed class CountingTask(string name, string title, int modulus) : Lea
 
     public override string Title => title;
 
-    public override int DefaultSteps => 500;
+    public override int DefaultSteps => 600;
 
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {

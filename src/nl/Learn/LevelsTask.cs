@@ -13,7 +13,7 @@ internal sealed class LevelsTask : LearnTask
 
     public override string Title => "one to four levels on a stream that returns to old material";
 
-    public override int DefaultSteps => 32768;
+    public override int DefaultSteps => 16384;
 
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {

@@ -9,7 +9,7 @@ internal sealed class OptimizersTask : LearnTask
     private const int Symbols = 16;
     private const int Length = 32;
     private const int Batch = 16;
-    private static readonly float[] s_rates = [1e-3f, 3e-3f, 1e-2f, 3e-2f, 0.1f, 0.3f, 1];
+    private static readonly float[] s_rates = [1e-6f, 1e-5f, 1e-4f, 1e-3f, 3e-3f, 1e-2f, 3e-2f, 0.1f, 0.3f, 1];
 
     public override string Name => "optimizers";
 

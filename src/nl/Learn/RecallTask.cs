@@ -17,7 +17,7 @@ internal sealed class RecallTask : LearnTask
 
     public override string Title => "keys answered with the values they were paired with";
 
-    public override int DefaultSteps => 500;
+    public override int DefaultSteps => 600;
 
     public override IReadOnlyList<LearnTable> Run(LearnRun run) =>
     [

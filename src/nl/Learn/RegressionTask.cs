@@ -16,7 +16,7 @@ internal sealed class RegressionTask : LearnTask
 
     public override string Title => "linear functions learned in context";
 
-    public override int DefaultSteps => 800;
+    public override int DefaultSteps => 600;
 
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {

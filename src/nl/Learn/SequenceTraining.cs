@@ -28,7 +28,7 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
     public const ulong ValidationSeed = 1UL << 40;
     public const ulong TestSeed = 1UL << 41;
 
-    public static IReadOnlyList<float> Rates { get; } = [3e-3f, 1e-2f];
+    public static IReadOnlyList<float> Rates { get; } = [2e-3f, 8e-3f];
 
     public int Batch { get; init; } = 32;
 

@@ -13,7 +13,7 @@ internal sealed class ShiftTask : LearnTask
 
     public override string Title => "a stream of bytes whose source changes in the middle";
 
-    public override int DefaultSteps => 32768;
+    public override int DefaultSteps => 16384;
 
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {
