@@ -295,14 +295,15 @@ NL_API int32_t nl_embedding_backward(const nl_embedding_arguments* arguments, in
 
 typedef struct nl_cross_entropy_arguments {
   uint32_t size;
-  float gradient_scale;   /* of nl_cross_entropy_with_gradient */
+  float gradient_scale; /* of nl_cross_entropy_with_gradient */
   int64_t rows, columns;
   const float* logits;    /* [rows, columns] */
   const int32_t* targets; /* [rows], each in 0..columns-1, or -1 for a row that does not count */
   float* losses;          /* [rows]; forward */
-  float* log_sums;        /* [rows]; written forward, read backward; null when not wanted with the gradient */
-  const float* dlosses;   /* [rows]; backward */
-  float* dlogits;         /* [rows, columns]; backward; may be logits */
+  float*
+      log_sums; /* [rows]; written forward, read backward; null when not wanted with the gradient */
+  const float* dlosses; /* [rows]; backward */
+  float* dlogits;       /* [rows, columns]; backward; may be logits */
 } nl_cross_entropy_arguments;
 
 /* log_sums = log(sum exp logits); losses = log_sums - logits[target], 0 where the target is -1. */
@@ -315,8 +316,8 @@ NL_API int32_t nl_cross_entropy_backward(const nl_cross_entropy_arguments* argum
 
 /* Both at once: losses, and dlogits = gradient_scale (softmax(logits) - onehot(target)), 0 where the target is -1. Needs
  * a workspace of `columns` floats. */
-NL_API int32_t nl_cross_entropy_with_gradient(const nl_cross_entropy_arguments* arguments, int64_t begin, int64_t end,
-                                              float* workspace);
+NL_API int32_t nl_cross_entropy_with_gradient(const nl_cross_entropy_arguments* arguments,
+                                              int64_t begin, int64_t end, float* workspace);
 
 /* ---- Adam and AdamW: pieces are elements ---- */
 
@@ -389,9 +390,10 @@ enum nl_scan_read {
 };
 
 enum nl_scan_write {
-  NL_WRITE_GIVEN = 0,    /* u_t = U_t */
-  NL_WRITE_SCALED = 1,   /* u_t = theta_t U_t */
-  NL_WRITE_FROZEN_L2 = 2 /* u_t = theta_t (U_t - k_t S_c), S_c the state at the start of the token's chunk */
+  NL_WRITE_GIVEN = 0,  /* u_t = U_t */
+  NL_WRITE_SCALED = 1, /* u_t = theta_t U_t */
+  NL_WRITE_FROZEN_L2 =
+      2 /* u_t = theta_t (U_t - k_t S_c), S_c the state at the start of the token's chunk */
 };
 
 /* w_t = u_t - e_t (k_t S_{t-1});  P_t = m_t P_{t-1} + k_t^T w_t;  S_t = a_t S_{t-1} + P_t;  o_t as read.
@@ -412,14 +414,16 @@ typedef struct nl_scan_arguments {
   const float* theta;     /* given exactly when write is not NL_WRITE_GIVEN */
   const float* s0;        /* [B, H, Dk, Dv] */
   const float* p0;
-  float* o;       /* [B, T, H, Dv] */
-  float* s;       /* [B, H, Dk, Dv]: the final memory; may be s0 */
-  float* p;       /* the same of P, given exactly when mu is; may be p0 */
-  float* states;  /* [B, H, chunks, Dk, Dv]: S at each chunk's start. Forward: an output, null when not wanted. Backward: */
-  float* momenta; /* an input. The same of P, where mu is given. */
+  float* o; /* [B, T, H, Dv] */
+  float* s; /* [B, H, Dk, Dv]: the final memory; may be s0 */
+  float* p; /* the same of P, given exactly when mu is; may be p0 */
+  float*
+      states; /* [B, H, chunks, Dk, Dv]: S at each chunk's start. Forward: an output, null when not wanted. Backward: */
+  float* momenta;           /* an input. The same of P, where mu is given. */
   const float* chunk_start; /* S_c of the first chunk, given exactly when phase is not 0 */
-  float* next_chunk_start;  /* S_c of the chunk that the token after the last belongs to; null when not wanted */
-  int32_t phase;            /* tokens of the first chunk that came before, 0 to chunk - 1 */
+  float*
+      next_chunk_start; /* S_c of the chunk that the token after the last belongs to; null when not wanted */
+  int32_t phase; /* tokens of the first chunk that came before, 0 to chunk - 1 */
   int32_t reserved;
 } nl_scan_arguments;
 
@@ -428,10 +432,10 @@ typedef struct nl_scan_arguments {
 typedef struct nl_scan_gradients {
   uint32_t size;
   uint32_t reserved;
-  const float* d_o;   /* [B, T, H, Dv] */
-  const float* d_s;   /* [B, H, Dk, Dv]: of the final memory */
+  const float* d_o; /* [B, T, H, Dv] */
+  const float* d_s; /* [B, H, Dk, Dv]: of the final memory */
   const float* d_p;
-  float* dq;          /* written, each with its input's shape */
+  float* dq; /* written, each with its input's shape */
   float* dk;
   float* du;
   float* d_log_alpha; /* 0 where a = 0 */
@@ -451,9 +455,11 @@ NL_API int32_t nl_scan_forward_pieces(const nl_scan_arguments* arguments, int64_
 NL_API int32_t nl_scan_forward_workspace(const nl_scan_arguments* arguments, int64_t* floats);
 NL_API int32_t nl_scan_backward_workspace(const nl_scan_arguments* arguments, int64_t* floats);
 
-NL_API int32_t nl_scan_forward(const nl_scan_arguments* arguments, int64_t begin, int64_t end, float* workspace);
-NL_API int32_t nl_scan_backward(const nl_scan_arguments* arguments, const nl_scan_gradients* gradients, int64_t begin,
-                                int64_t end, float* workspace);
+NL_API int32_t nl_scan_forward(const nl_scan_arguments* arguments, int64_t begin, int64_t end,
+                               float* workspace);
+NL_API int32_t nl_scan_backward(const nl_scan_arguments* arguments,
+                                const nl_scan_gradients* gradients, int64_t begin, int64_t end,
+                                float* workspace);
 
 /* ---- Self-modifying scan: pieces are heads ------------------------------------------------------------------- */
 
@@ -472,17 +478,18 @@ typedef struct nl_self_modifying_arguments {
   int32_t objective;               /* enum nl_memory_objective */
   int32_t read;                    /* enum nl_scan_read */
   float eta_scale, eta_bias, alpha_bias;
-  float norm_epsilon;              /* norm(x) = x / sqrt(sum x^2 + epsilon^2) */
-  const float* x;                  /* [B, T, H, D] */
-  const float* q;                  /* [B, T, H, D] */
-  const float* s0;                 /* [B, H, D, 3D + 2] */
-  float* o;                        /* [B, T, H, D] */
-  float* s;                        /* the final memories; may be s0 */
-  float* states;                   /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not
+  float norm_epsilon; /* norm(x) = x / sqrt(sum x^2 + epsilon^2) */
+  const float* x;     /* [B, T, H, D] */
+  const float* q;     /* [B, T, H, D] */
+  const float* s0;    /* [B, H, D, 3D + 2] */
+  float* o;           /* [B, T, H, D] */
+  float* s;           /* the final memories; may be s0 */
+  float*
+      states; /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not
                                     * wanted. Backward: an input. */
-  int32_t normalize_values;        /* 0 or 1 */
-  int32_t exact_gradient;          /* 0 or 1: L2's gradient at S_{t-1}, not at S_c */
-  const float* chunk_start;        /* these three as in nl_scan_arguments */
+  int32_t normalize_values; /* 0 or 1 */
+  int32_t exact_gradient;   /* 0 or 1: L2's gradient at S_{t-1}, not at S_c */
+  const float* chunk_start; /* these three as in nl_scan_arguments */
   float* next_chunk_start;
   int32_t phase;
   int32_t reserved;
@@ -501,14 +508,16 @@ typedef struct nl_self_modifying_gradients {
   float* d_chunk_start;
 } nl_self_modifying_gradients;
 
-NL_API int32_t nl_self_modifying_forward_workspace(const nl_self_modifying_arguments* arguments, int64_t* floats);
-NL_API int32_t nl_self_modifying_backward_workspace(const nl_self_modifying_arguments* arguments, int64_t* floats);
+NL_API int32_t nl_self_modifying_forward_workspace(const nl_self_modifying_arguments* arguments,
+                                                   int64_t* floats);
+NL_API int32_t nl_self_modifying_backward_workspace(const nl_self_modifying_arguments* arguments,
+                                                    int64_t* floats);
 
-NL_API int32_t nl_self_modifying_forward(const nl_self_modifying_arguments* arguments, int64_t begin, int64_t end,
-                                         float* workspace);
+NL_API int32_t nl_self_modifying_forward(const nl_self_modifying_arguments* arguments,
+                                         int64_t begin, int64_t end, float* workspace);
 NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arguments,
-                                          const nl_self_modifying_gradients* gradients, int64_t begin, int64_t end,
-                                          float* workspace);
+                                          const nl_self_modifying_gradients* gradients,
+                                          int64_t begin, int64_t end, float* workspace);
 
 /* ---- Deep memory: pieces are heads --------------------------------------------------------------------------- */
 
@@ -522,34 +531,36 @@ typedef struct nl_deep_memory_arguments {
   uint32_t size;
   int32_t batch, time, heads, dim, hidden; /* B, T, H, D, N */
   int32_t chunk;                           /* 1 to 256 */
-  int32_t phase;                           /* tokens of the first chunk that came before, 0 to chunk - 1 */
-  int32_t objective;                       /* enum nl_memory_objective */
-  int32_t read;                            /* enum nl_scan_read */
-  int32_t residual;                        /* 0 or 1 */
+  int32_t phase;     /* tokens of the first chunk that came before, 0 to chunk - 1 */
+  int32_t objective; /* enum nl_memory_objective */
+  int32_t read;      /* enum nl_scan_read */
+  int32_t residual;  /* 0 or 1 */
   float norm_epsilon;
-  const float* q;                          /* [B, T, H, D] each */
+  const float* q; /* [B, T, H, D] each */
   const float* k;
   const float* v;
-  const float* log_alpha;                  /* [B, T, H] each. Null: a = 1, theta = 1, e_t = 0, m = 0 (and then no P). */
+  const float*
+      log_alpha; /* [B, T, H] each. Null: a = 1, theta = 1, e_t = 0, m = 0 (and then no P). */
   const float* theta;
   const float* erase;
   const float* mu;
-  const float* w1_start;                   /* the state before the first token: W1 [B, H, N, D] */
-  const float* w2_start;                   /* W2 [B, H, D, N] */
-  const float* p1_start;                   /* the same of the momenta; null is zero */
+  const float* w1_start; /* the state before the first token: W1 [B, H, N, D] */
+  const float* w2_start; /* W2 [B, H, D, N] */
+  const float* p1_start; /* the same of the momenta; null is zero */
   const float* p2_start;
-  const float* chunk_start1;               /* Wc of the first chunk, given exactly when phase is not 0 */
+  const float* chunk_start1; /* Wc of the first chunk, given exactly when phase is not 0 */
   const float* chunk_start2;
-  float* o;                                /* [B, T, H, D] */
-  float* w1;                               /* the final state, each may be its start; momenta exactly when mu is given */
+  float* o;  /* [B, T, H, D] */
+  float* w1; /* the final state, each may be its start; momenta exactly when mu is given */
   float* w2;
   float* p1;
   float* p2;
-  float* next_chunk_start1;                /* Wc of the chunk that the token after the last belongs to; null is not wanted */
+  float*
+      next_chunk_start1; /* Wc of the chunk that the token after the last belongs to; null is not wanted */
   float* next_chunk_start2;
-  float* saved_w1;                         /* the state before each chunk's first token here, [B, H, chunks, N, D] and */
-  float* saved_w2;                         /* [B, H, chunks, D, N]. Forward: outputs, null when not wanted. Backward: */
-  float* saved_p1;                         /* inputs, the momenta where mu is given. */
+  float* saved_w1; /* the state before each chunk's first token here, [B, H, chunks, N, D] and */
+  float* saved_w2; /* [B, H, chunks, D, N]. Forward: outputs, null when not wanted. Backward: */
+  float* saved_p1; /* inputs, the momenta where mu is given. */
   float* saved_p2;
 } nl_deep_memory_arguments;
 
@@ -564,7 +575,7 @@ typedef struct nl_deep_memory_gradients {
   const float* d_p2;
   const float* d_next_chunk_start1;
   const float* d_next_chunk_start2;
-  float* dq;        /* of the inputs, written */
+  float* dq; /* of the inputs, written */
   float* dk;
   float* dv;
   float* d_log_alpha;
@@ -579,14 +590,16 @@ typedef struct nl_deep_memory_gradients {
   float* d_chunk_start2;
 } nl_deep_memory_gradients;
 
-NL_API int32_t nl_deep_memory_forward_workspace(const nl_deep_memory_arguments* arguments, int64_t* floats);
-NL_API int32_t nl_deep_memory_backward_workspace(const nl_deep_memory_arguments* arguments, int64_t* floats);
+NL_API int32_t nl_deep_memory_forward_workspace(const nl_deep_memory_arguments* arguments,
+                                                int64_t* floats);
+NL_API int32_t nl_deep_memory_backward_workspace(const nl_deep_memory_arguments* arguments,
+                                                 int64_t* floats);
 
-NL_API int32_t nl_deep_memory_forward(const nl_deep_memory_arguments* arguments, int64_t begin, int64_t end,
-                                      float* workspace);
+NL_API int32_t nl_deep_memory_forward(const nl_deep_memory_arguments* arguments, int64_t begin,
+                                      int64_t end, float* workspace);
 NL_API int32_t nl_deep_memory_backward(const nl_deep_memory_arguments* arguments,
-                                       const nl_deep_memory_gradients* gradients, int64_t begin, int64_t end,
-                                       float* workspace);
+                                       const nl_deep_memory_gradients* gradients, int64_t begin,
+                                       int64_t end, float* workspace);
 
 /* ---- Causal softmax attention -------------------------------------------------------------------------------- */
 
@@ -610,25 +623,28 @@ typedef struct nl_attention_gradients {
   float* dq;        /* written, each with its input's shape; null is not wanted */
   float* dk;
   float* dv;
-  float* dq_parts;  /* what nl_attention_backward_plan says, where dq is wanted */
+  float* dq_parts; /* what nl_attention_backward_plan says, where dq is wanted */
 } nl_attention_gradients;
 
 /* Pieces, blocks of a head's queries, and the floats of workspace that one call needs. */
-NL_API int32_t nl_attention_forward_plan(const nl_attention_arguments* arguments, int64_t* pieces, int64_t* workspace);
-NL_API int32_t nl_attention_forward(const nl_attention_arguments* arguments, int64_t begin, int64_t end,
-                                    float* workspace);
+NL_API int32_t nl_attention_forward_plan(const nl_attention_arguments* arguments, int64_t* pieces,
+                                         int64_t* workspace);
+NL_API int32_t nl_attention_forward(const nl_attention_arguments* arguments, int64_t begin,
+                                    int64_t end, float* workspace);
 
 /* Pieces, ranges of a head's keys, and beside the workspace of one call the floats of dq_parts, one memory for all calls:
  * a multiple of q's, none where there are 16 heads or more and never beyond 16 T Dk. */
-NL_API int32_t nl_attention_backward_plan(const nl_attention_arguments* arguments, int64_t* pieces, int64_t* workspace,
-                                          int64_t* dq_parts);
+NL_API int32_t nl_attention_backward_plan(const nl_attention_arguments* arguments, int64_t* pieces,
+                                          int64_t* workspace, int64_t* dq_parts);
 /* dk, dv; and dq, which lacks what the ranges after a head's first left in dq_parts. */
-NL_API int32_t nl_attention_backward(const nl_attention_arguments* arguments, const nl_attention_gradients* gradients,
-                                     int64_t begin, int64_t end, float* workspace);
+NL_API int32_t nl_attention_backward(const nl_attention_arguments* arguments,
+                                     const nl_attention_gradients* gradients, int64_t begin,
+                                     int64_t end, float* workspace);
 /* dq += dq_parts, in the order of the ranges, once all pieces of nl_attention_backward are done. Pieces are the B T tokens;
  * where there are no dq_parts there is nothing to do. */
 NL_API int32_t nl_attention_backward_sum(const nl_attention_arguments* arguments,
-                                         const nl_attention_gradients* gradients, int64_t begin, int64_t end);
+                                         const nl_attention_gradients* gradients, int64_t begin,
+                                         int64_t end);
 
 #ifdef __cplusplus
 }

@@ -87,7 +87,7 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         AttentionCase c = AttentionCase.Create(5, [1, 100, 100, 2, 8, 12]);
         AttentionInputs all = Inputs(c);
         Tensor o = Output([1, 30, 2, 12]);
-        Attention.Forward(all with { Q = Input([1, 30, 2, 8], all.Q.ToArray()[(70 * 2 * 8)..]) }, new AttentionSettings(c.Scale), new AttentionOutputs { O = o });
+        Attention.Forward(all with { Q = Input([1, 30, 2, 8], all.Q.ToArray().AsSpan(70 * 2 * 8)) }, new AttentionSettings(c.Scale), new AttentionOutputs { O = o });
         Compare.Close("o", o, ReferenceAttention.Forward(c).O.AsSpan(70 * 2 * 12), Tolerances.Attention.Forward);
     }
 
