@@ -12,7 +12,7 @@ public sealed partial class SequenceModel
     /// <returns>The mean loss in nats, before the step.</returns>
     /// <exception cref="ArgumentException">The shapes do not fit, or every target is −1.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token or target is not in the vocabulary.</exception>
-    /// <exception cref="NotFiniteNumberException">The loss or a due level's error terms are not finite; no level committed.</exception>
+    /// <exception cref="NotFiniteNumberException">The loss or an error term is not finite; nothing changed.</exception>
     public double Learn(IndexTensor tokens, IndexTensor targets)
     {
         ArgumentNullException.ThrowIfNull(tokens);
@@ -31,8 +31,7 @@ public sealed partial class SequenceModel
         if (!double.IsFinite(loss))
             throw new NotFiniteNumberException($"The loss is {loss}; nothing was learned.", loss);
         using Tensor seed = Device.Full(losses.Shape, 1f / asked);
-        tape.Backward(losses, seed);
-        Levels.Advance(1);
+        Levels.Learn(1, () => tape.Backward(losses, seed));
         return loss;
     }
 

@@ -18,11 +18,11 @@ public sealed class EpisodicTrainer<TEpisode>(IEpisodicLearner<TEpisode> learner
 
     /// <summary>Adapts to one episode, adds the gradient of its queries' loss to the error terms, and commits the levels that are due.</summary>
     /// <returns>The mean loss of its queries before the commit.</returns>
-    /// <exception cref="NotFiniteNumberException">The loss is not finite; nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The loss or an error term is not finite; nothing changed.</exception>
     public double Step(TEpisode episode)
     {
-        double loss = AddGradient(episode);
-        learner.Levels.Advance(1);
+        double loss = 0;
+        learner.Levels.Learn(1, () => loss = AddGradient(episode));
         return loss;
     }
 

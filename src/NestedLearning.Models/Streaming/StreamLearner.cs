@@ -166,8 +166,7 @@ public sealed class StreamLearner : IStreamLearner
             if (Learns)
             {
                 using Tensor seed = _model.Device.Full(predicted.Shape, 1);
-                tape.Backward(predicted, seed);
-                _model.Levels.Advance(text.Length);
+                _model.Levels.Learn(text.Length, () => tape.Backward(predicted, seed));
             }
         }
         catch

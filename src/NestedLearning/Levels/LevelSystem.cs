@@ -86,6 +86,14 @@ public sealed class LevelSystem : IDisposable
     }
 
     /// <summary>
+    /// Runs what adds the error terms of these steps to parameters, such as a backward pass, then advances by them: all of it
+    /// or nothing.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms are not finite. Nothing changed.</exception>
+    public void Learn(int steps, Action addErrors) => Learn([this], steps, addErrors);
+
+    /// <summary>
     /// Runs what adds the error terms of these steps to parameters, such as a backward pass, then advances every system by
     /// them: all of it or nothing. Systems move together that belong to different sequences of one batch.
     /// </summary>
@@ -254,9 +262,12 @@ public sealed class LevelSystem : IDisposable
     {
         for (int i = 0; i < systems.Count; i++)
         {
-            double norm = Math.Sqrt(systems[i].Parameters.Sum(p => p.SquaredErrorNorm()));
-            if (!double.IsFinite(norm))
-                throw new NotFiniteNumberException($"The error terms of sequence {i} have norm {norm}; nothing was committed.", norm);
+            foreach (Level level in systems[i].Levels)
+            {
+                double norm = Math.Sqrt(level.Parameters.Sum(p => p.SquaredErrorNorm()));
+                if (!double.IsFinite(norm))
+                    throw new NotFiniteNumberException($"The error terms of level '{level.Name}'{(systems.Count > 1 ? $" of sequence {i}" : "")} have norm {norm}; nothing was committed.", norm);
+            }
         }
     }
 

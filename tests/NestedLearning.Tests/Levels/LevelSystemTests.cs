@@ -160,6 +160,27 @@ public sealed class LevelSystemTests : IDisposable
     }
 
     [Fact]
+    public void Learn_TakesBackWhatIsNotFinite()
+    {
+        using LevelSystem levels = New(("a", 1, 1), ("b", 4, 1));
+        levels.Learn(1, () => AddOnes(levels));
+        float[] value = levels.Levels[0].Parameters[0].Value.ToArray(), waiting = levels.Levels[1].Parameters[0].Error.ToArray();
+        NotFiniteNumberException e = Assert.Throws<NotFiniteNumberException>(() => levels.Learn(1, () =>
+        {
+            AddOnes(levels);
+            levels.Levels[1].Parameters[0].Error.Span[1] = float.NaN;
+        }));
+
+        // Level b is not due, and its error terms would have waited for its commit.
+        Assert.Contains("'b'", e.Message, StringComparison.Ordinal);
+        Assert.Equal(1, levels.Step);
+        Assert.Equal(value, levels.Levels[0].Parameters[0].Value.ToArray());
+        Assert.Equal([0f, 0], levels.Levels[0].Parameters[0].Error.ToArray());
+        Assert.Equal(waiting, levels.Levels[1].Parameters[0].Error.ToArray());
+        Assert.Equal([1f, 1], waiting);
+    }
+
+    [Fact]
     public void ClipNorm_BoundsTheReducedErrorTerms()
     {
         using var p = new Parameter("p", _device.Zeros([2]));
