@@ -6,6 +6,7 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
   run        nl stream ARGUMENTS, the main job
   test       build and run every test, native and .NET
   arm        only in build.sh: the native tests for 64-bit Arm, on Debian
+  avx512     only in build.sh: the native tests for AVX-512 in an emulator, on Debian
   native     build the native kernels
   managed    build the .NET solution
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
@@ -270,6 +271,10 @@ switch ($verb) {
     'test' { Invoke-Test }
     'arm' {
         Write-Host "build.ps1: arm takes Debian's cross compiler and qemu-user; on Debian: ./build.sh arm"
+        exit 1
+    }
+    'avx512' {
+        Write-Host "build.ps1: avx512 takes Debian's Bochs and kernel; on Debian: ./build.sh avx512"
         exit 1
     }
     'native' {
