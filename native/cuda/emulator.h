@@ -1,0 +1,288 @@
+// Runs kernels on the processor, as plain C++20: blocks in a loop, the threads of a block as fibers that change where a
+// barrier, a warp's collective or the end of the kernel is.
+//
+// It finds: barriers and collectives that some threads miss (with the lines where the others wait); waits for
+// asynchronous copies that are missing (a copy lands at the wait and not before); reads of dynamic shared memory that
+// nobody wrote (it starts as NaN); results that depend on the order of the threads (run with each Order); and, built
+// with the sanitizers, accesses outside of what was allocated.
+// It does not model: what a block sees of another's writes, bank conflicts, time.
+#ifndef NESTED_LEARNING_CUDA_EMULATOR_H_
+#define NESTED_LEARNING_CUDA_EMULATOR_H_
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#define __host__
+#define __device__
+#define __global__
+#define __shared__ static thread_local
+#define __launch_bounds__(...)
+#define __forceinline__ inline
+#define __align__(n) __attribute__((aligned(n)))
+#define NL_DYNAMIC_SHARED(T, name) \
+  T* const name = reinterpret_cast<T*>(::nested_learning::emulator::t_block.shared)
+
+struct uint3 {
+  unsigned x, y, z;
+};
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+namespace nested_learning::emulator {
+
+// The order in which threads that can run do so.
+enum class Order { kForward, kReverse, kRandom };
+
+struct Launch {
+  dim3 grid, block;
+  size_t shared_bytes = 0;
+};
+
+// Runs a kernel by its name with pointers to its arguments; false if there is none of this name. Faults of the kernel
+// end the process with a message.
+bool Run(const std::string& kernel, const Launch& launch, void** arguments);
+
+// Of this thread's launches from now on.
+void SetOrder(Order order);
+
+// The bytes of each argument of a kernel; empty if there is none of this name.
+std::vector<size_t> ArgumentSizes(const std::string& kernel);
+
+// ---- what kernels see, by way of the functions below ----
+
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;  // 0: zeros are written, four bytes of them
+  int group;
+};
+
+enum class State { kReady, kAtBarrier, kInWarp, kDone };
+
+struct Fiber {
+  void* stack_pointer = nullptr;
+  uint3 thread{};
+  State state = State::kReady;
+  int line = 0;
+  int linear = 0;
+  int groups = 0;
+  std::vector<Copy> copies;
+  void* sanitizer_stack = nullptr;
+};
+
+struct Collective {
+  unsigned mask = 0, arrived = 0;
+  int line = 0;
+  alignas(16) unsigned char in[32][64], out[32][64];
+};
+
+struct Block {
+  std::vector<Fiber> fibers;
+  std::vector<Collective> collectives;
+  Fiber* current = nullptr;
+  Fiber scheduler;
+  uint3 index{};
+  dim3 size, grid;
+  int live = 0, waiting = 0;
+  Order order = Order::kForward;
+  unsigned seed = 1;
+  unsigned char* shared = nullptr;
+  void (*body)(void**) = nullptr;
+  void** arguments = nullptr;
+  unsigned char* stacks = nullptr;
+  size_t stack_count = 0;
+};
+
+extern thread_local Block t_block;
+
+[[noreturn]] void Fault(const char* what, int line);
+void Pause(State state, int line);
+void Barrier(int line);
+void FinishCopies(Fiber& fiber, int under_way);
+
+// All lanes of `mask` bring `in`; the last of them runs lead(in[32], out[32], mask) for all.
+template <typename R, typename A, typename Lead>
+R Collect(unsigned mask, const A& in, int line, Lead lead) {
+  static_assert(sizeof(A) <= 64 && sizeof(R) <= 64);
+  static_assert(std::is_trivially_copyable_v<A> && std::is_trivially_copyable_v<R>);
+  constexpr int kMasks = 4;
+  Block& block = t_block;
+  const int lane = block.current->linear & 31, warp = block.current->linear >> 5;
+  if (!(mask >> lane & 1)) Fault("a lane is not in its own mask", line);
+  Collective* found = nullptr;
+  for (int i = 0; i < kMasks && !found; i++) {
+    Collective& c = block.collectives[warp * kMasks + i];
+    if (c.arrived && c.mask == mask) found = &c;
+  }
+  for (int i = 0; i < kMasks && !found; i++) {
+    Collective& c = block.collectives[warp * kMasks + i];
+    if (!c.arrived) found = &c;
+  }
+  if (!found) Fault("more than 4 masks are under way in a warp", line);
+  if (found->arrived && found->line != line)
+    Fault("lanes of a warp meet in different collectives", line);
+  found->mask = mask;
+  found->line = line;
+  std::memcpy(found->in[lane], &in, sizeof(A));
+  if ((found->arrived |= 1u << lane) == mask) {
+    A ins[32];
+    R outs[32];
+    for (int i = 0; i < 32; i++) {
+      if (mask >> i & 1) std::memcpy(&ins[i], found->in[i], sizeof(A));
+    }
+    lead(ins, outs, mask);
+    for (int i = 0; i < 32; i++) {
+      if (mask >> i & 1) std::memcpy(found->out[i], &outs[i], sizeof(R));
+    }
+    found->arrived = 0;
+    for (int i = 0; i < 32; i++) {
+      if ((mask >> i & 1) && i != lane) block.fibers[warp * 32 + i].state = State::kReady;
+    }
+  } else {
+    Pause(State::kInWarp, line);
+  }
+  R result;
+  std::memcpy(&result, found->out[lane], sizeof(R));
+  return result;
+}
+
+template <typename T, typename Source>
+T Shuffle(unsigned mask, T v, int width, int line, Source source) {
+  return Collect<T>(mask, v, line, [&](T* in, T* out, unsigned lanes) {
+    for (int i = 0; i < 32; i++) {
+      if (!(lanes >> i & 1)) continue;
+      const int base = i & ~(width - 1), j = base + source(i - base);
+      out[i] = j >= base && j < base + width && (lanes >> j & 1) ? in[j] : in[i];
+    }
+  });
+}
+
+struct Kernel {
+  void (*run)(void** arguments);
+  std::vector<size_t> sizes;
+};
+
+std::map<std::string, Kernel>& Kernels();
+
+template <auto kKernel, typename... A, size_t... I>
+void CallWith(void (*)(A...), void** arguments, std::index_sequence<I...>) {
+  kKernel(*static_cast<A*>(arguments[I])...);
+}
+
+template <auto kKernel, typename... A>
+bool Register(const char* name, void (*)(A...)) {
+  Kernels()[name] = {[](void** arguments) {
+                       CallWith<kKernel>(static_cast<void (*)(A...)>(kKernel), arguments,
+                                         std::index_sequence_for<A...>());
+                     },
+                     {sizeof(A)...}};
+  return true;
+}
+
+}  // namespace nested_learning::emulator
+
+#define NL_KERNEL(name)                                  \
+  [[maybe_unused]] static const bool registered_##name = \
+      ::nested_learning::emulator::Register<&name>(#name, &name);
+
+#define threadIdx (::nested_learning::emulator::t_block.current->thread)
+#define blockIdx (::nested_learning::emulator::t_block.index)
+#define blockDim (::nested_learning::emulator::t_block.size)
+#define gridDim (::nested_learning::emulator::t_block.grid)
+
+#define NL_LINE int line = __builtin_LINE()
+
+inline void __syncthreads(NL_LINE) { nested_learning::emulator::Barrier(line); }
+inline void __syncwarp(unsigned mask = 0xffffffffu, NL_LINE) {
+  nested_learning::emulator::Collect<int>(mask, 0, line, [](int*, int* out, unsigned) {
+    for (int i = 0; i < 32; i++) out[i] = 0;
+  });
+}
+template <typename T>
+T __shfl_sync(unsigned mask, T v, int lane, int width = 32, NL_LINE) {
+  struct Wish {
+    T v;
+    int lane;
+  };
+  return nested_learning::emulator::Collect<T>(
+      mask, Wish{v, lane}, line, [&](Wish* in, T* out, unsigned lanes) {
+        for (int i = 0; i < 32; i++) {
+          if (lanes >> i & 1) out[i] = in[(i & ~(width - 1)) + (in[i].lane & (width - 1))].v;
+        }
+      });
+}
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T v, int x, int width = 32, NL_LINE) {
+  return nested_learning::emulator::Shuffle(mask, v, width, line, [=](int i) { return i ^ x; });
+}
+template <typename T>
+T __shfl_down_sync(unsigned mask, T v, unsigned d, int width = 32, NL_LINE) {
+  return nested_learning::emulator::Shuffle(mask, v, width, line,
+                                            [=](int i) { return i + static_cast<int>(d); });
+}
+template <typename T>
+T __shfl_up_sync(unsigned mask, T v, unsigned d, int width = 32, NL_LINE) {
+  return nested_learning::emulator::Shuffle(mask, v, width, line,
+                                            [=](int i) { return i - static_cast<int>(d); });
+}
+inline unsigned __ballot_sync(unsigned mask, int p, NL_LINE) {
+  return nested_learning::emulator::Collect<unsigned>(
+      mask, p, line, [](int* in, unsigned* out, unsigned lanes) {
+        unsigned bits = 0;
+        for (int i = 0; i < 32; i++) bits |= (lanes >> i & 1) && in[i] ? 1u << i : 0;
+        for (int i = 0; i < 32; i++) out[i] = bits;
+      });
+}
+
+inline int min(int a, int b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a > b ? a : b; }
+inline unsigned __float_as_uint(float f) { return std::bit_cast<unsigned>(f); }
+inline int __float_as_int(float f) { return std::bit_cast<int>(f); }
+inline float __uint_as_float(unsigned u) { return std::bit_cast<float>(u); }
+inline float __int_as_float(int i) { return std::bit_cast<float>(i); }
+inline unsigned __umulhi(unsigned a, unsigned b) {
+  return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);
+}
+
+// ---- tensor_core.h ----
+
+void MmaTf32(float d[4], const unsigned a[4], const unsigned b[2], const float c[4], NL_LINE);
+void MmaBf16(float d[4], const unsigned a[4], const unsigned b[2], const float c[4], NL_LINE);
+void LoadMatrix4(unsigned r[4], const void* row, NL_LINE);
+void LoadMatrix4Transposed(unsigned r[4], const void* row, NL_LINE);
+void CopyAsync16(void* to, const void* from, NL_LINE);
+void CopyAsync4(void* to, const void* from, bool given, NL_LINE);
+void CopyAsyncCommit();
+template <int N>
+void CopyAsyncWait() {
+  nested_learning::emulator::FinishCopies(*nested_learning::emulator::t_block.current, N);
+}
+unsigned RoundToTf32(float x);
+unsigned PackBf16(float low, float high);
+
+#endif  // NESTED_LEARNING_CUDA_EMULATOR_H_
