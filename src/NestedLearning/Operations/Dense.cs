@@ -29,11 +29,8 @@ public static partial class Dense
         if (arguments.Epilogue == Epilogue.GeluGradient && arguments.PreActivation is null)
             throw new ArgumentException("The GELU gradient needs the pre-activation.", nameof(arguments));
         Device device = arguments.C.Device;
-        Require.OnDevice(arguments.A, device, "a");
-        Require.OnDevice(arguments.B, device, "b");
-        Require.OnDevice(arguments.Bias, device, "bias");
-        Require.OnDevice(arguments.PreActivation, device, "pre-activation");
-        Require.OnDevice(arguments.Residual, device, "residual");
+        Require.OnDevice(device, (arguments.A, "a"), (arguments.B, "b"), (arguments.Bias, "bias"),
+            (arguments.PreActivation, "pre-activation"), (arguments.Residual, "residual"));
         device.Backend.Gemm(arguments);
     }
 
