@@ -80,11 +80,8 @@ public static class DeepMemory
 
     private static void Validate(in DeepMemoryInputs inputs, DeepMemorySettings settings)
     {
-        if (settings.Chunk is < 1 or > ScanSettings.MaxChunk)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Chunk, $"The chunk is {settings.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
-        if (settings.Phase < 0 || settings.Phase >= settings.Chunk)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Phase, $"The phase is {settings.Phase} tokens, expected 0 to {settings.Chunk - 1}.");
         Require.Rank(inputs.Q, 4, "[B, T, H, D]", "q");
+        ChunkPlan.Validate(settings.Plan(inputs.Time));
         Require.Positive(inputs.Dim, "D");
         Require.SameShape(inputs.K, inputs.Q.Shape, "k");
         Require.SameShape(inputs.V, inputs.Q.Shape, "v");
