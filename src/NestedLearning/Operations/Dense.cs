@@ -239,6 +239,14 @@ public static partial class Dense
             throw new ArgumentException($"{name} has shape {tensor.Shape}, expected {count} elements.", name);
     }
 
+    private static void RequireOneEach<TSettings>(int tensors, ReadOnlySpan<TSettings> settings, Span<CommitChange> changes)
+    {
+        if (settings.Length != tensors)
+            throw new ArgumentException($"There are {settings.Length} settings, expected one for each of {tensors} tensors.", nameof(settings));
+        if (changes.Length != 0 && changes.Length != tensors)
+            throw new ArgumentException($"There is room for {changes.Length} changes, expected none or {tensors}.", nameof(changes));
+    }
+
     private static void ValidateNorm(NormKind kind, Tensor x, Tensor? gain, Tensor? bias, float epsilon)
     {
         Require.InRange(epsilon, 0, float.MaxValue);
