@@ -40,6 +40,11 @@ inline void RequireNotNegative(int64_t value, const char* name) {
   if (value < 0) ThrowValue(name, value, "at least 0");
 }
 
+// 0 <= value <= last, such as an enum's last value.
+inline void RequireOneOf(int32_t value, int32_t last, const char* name, const char* allowed) {
+  if (value < 0 || value > last) ThrowValue(name, value, allowed);
+}
+
 // 0 <= begin <= end.
 inline void RequireRange(int64_t begin, int64_t end) {
   if (begin < 0 || end < begin) ThrowRange(begin, end);

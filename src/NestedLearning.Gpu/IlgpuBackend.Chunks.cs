@@ -101,6 +101,19 @@ internal sealed partial class IlgpuBackend
             W = Take(n, valueDim);
         }
 
+        private MemoryChunks(MemoryChunks all, int chunk, Workspace workspace)
+        {
+            (_backend, _workspace, _keyDim, _valueDim, _readStart, _readDim) = (all._backend, workspace, all._keyDim, all._valueDim, all._readStart, all._readDim);
+            _writesFrozenError = all._writesFrozenError;
+            Start = all.Start;
+            Problems = Only(all.Problems, chunk);
+            Chunk = Of(all.Chunk, Problems, chunk);
+            Q = Only(all.Q, chunk);
+            K = Only(all.K, chunk);
+            U = Only(all.U, chunk);
+            W = Only(all.W, chunk);
+        }
+
         /// <summary>Gates are to be filled in; the rest follows from them.</summary>
         public ChunkArguments Chunk { get; }
 
@@ -131,15 +144,38 @@ internal sealed partial class IlgpuBackend
 
         public Matrix Take(int rows, int columns = 1) => IlgpuBackend.Take(_workspace, Problems, rows, columns);
 
+        /// <summary>One chunk of these by itself, in the same memory; what it needs besides is of a workspace of its own.</summary>
+        public MemoryChunks At(int chunk, Workspace workspace) => new(this, chunk, workspace);
+
         /// <summary>Coefficients and triangles, from the gates.</summary>
         public void Prepare()
         {
-            int n = Problems.Length;
-            _backend.LaunchItems(ChunkKernels.Coefficients, (long)Problems.Count * (n + 1), Chunk);
+            PrepareCoefficients();
             if (Erases)
                 Pairs(K, K, Chunk.KeyProducts, _keyDim);
             Pairs(Q, K, Chunk.QueryProducts, _keyDim);
-            _backend.LaunchItems(ChunkKernels.Triangles, (long)Problems.Count * n * n, Chunk);
+            Triangles(Chunk);
+        }
+
+        /// <summary>Coefficients, from the gates, where keys and queries are not there yet.</summary>
+        public void PrepareCoefficients() => _backend.LaunchItems(ChunkKernels.Coefficients, (long)Problems.Count * (Problems.Length + 1), Chunk);
+
+        /// <summary>The triangle of writes, once there are coefficients and keys.</summary>
+        public void PrepareWrites()
+        {
+            if (!Erases)
+                return;
+            Pairs(K, K, Chunk.KeyProducts, _keyDim);
+            Triangles(Chunk with { M = default, ReadsAtStart = 1 });
+        }
+
+        /// <summary>The triangle of reads, once there are coefficients, keys and queries.</summary>
+        public void PrepareReads()
+        {
+            if (ReadsAtStart)
+                return;
+            Pairs(Q, K, Chunk.QueryProducts, _keyDim);
+            Triangles(Chunk with { N = default, Erases = 0 });
         }
 
         /// <summary>W = diag(θ) U + K_s S + K_p P + N W of all chunks, or of one.</summary>
@@ -314,6 +350,31 @@ internal sealed partial class IlgpuBackend
         }
 
         private Matrix ReadState(Matrix s) => ReadsAtStart && Start.Given ? Start : s;
+
+        private static ChunkArguments Of(ChunkArguments a, Problems problems, int chunk) => a with
+        {
+            Problems = problems,
+            Alpha = Only(a.Alpha, chunk),
+            Erase = Only(a.Erase, chunk),
+            Mu = Only(a.Mu, chunk),
+            Theta = Only(a.Theta, chunk),
+            A = Only(a.A, chunk),
+            B = Only(a.B, chunk),
+            C = Only(a.C, chunk),
+            G = Only(a.G, chunk),
+            X = Only(a.X, chunk),
+            WriteS = Only(a.WriteS, chunk),
+            WriteP = Only(a.WriteP, chunk),
+            ReadS = Only(a.ReadS, chunk),
+            ReadP = Only(a.ReadP, chunk),
+            KeyProducts = Only(a.KeyProducts, chunk),
+            QueryProducts = Only(a.QueryProducts, chunk),
+            N = Only(a.N, chunk),
+            M = Only(a.M, chunk),
+        };
+
+        private void Triangles(ChunkArguments a) =>
+            _backend.LaunchItems(ChunkKernels.Triangles, (long)Problems.Count * Problems.Length * Problems.Length, a);
 
         private Problems Of(int? only) => only is int chunk ? Only(Problems, chunk) : Problems;
 

@@ -150,6 +150,41 @@ public sealed class IlgpuCpuTests : IDisposable
         });
     });
 
+    [Theory]
+    [InlineData(MemoryObjective.L2, ScanRead.After, 0)]
+    [InlineData(MemoryObjective.L2, ScanRead.Before, 2)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.ChunkStart, 1)]
+    public void DeepMemories(MemoryObjective objective, ScanRead read, int phase) => Agree(2 * Tolerances.DeepMemory.Gradient, r =>
+    {
+        const int T = 5, D = 3, N = 9;
+        var settings = new DeepMemorySettings(3, objective, read, Residual: phase != 1) { Phase = phase };
+        var inputs = new DeepMemoryInputs
+        {
+            Q = r.UnitRows(1, T, 1, D), K = r.UnitRows(1, T, 1, D), V = r.Normal(1, T, 1, D), LogAlpha = r.Uniform(-0.3f, 0, 1, T, 1), Theta = r.Uniform(0.02f, 0.1f, 1, T, 1),
+            Erase = r.Uniform(0, 0.5f, 1, T, 1), Mu = r.Uniform(0, 0.6f, 1, T, 1), W1 = r.Normal(1, 1, N, D), W2 = r.Normal(1, 1, D, N), P1 = r.Normal(1, 1, N, D), P2 = r.Normal(1, 1, D, N),
+            ChunkStart1 = phase > 0 ? r.Normal(1, 1, N, D) : null, ChunkStart2 = phase > 0 ? r.Normal(1, 1, D, N) : null,
+        };
+        int chunks = settings.Chunks(T);
+        var saved = new DeepMemorySaved(
+            r.Out("states 1", 1, 1, chunks, N, D), r.Out("states 2", 1, 1, chunks, D, N), r.Out("momenta 1", 1, 1, chunks, N, D), r.Out("momenta 2", 1, 1, chunks, D, N));
+        DeepMemory.Forward(inputs, settings, new DeepMemoryOutputs
+        {
+            O = r.Out("o", 1, T, 1, D), W1 = r.Out("w1", 1, 1, N, D), W2 = r.Out("w2", 1, 1, D, N), P1 = r.Out("p1", 1, 1, N, D), P2 = r.Out("p2", 1, 1, D, N), Saved = saved,
+            ChunkStart1 = r.Out("chunk start 1", 1, 1, N, D), ChunkStart2 = r.Out("chunk start 2", 1, 1, D, N),
+        });
+        var upstream = new DeepMemoryOutputGradients
+        {
+            O = r.Normal(1, T, 1, D), W1 = r.Normal(1, 1, N, D), W2 = r.Normal(1, 1, D, N), P1 = r.Normal(1, 1, N, D), P2 = r.Normal(1, 1, D, N),
+            ChunkStart1 = r.Normal(1, 1, N, D), ChunkStart2 = r.Normal(1, 1, D, N),
+        };
+        DeepMemory.Backward(inputs, settings, saved, upstream, new DeepMemoryGradients
+        {
+            Q = r.Out("dq", 1, T, 1, D), K = r.Out("dk", 1, T, 1, D), V = r.Out("dv", 1, T, 1, D), LogAlpha = r.Out("dlog_alpha", 1, T, 1), Theta = r.Out("dtheta", 1, T, 1),
+            Erase = r.Out("derase", 1, T, 1), Mu = r.Out("dmu", 1, T, 1), W1 = r.Out("dw1", 1, 1, N, D), W2 = r.Out("dw2", 1, 1, D, N), P1 = r.Out("dp1", 1, 1, N, D), P2 = r.Out("dp2", 1, 1, D, N),
+            ChunkStart1 = phase > 0 ? r.Out("dchunk_start1", 1, 1, N, D) : null, ChunkStart2 = phase > 0 ? r.Out("dchunk_start2", 1, 1, D, N) : null,
+        });
+    });
+
     [Fact]
     public void Commits() => Agree(Tolerances.Optimizer.Forward, r =>
     {

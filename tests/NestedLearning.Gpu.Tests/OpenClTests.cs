@@ -19,6 +19,8 @@ public sealed class OpenClColumnSumTests() : ColumnSumTests("opencl");
 
 public sealed class OpenClCrossEntropyTests() : CrossEntropyTests("opencl");
 
+public sealed class OpenClDeepMemoryTests() : DeepMemoryTests("opencl");
+
 public sealed class OpenClElementwiseTests() : ElementwiseTests("opencl");
 
 public sealed class OpenClEmbeddingTests() : EmbeddingTests("opencl");

@@ -46,9 +46,7 @@ namespace nested_learning {
 NL_TARGET_TABLE(AdamCommit);
 
 void RequireAdam(const nl_adam_arguments& a) {
-  if (a.moments < NL_MOMENTS_FLOAT32 || a.moments > NL_MOMENTS_BFLOAT16) {
-    ThrowValue("moments", a.moments, "0 or 1");
-  }
+  RequireOneOf(a.moments, NL_MOMENTS_BFLOAT16, "moments", "0 or 1");
   RequireNotNull(a.w, "w");
   RequireNotNull(a.m, "m");
   RequireNotNull(a.v, "v");

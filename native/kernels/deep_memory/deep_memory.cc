@@ -20,10 +20,6 @@ NL_TARGET_TABLE(DeepMemoryBackwardWorkspace);
 
 namespace {
 
-void RequireOneOf(int32_t value, int32_t last, const char* name, const char* allowed) {
-  if (value < 0 || value > last) ThrowValue(name, value, allowed);
-}
-
 const nl_deep_memory_arguments& CheckShape(const nl_deep_memory_arguments* arguments) {
   const auto& a = RequireArguments(arguments, "nl_deep_memory_arguments");
   RequireNotNegative(a.batch, "batch");
@@ -31,10 +27,7 @@ const nl_deep_memory_arguments& CheckShape(const nl_deep_memory_arguments* argum
   RequireNotNegative(a.heads, "heads");
   RequirePositive(a.dim, "dim");
   RequirePositive(a.hidden, "hidden");
-  if (a.chunk < 1 || a.chunk > static_cast<int32_t>(kMaxChunk)) {
-    ThrowValue("chunk", a.chunk, "1 to 256");
-  }
-  RequireOneOf(a.phase, a.chunk - 1, "phase", "0 to chunk - 1");
+  RequireChunk(a.chunk, a.phase);
   RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective", "0 or 1");
   RequireOneOf(a.read, NL_READ_CHUNK_START, "read", "0 to 2");
   RequireOneOf(a.residual, 1, "residual", "0 or 1");

@@ -173,20 +173,11 @@ struct MemoryLayer {
     reads.Lower(m, ldt, w, ldv, !after);
   }
 
-  // W' = a_n W + b_n P + Kᵀ diag(G_n) Writes and P' = c_n P + Kᵀ diag(X_n) Writes. W' may be W, and P' P.
+  // The states behind, as AdvanceStates.
   void Advance(const Coefficients& x, size_t length, State weights, State momentum, State next_w,
                State next_p, Upcoming& upcoming) const {
-    Tiles memory(upcoming);
-    memory.Transposed(keys, ldk, gw, ldv, length).AddScaled(x.a[length], weights.at, weights.ld);
-    if (shape.momentum) memory.AddScaled(x.b[length], momentum.at, momentum.ld);
-    memory.Store(next_w.at, next_w.ld);
-    memory.Run(shape.dk, shape.dv);
-    if (!shape.momentum) return;
-    Tiles surprise(upcoming);
-    surprise.Transposed(keys, ldk, xw, ldv, length)
-        .AddScaled(x.c[length], momentum.at, momentum.ld)
-        .Store(next_p.at, next_p.ld);
-    surprise.Run(shape.dk, shape.dv);
+    AdvanceStates(x, {keys, ldk, gw, xw, ldv}, length, shape.dk, shape.dv, weights, momentum,
+                  next_w, next_p, upcoming);
   }
 
   LayerShape shape;

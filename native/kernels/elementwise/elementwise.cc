@@ -186,9 +186,7 @@ const nl_elementwise_arguments& Check(const nl_elementwise_arguments* arguments,
 }
 
 void RequireActivation(int32_t activation) {
-  if (activation < NL_SIGMOID || activation > NL_GELU) {
-    ThrowValue("activation", activation, "0 to 3");
-  }
+  RequireOneOf(activation, NL_GELU, "activation", "0 to 3");
 }
 
 }  // namespace

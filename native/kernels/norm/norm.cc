@@ -174,7 +174,7 @@ namespace {
 
 const nl_norm_arguments& Check(const nl_norm_arguments* arguments) {
   const auto& a = RequireArguments(arguments, "nl_norm_arguments");
-  if (a.kind < NL_NORM_RMS || a.kind > NL_NORM_L2) ThrowValue("kind", a.kind, "0 to 2");
+  RequireOneOf(a.kind, NL_NORM_L2, "kind", "0 to 2");
   RequireNotNegative(a.rows, "rows");
   RequireNotNegative(a.columns, "columns");
   return a;

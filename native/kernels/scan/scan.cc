@@ -20,10 +20,6 @@ NL_TARGET_TABLE(ScanBackwardWorkspace);
 
 namespace {
 
-void RequireOneOf(int32_t value, int32_t last, const char* name, const char* allowed) {
-  if (value < 0 || value > last) ThrowValue(name, value, allowed);
-}
-
 const nl_scan_arguments& CheckShape(const nl_scan_arguments* arguments) {
   const auto& a = RequireArguments(arguments, "nl_scan_arguments");
   RequireNotNegative(a.batch, "batch");
@@ -31,12 +27,9 @@ const nl_scan_arguments& CheckShape(const nl_scan_arguments* arguments) {
   RequireNotNegative(a.heads, "heads");
   RequireNotNegative(a.key_dim, "key_dim");
   RequireNotNegative(a.value_dim, "value_dim");
-  if (a.chunk < 1 || a.chunk > static_cast<int32_t>(kMaxChunk)) {
-    ThrowValue("chunk", a.chunk, "1 to 256");
-  }
+  RequireChunk(a.chunk, a.phase);
   RequireOneOf(a.read, NL_READ_CHUNK_START, "read", "0 to 2");
   RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write", "0 to 2");
-  RequireOneOf(a.phase, a.chunk - 1, "phase", "0 to chunk - 1");
   return a;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "hwy/cache_control.h"
+#include "core/status.h"
 #include "kernels/scan/arena.h"
 #include "nested_learning.h"
 
@@ -26,6 +27,11 @@ constexpr size_t kStepsOfSegment = 12;
 // cut by columns.
 constexpr size_t kEnoughHeads = 8;
 constexpr size_t kBlockColumns = 64;
+
+inline void RequireChunk(int32_t chunk, int32_t phase) {
+  if (chunk < 1 || chunk > static_cast<int32_t>(kMaxChunk)) ThrowValue("chunk", chunk, "1 to 256");
+  RequireOneOf(phase, chunk - 1, "phase", "0 to chunk - 1");
+}
 
 // How a sequence falls into chunks when `phase` tokens of its first chunk came before it.
 struct ChunkPlan {

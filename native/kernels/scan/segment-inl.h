@@ -29,6 +29,31 @@ struct State {
   size_t ld = 0;
 };
 
+// What a state takes of a run of tokens: K, diag(G_n) W and, with momentum, diag(X_n) W.
+struct StateWrites {
+  const float* k;
+  size_t ldk;
+  const float *gw, *xw;
+  size_t ldv;
+};
+
+// S' = a_n S + b_n P + Kᵀ diag(G_n) W and P' = c_n P + Kᵀ diag(X_n) W, for n tokens of [Dk, Dv] states. S' may be S, and P' P.
+HWY_INLINE void AdvanceStates(const Coefficients& x, const StateWrites& writes, size_t n, size_t dk,
+                              size_t dv, State s, State p, State next_s, State next_p,
+                              Upcoming& upcoming) {
+  Tiles memory(upcoming);
+  memory.Transposed(writes.k, writes.ldk, writes.gw, writes.ldv, n).AddScaled(x.a[n], s.at, s.ld);
+  if (x.momentum()) memory.AddScaled(x.b[n], p.at, p.ld);
+  memory.Store(next_s.at, next_s.ld);
+  memory.Run(dk, dv);
+  if (!x.momentum()) return;
+  Tiles momentum(upcoming);
+  momentum.Transposed(writes.k, writes.ldk, writes.xw, writes.ldv, n)
+      .AddScaled(x.c[n], p.at, p.ld)
+      .Store(next_p.at, next_p.ld);
+  momentum.Run(dk, dv);
+}
+
 // Tokens are rows: of k and q `ldk` apart, of w `ldv`, of triangles `ldt`.
 struct ScanSegment {
   ScanSegment() = default;
@@ -172,20 +197,11 @@ struct ScanSegment {
     reads.Run(length, shape.dv);
   }
 
-  // S' = a_n S + b_n P + Kᵀ diag(G_n) W and P' = c_n P + Kᵀ diag(X_n) W. S' may be S, and P' P.
+  // The states behind, as AdvanceStates.
   void Advance(const ScanShape& shape, State s, State p, State next_s, State next_p,
                Upcoming& upcoming) const {
-    Tiles memory(upcoming);
-    memory.Transposed(k, ldk, gw, ldv, length).AddScaled(coefficients.a[length], s.at, s.ld);
-    if (shape.momentum) memory.AddScaled(coefficients.b[length], p.at, p.ld);
-    memory.Store(next_s.at, next_s.ld);
-    memory.Run(shape.dk, shape.dv);
-    if (!shape.momentum) return;
-    Tiles momentum(upcoming);
-    momentum.Transposed(k, ldk, xw, ldv, length)
-        .AddScaled(coefficients.c[length], p.at, p.ld)
-        .Store(next_p.at, next_p.ld);
-    momentum.Run(shape.dk, shape.dv);
+    AdvanceStates(coefficients, {k, ldk, gw, xw, ldv}, length, shape.dk, shape.dv, s, p, next_s,
+                  next_p, upcoming);
   }
 
   size_t start = 0, length = 0;

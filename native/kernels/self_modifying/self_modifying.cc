@@ -25,14 +25,9 @@ const nl_self_modifying_arguments& CheckShape(const nl_self_modifying_arguments*
   RequireNotNegative(a.time, "time");
   RequireNotNegative(a.heads, "heads");
   RequirePositive(a.dim, "dim");
-  if (a.chunk < 1 || a.chunk > static_cast<int32_t>(kMaxChunk)) {
-    ThrowValue("chunk", a.chunk, "1 to 256");
-  }
-  if (a.objective < NL_OBJECTIVE_L2 || a.objective > NL_OBJECTIVE_DOT) {
-    ThrowValue("objective", a.objective, "0 or 1");
-  }
-  if (a.read < NL_READ_AFTER || a.read > NL_READ_CHUNK_START) ThrowValue("read", a.read, "0 to 2");
-  if (a.phase < 0 || a.phase >= a.chunk) ThrowValue("phase", a.phase, "0 to chunk - 1");
+  RequireChunk(a.chunk, a.phase);
+  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective", "0 or 1");
+  RequireOneOf(a.read, NL_READ_CHUNK_START, "read", "0 to 2");
   return a;
 }
 

@@ -91,6 +91,14 @@ internal static class Functions
         return clamped * 0.39894228f * bell + cumulative;
     }
 
+    /// <summary>(2 − x²) e^(−x²/2) / √(2π).</summary>
+    public static float GeluSecondDerivative(float x)
+    {
+        float clamped = x > TailEnd ? TailEnd : x < -TailEnd ? -TailEnd : x;
+        float square = clamped * clamped;
+        return (2 - square) * 0.39894228f * Exp(square * -0.5f);
+    }
+
     /// <summary>x rounded to bfloat16, to nearest even; a NaN stays one.</summary>
     public static float RoundToBFloat16(float x)
     {

@@ -65,6 +65,28 @@ internal readonly unsafe struct ChunkCoefficients(ref ScratchArena arena, int ch
             g[t - 1] = 1;
         }
     }
+
+    /// <summary>What is left of the states after n tokens, without their writes: S ← a_n S + b_n P and P ← c_n P.</summary>
+    public void Decay(int n, MatrixView s, MatrixView p, int rows, int columns)
+    {
+        Scale(s, A[n], rows, columns);
+        if (!HasMomentum)
+            return;
+        AddScaled(p, B[n], rows, columns, s);
+        Scale(p, C[n], rows, columns);
+    }
+
+    /// <summary>The gradients of <see cref="Decay"/>: dP ← c_n dP + b_n dS and dS ← a_n dS.</summary>
+    public void DecayBackward(int n, MatrixView dS, MatrixView dP, int rows, int columns)
+    {
+        if (HasMomentum)
+        {
+            Scale(dP, C[n], rows, columns);
+            AddScaled(dS, B[n], rows, columns, dP);
+        }
+
+        Scale(dS, A[n], rows, columns);
+    }
 }
 
 /// <summary>

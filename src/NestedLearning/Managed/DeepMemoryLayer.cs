@@ -65,11 +65,9 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
     /// <summary>W ← a_n W + b_n P + Kᵀ diag(G_n) Writes and P ← c_n P + Kᵀ diag(X_n) Writes.</summary>
     public void Advance(in ChunkCoefficients x, int n, MatrixView w, MatrixView p)
     {
-        Scale(w, x.A[n], KeyDim, ValueDim);
+        x.Decay(n, w, p, KeyDim, ValueDim);
         if (x.HasMomentum)
         {
-            AddScaled(p, x.B[n], KeyDim, ValueDim, w);
-            Scale(p, x.C[n], KeyDim, ValueDim);
             ScaleRows(Keys, x.X.Row(n), n, KeyDim, _rows);
             Add(p, _rows.Transposed, Writes, KeyDim, ValueDim, n);
         }
@@ -115,13 +113,7 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
             AddUpper(y, _eraseMatrix.Transposed, y, n, ValueDim, strict: true);
 
         // W and P move to the chunk's start as their readers are taken back.
-        if (x.HasMomentum)
-        {
-            Scale(g.P, x.C[n], KeyDim, ValueDim);
-            AddScaled(g.W, x.B[n], KeyDim, ValueDim, g.P);
-        }
-
-        Scale(g.W, x.A[n], KeyDim, ValueDim);
+        x.DecayBackward(n, g.W, g.P, KeyDim, ValueDim);
         Clear(dQueries, n, KeyDim);
         MatrixView transposed = Transpose(w, KeyDim, ValueDim, g.WeightsTransposed.Start);
         if (!dReads.IsNull)

@@ -52,8 +52,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
     private static void AddFrozen(ref Workspace work)
     {
         int dk = work.Chunk.KeyDim, dv = work.Chunk.ValueDim;
-        for (int i = 0; i < dk; i++)
-            AddScaled(work.DFrozen.Row(i), 1, dv, work.DS.Row(i));
+        AddScaled(work.DFrozen, 1, dk, dv, work.DS);
         Clear(work.DFrozen, dk, dv);
     }
 
@@ -127,24 +126,15 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
         Store(ref work, y, piece);
 
         // dS ← a_n dS + Qsᵀ dO + Ksᵀ Y and the same for P.
+        chunk.Coefficients.DecayBackward(n, work.DS, work.DP, dk, dv);
         if (chunk.HasMomentum)
         {
-            float b = chunk.Coefficients.B[n], c = chunk.Coefficients.C[n];
-            for (int i = 0; i < dk; i++)
-            {
-                TensorPrimitives.Multiply(Span(work.DP.Row(i), dv), c, Span(work.DP.Row(i), dv));
-                AddScaled(work.DS.Row(i), b, dv, work.DP.Row(i));
-            }
-
             if (reads)
                 Add(work.DP, chunk.Qp.Transposed, dO, dk, dv, n);
             if (chunk.Erases)
                 Add(work.DP, chunk.Kp.Transposed, y, dk, dv, n);
         }
 
-        float a = chunk.Coefficients.A[n];
-        for (int i = 0; i < dk; i++)
-            TensorPrimitives.Multiply(Span(work.DS.Row(i), dv), a, Span(work.DS.Row(i), dv));
         if (reads)
             Add(work.DS, chunk.Qs.Transposed, dO, dk, dv, n);
         if (needsState)

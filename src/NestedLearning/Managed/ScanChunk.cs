@@ -194,21 +194,9 @@ internal unsafe struct ScanChunk
     /// <summary>S ← a_n S + b_n P + Kgᵀ W and P ← c_n P + Kxᵀ W.</summary>
     public readonly void Advance(MatrixView s, MatrixView p)
     {
-        float a = Coefficients.A[Length];
-        for (int i = 0; i < KeyDim; i++)
-            TensorPrimitives.Multiply(Span(s.Row(i), ValueDim), a, Span(s.Row(i), ValueDim));
+        Coefficients.Decay(Length, s, p, KeyDim, ValueDim);
         if (HasMomentum)
-        {
-            float b = Coefficients.B[Length], c = Coefficients.C[Length];
-            for (int i = 0; i < KeyDim; i++)
-            {
-                AddScaled(p.Row(i), b, ValueDim, s.Row(i));
-                TensorPrimitives.Multiply(Span(p.Row(i), ValueDim), c, Span(p.Row(i), ValueDim));
-            }
-
             Add(p, Kx.Transposed, W, KeyDim, ValueDim, Length);
-        }
-
         Add(s, Kg.Transposed, W, KeyDim, ValueDim, Length);
     }
 }

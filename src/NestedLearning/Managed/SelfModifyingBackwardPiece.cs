@@ -56,8 +56,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
     // dS += dS_c where S is S_c.
     private static void AddFrozen(ref Workspace work)
     {
-        for (int i = 0; i < work.Chunk.Dim; i++)
-            AddScaled(work.DFrozen.Row(i), 1, work.Chunk.Columns, work.DS.Row(i));
+        AddScaled(work.DFrozen, 1, work.Chunk.Dim, work.Chunk.Columns, work.DS);
         Clear(work.DFrozen, work.Chunk.Dim, work.Chunk.PaddedColumns);
     }
 
@@ -151,8 +150,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         Add(dX, work.DGates, transposed.FromRow(3 * dim), n, dim, 2);
 
         // dS ← a_n dS + Ksᵀ Y + Qsᵀ dO in mem, and dS_c += (η f)ᵀ Y + Xᵀ times the projections' gradients (+ Qᵀ dO).
-        for (int i = 0; i < dim; i++)
-            TensorPrimitives.Multiply(Span(dS.Row(i), columns), chunk.Coefficients.A[n], Span(dS.Row(i), columns));
+        chunk.Coefficients.DecayBackward(n, dS, default, dim, columns);
         if (chunk.BeganBefore)
             Add(dS, chunk.Ks.Transposed, y, dim, padded, n);
         Add(dFrozen, chunk.EtaF.Transposed, y, dim, padded, n);

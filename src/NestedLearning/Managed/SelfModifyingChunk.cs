@@ -151,8 +151,7 @@ internal unsafe struct SelfModifyingChunk
     /// <summary>S ← a_n S + Kgᵀ W.</summary>
     public readonly void Advance(MatrixView s)
     {
-        for (int i = 0; i < Dim; i++)
-            TensorPrimitives.Multiply(Span(s.Row(i), Columns), Coefficients.A[Length], Span(s.Row(i), Columns));
+        Coefficients.Decay(Length, s, default, Dim, Columns);
         Add(s, Kg.Transposed, W, Dim, PaddedColumns, Length);
     }
 

@@ -29,13 +29,10 @@ public static class Attention
             throw new ArgumentException("log sums is missing, expected what the forward pass wrote.", nameof(outputs));
         Device device = inputs.Q.Device;
         Require.SameShape(dOutput, outputs.O.Shape, "do");
-        Require.OptionalShape(gradients.Q, inputs.Q.Shape, "dq");
-        Require.OptionalShape(gradients.K, inputs.K.Shape, "dk");
-        Require.OptionalShape(gradients.V, inputs.V.Shape, "dv");
-        Require.OnDevice(dOutput, device, "do");
-        Require.OnDevice(gradients.Q, device, "dq");
-        Require.OnDevice(gradients.K, device, "dk");
-        Require.OnDevice(gradients.V, device, "dv");
+        Require.Like(gradients.Q, inputs.Q, "dq");
+        Require.Like(gradients.K, inputs.K, "dk");
+        Require.Like(gradients.V, inputs.V, "dv");
+        Require.OnDevice(device, (dOutput, "do"), (gradients.Q, "dq"), (gradients.K, "dk"), (gradients.V, "dv"));
         device.Backend.AttentionBackward(inputs, settings, outputs, dOutput, gradients);
     }
 
@@ -54,9 +51,6 @@ public static class Attention
             throw new ArgumentException($"k has {inputs.Keys} tokens, expected at least q's {inputs.Time}.", nameof(inputs));
         Require.SameShape(outputs.O, q.Shape.WithLast(inputs.ValueDim), "o");
         Require.OptionalShape(outputs.LogSums, [inputs.Batch, inputs.Time, inputs.Heads], "log sums");
-        Require.OnDevice(inputs.K, q.Device, "k");
-        Require.OnDevice(inputs.V, q.Device, "v");
-        Require.OnDevice(outputs.O, q.Device, "o");
-        Require.OnDevice(outputs.LogSums, q.Device, "log sums");
+        Require.OnDevice(q.Device, (inputs.K, "k"), (inputs.V, "v"), (outputs.O, "o"), (outputs.LogSums, "log sums"));
     }
 }

@@ -24,15 +24,20 @@ internal readonly record struct ChunkPlan(int Chunk, int Phase, int Time)
     /// <summary>Whether a chunk began before the sequence, with a memory of its own at its start.</summary>
     public bool BeganBefore(int index) => index == 0 && Phase > 0;
 
-    /// <summary>Checks the chunk, the phase, and that the memory at the first chunk's start is given exactly when it is not S0.</summary>
-    public static void Validate(ChunkPlan settings, Tensor? chunkStart, ReadOnlySpan<int> state)
+    /// <summary>Checks the chunk and the phase.</summary>
+    public static void Validate(ChunkPlan settings)
     {
         if (settings.Chunk is < 1 or > ScanSettings.MaxChunk)
             throw new ArgumentOutOfRangeException(nameof(settings), settings.Chunk, $"The chunk is {settings.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
         if (settings.Phase < 0 || settings.Phase >= settings.Chunk)
             throw new ArgumentOutOfRangeException(nameof(settings), settings.Phase, $"The phase is {settings.Phase} tokens, expected 0 to {settings.Chunk - 1}.");
-        if (chunkStart is null == settings.Phase > 0)
-            throw new ArgumentException($"chunk_start is {(settings.Phase > 0 ? "missing" : "given")}, expected it exactly when the phase is not 0.", nameof(chunkStart));
+    }
+
+    /// <summary>Checks the chunk, the phase, and that the memory at the first chunk's start is given exactly when it is not S0.</summary>
+    public static void Validate(ChunkPlan settings, Tensor? chunkStart, ReadOnlySpan<int> state)
+    {
+        Validate(settings);
+        Require.Presence(chunkStart, settings.Phase > 0, "chunk_start", "the phase is not 0");
         Require.OptionalAxes(chunkStart, state, "chunk_start");
     }
 }

@@ -18,13 +18,13 @@ public static class DeepMemory
         Require.SameShape(outputs.O, inputs.Q.Shape, "o");
         Require.SameShape(outputs.W1, w1, "w1");
         Require.SameShape(outputs.W2, w2, "w2");
-        RequireExactly(outputs.P1, inputs.Mu is not null, w1, "p1", "mu is given");
-        RequireExactly(outputs.P2, inputs.Mu is not null, w2, "p2", "mu is given");
+        Require.Exactly(outputs.P1, inputs.Mu is not null, w1, "p1", "mu is given");
+        Require.Exactly(outputs.P2, inputs.Mu is not null, w2, "p2", "mu is given");
         Require.OptionalShape(outputs.ChunkStart1, w1, "chunk_start1");
         Require.OptionalShape(outputs.ChunkStart2, w2, "chunk_start2");
         if (outputs.Saved != default)
             ValidateSaved(inputs, settings, outputs.Saved);
-        RequireDevice(inputs.Q.Device, (outputs.O, "o"), (outputs.W1, "w1"), (outputs.W2, "w2"), (outputs.P1, "p1"), (outputs.P2, "p2"),
+        Require.OnDevice(inputs.Q.Device, (outputs.O, "o"), (outputs.W1, "w1"), (outputs.W2, "w2"), (outputs.P1, "p1"), (outputs.P2, "p2"),
             (outputs.ChunkStart1, "chunk_start1"), (outputs.ChunkStart2, "chunk_start2"));
         inputs.Q.Device.Backend.DeepMemoryForward(inputs, settings, outputs);
     }
@@ -39,24 +39,24 @@ public static class DeepMemory
         Require.OptionalShape(upstream.O, inputs.Q.Shape, "do");
         Require.OptionalShape(upstream.W1, w1, "dw1");
         Require.OptionalShape(upstream.W2, w2, "dw2");
-        RequireAtMost(upstream.P1, inputs.Mu is not null, w1, "dp1", "mu is given");
-        RequireAtMost(upstream.P2, inputs.Mu is not null, w2, "dp2", "mu is given");
+        Require.AtMost(upstream.P1, inputs.Mu is not null, w1, "dp1", "mu is given");
+        Require.AtMost(upstream.P2, inputs.Mu is not null, w2, "dp2", "mu is given");
         Require.OptionalShape(upstream.ChunkStart1, w1, "dchunk_start1");
         Require.OptionalShape(upstream.ChunkStart2, w2, "dchunk_start2");
-        Like(gradients.Q, inputs.Q, "dq");
-        Like(gradients.K, inputs.K, "dk");
-        Like(gradients.V, inputs.V, "dv");
-        Like(gradients.LogAlpha, inputs.LogAlpha, "dlog_alpha");
-        Like(gradients.Theta, inputs.Theta, "dtheta");
-        Like(gradients.Erase, inputs.Erase, "derase");
-        Like(gradients.Mu, inputs.Mu, "dmu");
-        Like(gradients.W1, inputs.W1, "dw1");
-        Like(gradients.W2, inputs.W2, "dw2");
-        RequireAtMost(gradients.P1, inputs.Mu is not null, w1, "dp1", "mu is given");
-        RequireAtMost(gradients.P2, inputs.Mu is not null, w2, "dp2", "mu is given");
-        Like(gradients.ChunkStart1, inputs.ChunkStart1, "dchunk_start1");
-        Like(gradients.ChunkStart2, inputs.ChunkStart2, "dchunk_start2");
-        RequireDevice(inputs.Q.Device, (upstream.O, "do"), (upstream.W1, "dw1"), (upstream.W2, "dw2"), (upstream.P1, "dp1"), (upstream.P2, "dp2"),
+        Require.Like(gradients.Q, inputs.Q, "dq");
+        Require.Like(gradients.K, inputs.K, "dk");
+        Require.Like(gradients.V, inputs.V, "dv");
+        Require.Like(gradients.LogAlpha, inputs.LogAlpha, "dlog_alpha");
+        Require.Like(gradients.Theta, inputs.Theta, "dtheta");
+        Require.Like(gradients.Erase, inputs.Erase, "derase");
+        Require.Like(gradients.Mu, inputs.Mu, "dmu");
+        Require.Like(gradients.W1, inputs.W1, "dw1");
+        Require.Like(gradients.W2, inputs.W2, "dw2");
+        Require.AtMost(gradients.P1, inputs.Mu is not null, w1, "dp1", "mu is given");
+        Require.AtMost(gradients.P2, inputs.Mu is not null, w2, "dp2", "mu is given");
+        Require.Like(gradients.ChunkStart1, inputs.ChunkStart1, "dchunk_start1");
+        Require.Like(gradients.ChunkStart2, inputs.ChunkStart2, "dchunk_start2");
+        Require.OnDevice(inputs.Q.Device, (upstream.O, "do"), (upstream.W1, "dw1"), (upstream.W2, "dw2"), (upstream.P1, "dp1"), (upstream.P2, "dp2"),
             (upstream.ChunkStart1, "dchunk_start1"), (upstream.ChunkStart2, "dchunk_start2"),
             (gradients.Q, "dq"), (gradients.K, "dk"), (gradients.V, "dv"), (gradients.LogAlpha, "dlog_alpha"), (gradients.Theta, "dtheta"),
             (gradients.Erase, "derase"), (gradients.Mu, "dmu"), (gradients.W1, "dw1"), (gradients.W2, "dw2"), (gradients.P1, "dp1"), (gradients.P2, "dp2"),
@@ -80,11 +80,8 @@ public static class DeepMemory
 
     private static void Validate(in DeepMemoryInputs inputs, DeepMemorySettings settings)
     {
-        if (settings.Chunk is < 1 or > ScanSettings.MaxChunk)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Chunk, $"The chunk is {settings.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
-        if (settings.Phase < 0 || settings.Phase >= settings.Chunk)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Phase, $"The phase is {settings.Phase} tokens, expected 0 to {settings.Chunk - 1}.");
         Require.Rank(inputs.Q, 4, "[B, T, H, D]", "q");
+        ChunkPlan.Validate(settings.Plan(inputs.Time));
         Require.Positive(inputs.Dim, "D");
         Require.SameShape(inputs.K, inputs.Q.Shape, "k");
         Require.SameShape(inputs.V, inputs.Q.Shape, "v");
@@ -98,49 +95,21 @@ public static class DeepMemory
         Shape w1 = Shape1(inputs), w2 = Shape2(inputs);
         Require.SameShape(inputs.W2, w2, "w2");
         Require.SameShape(inputs.W1, w1, "w1");
-        RequireAtMost(inputs.P1, inputs.Mu is not null, w1, "p1", "mu is given");
-        RequireAtMost(inputs.P2, inputs.Mu is not null, w2, "p2", "mu is given");
-        RequireExactly(inputs.ChunkStart1, settings.Phase > 0, w1, "chunk_start1", "the phase is not 0");
-        RequireExactly(inputs.ChunkStart2, settings.Phase > 0, w2, "chunk_start2", "the phase is not 0");
-        RequireDevice(inputs.Q.Device, (inputs.K, "k"), (inputs.V, "v"), (inputs.LogAlpha, "log_alpha"), (inputs.Theta, "theta"), (inputs.Erase, "erase"), (inputs.Mu, "mu"),
+        Require.AtMost(inputs.P1, inputs.Mu is not null, w1, "p1", "mu is given");
+        Require.AtMost(inputs.P2, inputs.Mu is not null, w2, "p2", "mu is given");
+        Require.Exactly(inputs.ChunkStart1, settings.Phase > 0, w1, "chunk_start1", "the phase is not 0");
+        Require.Exactly(inputs.ChunkStart2, settings.Phase > 0, w2, "chunk_start2", "the phase is not 0");
+        Require.OnDevice(inputs.Q.Device, (inputs.K, "k"), (inputs.V, "v"), (inputs.LogAlpha, "log_alpha"), (inputs.Theta, "theta"), (inputs.Erase, "erase"), (inputs.Mu, "mu"),
             (inputs.W1, "w1"), (inputs.W2, "w2"), (inputs.P1, "p1"), (inputs.P2, "p2"), (inputs.ChunkStart1, "chunk_start1"), (inputs.ChunkStart2, "chunk_start2"));
     }
 
     private static void ValidateSaved(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved)
     {
         Shape saved1 = SavedShape1(inputs, settings), saved2 = SavedShape2(inputs, settings);
-        RequireExactly(saved.W1, true, saved1, "saved w1", "a backward pass follows");
-        RequireExactly(saved.W2, true, saved2, "saved w2", "a backward pass follows");
-        RequireExactly(saved.P1, inputs.Mu is not null, saved1, "saved p1", "mu is given and a backward pass follows");
-        RequireExactly(saved.P2, inputs.Mu is not null, saved2, "saved p2", "mu is given and a backward pass follows");
-        RequireDevice(inputs.Q.Device, (saved.W1, "saved w1"), (saved.W2, "saved w2"), (saved.P1, "saved p1"), (saved.P2, "saved p2"));
-    }
-
-    private static void RequireExactly(Tensor? tensor, bool expected, Shape shape, string name, string condition)
-    {
-        if (tensor is null == expected)
-            throw new ArgumentException($"{name} is {(expected ? "missing" : "given")}, expected it exactly when {condition}.", name);
-        Require.OptionalShape(tensor, shape, name);
-    }
-
-    private static void RequireAtMost(Tensor? tensor, bool allowed, Shape shape, string name, string condition)
-    {
-        if (tensor is not null)
-            RequireExactly(tensor, allowed, shape, name, condition);
-    }
-
-    private static void Like(Tensor? gradient, Tensor? input, string name)
-    {
-        if (gradient is null)
-            return;
-        if (input is null)
-            throw new ArgumentException($"{name} is asked for, but its input is not given.", name);
-        Require.SameShape(gradient, input.Shape, name);
-    }
-
-    private static void RequireDevice(Device device, params ReadOnlySpan<(Tensor? Tensor, string Name)> tensors)
-    {
-        foreach ((Tensor? tensor, string name) in tensors)
-            Require.OnDevice(tensor, device, name);
+        Require.Exactly(saved.W1, true, saved1, "saved w1", "a backward pass follows");
+        Require.Exactly(saved.W2, true, saved2, "saved w2", "a backward pass follows");
+        Require.Exactly(saved.P1, inputs.Mu is not null, saved1, "saved p1", "mu is given and a backward pass follows");
+        Require.Exactly(saved.P2, inputs.Mu is not null, saved2, "saved p2", "mu is given and a backward pass follows");
+        Require.OnDevice(inputs.Q.Device, (saved.W1, "saved w1"), (saved.W2, "saved w2"), (saved.P1, "saved p1"), (saved.P2, "saved p2"));
     }
 }

@@ -18,10 +18,7 @@ public static partial class Dense
     /// </exception>
     public static void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes)
     {
-        if (settings.Length != tensors.Length)
-            throw new ArgumentException($"There are {settings.Length} settings, expected one for each of {tensors.Length} tensors.", nameof(settings));
-        if (changes.Length != 0 && changes.Length != tensors.Length)
-            throw new ArgumentException($"There is room for {changes.Length} changes, expected none or {tensors.Length}.", nameof(changes));
+        RequireOneEach(tensors.Length, settings, changes);
         if (tensors.Length == 0)
             return;
 

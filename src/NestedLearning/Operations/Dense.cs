@@ -29,11 +29,8 @@ public static partial class Dense
         if (arguments.Epilogue == Epilogue.GeluGradient && arguments.PreActivation is null)
             throw new ArgumentException("The GELU gradient needs the pre-activation.", nameof(arguments));
         Device device = arguments.C.Device;
-        Require.OnDevice(arguments.A, device, "a");
-        Require.OnDevice(arguments.B, device, "b");
-        Require.OnDevice(arguments.Bias, device, "bias");
-        Require.OnDevice(arguments.PreActivation, device, "pre-activation");
-        Require.OnDevice(arguments.Residual, device, "residual");
+        Require.OnDevice(device, (arguments.A, "a"), (arguments.B, "b"), (arguments.Bias, "bias"),
+            (arguments.PreActivation, "pre-activation"), (arguments.Residual, "residual"));
         device.Backend.Gemm(arguments);
     }
 
@@ -240,6 +237,14 @@ public static partial class Dense
     {
         if (tensor is not null && tensor.Count != count)
             throw new ArgumentException($"{name} has shape {tensor.Shape}, expected {count} elements.", name);
+    }
+
+    private static void RequireOneEach<TSettings>(int tensors, ReadOnlySpan<TSettings> settings, Span<CommitChange> changes)
+    {
+        if (settings.Length != tensors)
+            throw new ArgumentException($"There are {settings.Length} settings, expected one for each of {tensors} tensors.", nameof(settings));
+        if (changes.Length != 0 && changes.Length != tensors)
+            throw new ArgumentException($"There is room for {changes.Length} changes, expected none or {tensors}.", nameof(changes));
     }
 
     private static void ValidateNorm(NormKind kind, Tensor x, Tensor? gain, Tensor? bias, float epsilon)

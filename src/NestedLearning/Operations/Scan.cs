@@ -19,10 +19,10 @@ public static class Scan
         Require.SameShape(outputs.O, inputs.U.Shape, "o");
         Require.Axes(outputs.S, state, "s");
         Require.OptionalAxes(outputs.P, state, "p");
-        RequirePresence(outputs.P, inputs.Mu is not null, "p", "mu is given");
+        Require.Presence(outputs.P, inputs.Mu is not null, "p", "mu is given");
         ValidateChunkStart(outputs.ChunkStart, inputs, settings, "chunk_start");
         ValidateSaved(inputs, settings, outputs.Saved, required: false);
-        RequireDevice(device, (outputs.O, "o"), (outputs.S, "s"), (outputs.P, "p"), (outputs.ChunkStart, "chunk_start"), (outputs.Saved.States, "saved states"), (outputs.Saved.Momenta, "saved momenta"));
+        Require.OnDevice(device, (outputs.O, "o"), (outputs.S, "s"), (outputs.P, "p"), (outputs.ChunkStart, "chunk_start"), (outputs.Saved.States, "saved states"), (outputs.Saved.Momenta, "saved momenta"));
         device.Backend.ScanForward(inputs, settings, outputs);
     }
 
@@ -36,23 +36,19 @@ public static class Scan
         Shape state = StateShape(inputs);
         Require.OptionalShape(upstream.O, inputs.U.Shape, "do");
         Require.OptionalShape(upstream.S, state, "ds");
-        Require.OptionalShape(upstream.P, state, "dp");
+        Require.AtMost(upstream.P, inputs.Mu is not null, state, "dp", "mu is given");
         ValidateChunkStart(upstream.ChunkStart, inputs, settings, "dchunk_start");
-        if (inputs.Mu is null)
-            RequirePresence(upstream.P, false, "dp", "mu is given");
-        Like(gradients.Q, inputs.Q, "dq");
-        Like(gradients.K, inputs.K, "dk");
-        Like(gradients.U, inputs.U, "du");
-        Like(gradients.LogAlpha, inputs.LogAlpha, "dlog_alpha");
-        Like(gradients.Erase, inputs.Erase, "derase");
-        Like(gradients.Mu, inputs.Mu, "dmu");
-        Like(gradients.Theta, inputs.Theta, "dtheta");
+        Require.Like(gradients.Q, inputs.Q, "dq");
+        Require.Like(gradients.K, inputs.K, "dk");
+        Require.Like(gradients.U, inputs.U, "du");
+        Require.Like(gradients.LogAlpha, inputs.LogAlpha, "dlog_alpha");
+        Require.Like(gradients.Erase, inputs.Erase, "derase");
+        Require.Like(gradients.Mu, inputs.Mu, "dmu");
+        Require.Like(gradients.Theta, inputs.Theta, "dtheta");
         Require.OptionalShape(gradients.S0, state, "ds0");
-        Require.OptionalShape(gradients.P0, state, "dp0");
-        Like(gradients.ChunkStart, inputs.ChunkStart, "dchunk_start");
-        if (inputs.Mu is null)
-            RequirePresence(gradients.P0, false, "dp0", "mu is given");
-        RequireDevice(device, (saved.States, "saved states"), (saved.Momenta, "saved momenta"), (upstream.O, "do"), (upstream.S, "ds"), (upstream.P, "dp"), (upstream.ChunkStart, "dchunk_start"),
+        Require.AtMost(gradients.P0, inputs.Mu is not null, state, "dp0", "mu is given");
+        Require.Like(gradients.ChunkStart, inputs.ChunkStart, "dchunk_start");
+        Require.OnDevice(device, (saved.States, "saved states"), (saved.Momenta, "saved momenta"), (upstream.O, "do"), (upstream.S, "ds"), (upstream.P, "dp"), (upstream.ChunkStart, "dchunk_start"),
             (gradients.Q, "dq"), (gradients.K, "dk"), (gradients.U, "du"), (gradients.LogAlpha, "dlog_alpha"), (gradients.Erase, "derase"),
             (gradients.Mu, "dmu"), (gradients.Theta, "dtheta"), (gradients.S0, "ds0"), (gradients.P0, "dp0"), (gradients.ChunkStart, "dchunk_start"));
         device.Backend.ScanBackward(inputs, settings, saved, upstream, gradients);
@@ -86,10 +82,10 @@ public static class Scan
         Require.OptionalAxes(inputs.S0, state, "s0");
         Require.OptionalAxes(inputs.P0, state, "p0");
         ChunkPlan.Validate(settings.Plan(inputs.Time), inputs.ChunkStart, state);
-        RequirePresence(inputs.Theta, settings.Write != ScanWrite.Given, "theta", $"the write is not {nameof(ScanWrite.Given)}");
+        Require.Presence(inputs.Theta, settings.Write != ScanWrite.Given, "theta", $"the write is not {nameof(ScanWrite.Given)}");
         if (inputs.Mu is null)
-            RequirePresence(inputs.P0, false, "p0", "mu is given");
-        RequireDevice(q.Device, (inputs.K, "k"), (inputs.U, "u"), (inputs.LogAlpha, "log_alpha"), (inputs.Erase, "erase"),
+            Require.Presence(inputs.P0, false, "p0", "mu is given");
+        Require.OnDevice(q.Device, (inputs.K, "k"), (inputs.U, "u"), (inputs.LogAlpha, "log_alpha"), (inputs.Erase, "erase"),
             (inputs.Mu, "mu"), (inputs.Theta, "theta"), (inputs.S0, "s0"), (inputs.P0, "p0"), (inputs.ChunkStart, "chunk_start"));
     }
 
@@ -107,30 +103,7 @@ public static class Scan
         if (saved.States is null && saved.Momenta is null && !required)
             return;
         Shape shape = SavedShape(inputs, settings);
-        Require.OptionalShape(saved.States, shape, "saved states");
-        Require.OptionalShape(saved.Momenta, shape, "saved momenta");
-        RequirePresence(saved.States, true, "saved states", "a backward pass follows");
-        RequirePresence(saved.Momenta, inputs.Mu is not null, "saved momenta", "mu is given and a backward pass follows");
-    }
-
-    private static void RequirePresence(Tensor? tensor, bool expected, string name, string condition)
-    {
-        if (tensor is null == expected)
-            throw new ArgumentException($"{name} is {(expected ? "missing" : "given")}, expected it exactly when {condition}.", name);
-    }
-
-    private static void Like(Tensor? gradient, Tensor? input, string name)
-    {
-        if (gradient is null)
-            return;
-        if (input is null)
-            throw new ArgumentException($"{name} is asked for, but its input is not given.", name);
-        Require.SameShape(gradient, input.Shape, name);
-    }
-
-    private static void RequireDevice(Device device, params ReadOnlySpan<(Tensor? Tensor, string Name)> tensors)
-    {
-        foreach ((Tensor? tensor, string name) in tensors)
-            Require.OnDevice(tensor, device, name);
+        Require.Exactly(saved.States, true, shape, "saved states", "a backward pass follows");
+        Require.Exactly(saved.Momenta, inputs.Mu is not null, shape, "saved momenta", "mu is given and a backward pass follows");
     }
 }

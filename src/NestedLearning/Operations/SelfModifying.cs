@@ -16,10 +16,7 @@ public static class SelfModifying
         Require.OptionalShape(outputs.ChunkStart, StateShape(inputs), "chunk_start");
         Require.OptionalShape(outputs.ChunkStates, SavedShape(inputs, settings), "chunk states");
         Device device = inputs.X.Device;
-        Require.OnDevice(outputs.O, device, "o");
-        Require.OnDevice(outputs.S, device, "s");
-        Require.OnDevice(outputs.ChunkStart, device, "chunk_start");
-        Require.OnDevice(outputs.ChunkStates, device, "chunk states");
+        Require.OnDevice(device, (outputs.O, "o"), (outputs.S, "s"), (outputs.ChunkStart, "chunk_start"), (outputs.ChunkStates, "chunk states"));
         device.Backend.SelfModifyingForward(inputs, settings, outputs);
     }
 
@@ -34,21 +31,13 @@ public static class SelfModifying
         Require.SameShape(upstream.O, inputs.X.Shape, "do");
         Require.OptionalShape(upstream.S, state, "ds");
         Require.OptionalShape(upstream.ChunkStart, state, "dchunk_start");
-        Require.OptionalShape(gradients.X, inputs.X.Shape, "dx");
-        Require.OptionalShape(gradients.Q, inputs.Q.Shape, "dq");
-        Require.OptionalShape(gradients.S0, state, "ds0");
-        Require.OptionalShape(gradients.ChunkStart, state, "dchunk_start");
-        if (gradients.ChunkStart is not null && inputs.ChunkStart is null)
-            throw new ArgumentException("dchunk_start is asked for, but its input is not given.", nameof(gradients));
+        Require.Like(gradients.X, inputs.X, "dx");
+        Require.Like(gradients.Q, inputs.Q, "dq");
+        Require.Like(gradients.S0, inputs.S0, "ds0");
+        Require.Like(gradients.ChunkStart, inputs.ChunkStart, "dchunk_start");
         Device device = inputs.X.Device;
-        Require.OnDevice(chunkStates, device, "chunk states");
-        Require.OnDevice(upstream.O, device, "do");
-        Require.OnDevice(upstream.S, device, "ds");
-        Require.OnDevice(upstream.ChunkStart, device, "dchunk_start");
-        Require.OnDevice(gradients.X, device, "dx");
-        Require.OnDevice(gradients.Q, device, "dq");
-        Require.OnDevice(gradients.S0, device, "ds0");
-        Require.OnDevice(gradients.ChunkStart, device, "dchunk_start");
+        Require.OnDevice(device, (chunkStates, "chunk states"), (upstream.O, "do"), (upstream.S, "ds"), (upstream.ChunkStart, "dchunk_start"),
+            (gradients.X, "dx"), (gradients.Q, "dq"), (gradients.S0, "ds0"), (gradients.ChunkStart, "dchunk_start"));
         device.Backend.SelfModifyingBackward(inputs, settings, chunkStates, upstream, gradients);
     }
 
@@ -69,8 +58,6 @@ public static class SelfModifying
         Require.SameShape(inputs.Q, inputs.X.Shape, "q");
         Require.SameShape(inputs.S0, StateShape(inputs), "s0");
         ChunkPlan.Validate(settings.Plan(inputs.Time), inputs.ChunkStart, StateShape(inputs).AsSpan());
-        Require.OnDevice(inputs.Q, inputs.X.Device, "q");
-        Require.OnDevice(inputs.S0, inputs.X.Device, "s0");
-        Require.OnDevice(inputs.ChunkStart, inputs.X.Device, "chunk_start");
+        Require.OnDevice(inputs.X.Device, (inputs.Q, "q"), (inputs.S0, "s0"), (inputs.ChunkStart, "chunk_start"));
     }
 }

@@ -10,9 +10,9 @@ public sealed partial class Tape
         if (x.Shape.Rank < 2)
             throw new ArgumentException($"x has shape {x.Shape}, expected [B, ..].", nameof(x));
         int batch = x.Shape[0];
-        Variable table = Reshape(x, [batch, x.Shape.ElementCount / Math.Max(batch, 1)]);
-        Shape row = new([1, .. x.Shape.AsSpan()[1..]]);
-        return [.. Enumerable.Range(0, batch).Select(b => Reshape(Embedding(RowIndex(b), table), row))];
+        Variable all = Reshape(x, [1, batch, x.Shape.ElementCount / Math.Max(batch, 1)]);
+        Shape shape = new([1, .. x.Shape.AsSpan()[1..]]);
+        return [.. Enumerable.Range(0, batch).Select(b => Reshape(Tokens(all, b, 1), shape))];
     }
 
     /// <summary>x [B, ..] of B sequences [1, ..].</summary>
@@ -28,36 +28,8 @@ public sealed partial class Tape
         foreach (Variable sequence in sequences)
             Require.SameShape(sequence.Value, shape, nameof(sequences));
 
-        Shape flat = [1, shape.ElementCount];
-        var x = new Variable(New([sequences.Count, .. shape.AsSpan()[1..]]), Needs([.. sequences]));
-        x.Value.Fill(0);
-        using (Tensor table = x.Value.Reshape([sequences.Count, flat[1]]))
-        {
-            for (int b = 0; b < sequences.Count; b++)
-            {
-                using Tensor row = sequences[b].Value.Reshape(flat);
-                Dense.EmbeddingBackward(RowIndex(b), row, table);
-            }
-        }
-
-        if (x.NeedsGradient)
-        {
-            Record(
-                () =>
-                {
-                    using Tensor table = x.Gradient!.Reshape([sequences.Count, flat[1]]);
-                    for (int b = 0; b < sequences.Count; b++)
-                    {
-                        using WrittenGradient dSequence = Written(sequences[b]);
-                        using Tensor? row = dSequence.Place?.Reshape(flat);
-                        if (row is not null)
-                            Dense.EmbeddingForward(RowIndex(b), table, row);
-                    }
-                },
-                x);
-        }
-
-        return x;
+        Variable all = Concatenate([.. sequences.Select(s => Reshape(s, [1, 1, shape.ElementCount]))]);
+        return Reshape(all, [sequences.Count, .. shape.AsSpan()[1..]]);
     }
 
     /// <summary>softmax(x) over the innermost axis. For a handful of numbers, such as the weights of a sum: the host computes it.</summary>
@@ -103,6 +75,4 @@ public sealed partial class Tape
 
         return y;
     }
-
-    private IndexTensor RowIndex(int row) => Keep(Device.FromIndices([1], [row]));
 }

@@ -115,6 +115,41 @@ public sealed class TapeTests : IDisposable
     [Theory]
     [InlineData(1)]
     [InlineData(3)]
+    public void UnstackAndStack_CopyAndMatchFiniteDifferences(int batch)
+    {
+        Parameter x = New([batch, 2, 2]);
+        using (var tape = new Tape(_device, recording: false))
+        {
+            IReadOnlyList<Variable> sequences = tape.Unstack(tape.Use(x));
+            Assert.Equal(batch, sequences.Count);
+            for (int b = 0; b < batch; b++)
+            {
+                Assert.Equal([1, 2, 2], sequences[b].Shape);
+                Compare.SameBits($"sequence {b}", sequences[b].Value.Span, x.Value.Span.Slice(4 * b, 4));
+            }
+
+            Variable stacked = tape.Stack(sequences);
+            Assert.Equal(x.Value.Shape, stacked.Shape);
+            Compare.SameBits("stacked", stacked.Value.ToArray(), x.Value.ToArray());
+            Assert.Throws<ArgumentException>(() => tape.Unstack(tape.Use(New([3]))));
+            Assert.Throws<ArgumentException>(() => tape.Stack([]));
+            Assert.Throws<ArgumentException>(() => tape.Stack([tape.Use(New([2, 2]))]));
+            Assert.Throws<ArgumentException>(() => tape.Stack([sequences[0], tape.Use(New([1, 2, 3]))]));
+        }
+
+        Check(
+            t =>
+            {
+                IReadOnlyList<Variable> sequences = t.Unstack(t.Use(x));
+                Variable first = sequences[0], last = sequences[^1];
+                return t.Stack([t.Multiply(first, last), .. sequences, last]);
+            },
+            x);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
     public void UseFirstOrder_HasTheCarriedValue_AndSendsTheSumOfGradientsToTheStart(int batch)
     {
         Parameter start = New([2, 2]);
