@@ -29,6 +29,7 @@ usage() {
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job (./build.sh run --help shows them)
   test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the next verb too
+  ptx        make the PTX of the CUDA kernels anew (needs clang-19; no CUDA toolkit)
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
              of GoogleTest may follow; so that the code is seen to be right, not how fast it is
@@ -179,6 +180,13 @@ have_opencl() {
   command -v dpkg-query >/dev/null || return
   [ "$(dpkg-query -W -f '${db:Status-Status}' pocl-opencl-icd 2>/dev/null)" = installed ] ||
     { may_install && step "install pocl-opencl-icd" apt_install pocl-opencl-icd ocl-icd-libopencl1; }
+}
+
+# The compiler that made the committed PTX. Without it the PTX is not compared with its sources.
+have_ptx_compiler() {
+  command -v clang++-19 >/dev/null || {
+    command -v apt-cache >/dev/null && may_install && step "install clang-19" apt_install clang-19
+  }
 }
 
 # ---- verbs ----
@@ -338,6 +346,18 @@ test_managed() {
   fi
 }
 
+# The committed PTX is what its compiler makes of the sources.
+test_ptx() {
+  local name="PTX of the CUDA kernels" said status=0
+  have_ptx_compiler || true
+  said=$("$root/native/cuda/ptx.sh" --check 2>&1) || status=$?
+  case $status in
+    0) count "$name" 1 0 0 ;;
+    2) count "$name" 0 0 1 && say "    1 skipped: $said" ;;
+    *) fail "$name" && say "$said" ;;
+  esac
+}
+
 test_arm() {
   # The cross compiler, the emulator and GoogleTest's sources.
   if have_packages "64-bit Arm" g++-aarch64-linux-gnu qemu-user googletest; then
@@ -399,6 +419,7 @@ test_all() {
     export NESTED_LEARNING_REQUIRE_NATIVE=1
   fi
   [ "${1:-}" != --arm ] || test_arm
+  test_ptx
   ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
   if find_dotnet && build_managed; then
     for project in "$root"/tests/*.Tests; do
@@ -441,6 +462,10 @@ case $verb in
     build_native release
     ;;
   managed) build_managed ;;
+  ptx)
+    have_ptx_compiler || die "clang-19 is missing; on Debian: apt-get install clang-19."
+    "$root/native/cuda/ptx.sh"
+    ;;
   bench) bench "$@" ;;
   format) format "$@" ;;
   clean) clean ;;

@@ -11,6 +11,7 @@ internal sealed class DeviceStorage : TensorStorage
     private readonly MemoryBuffer1D<float, Stride1D.Dense>? _buffer;
     private readonly DeviceStorage? _whole;
     private readonly ArrayView<float> _view;
+    private readonly nint _pointer;
     private bool _freed;
 
     public DeviceStorage(DeviceMemoryPool pool, int length)
@@ -19,6 +20,7 @@ internal sealed class DeviceStorage : TensorStorage
         Length = length;
         _buffer = pool.Take(length);
         _view = _buffer.View.AsContiguous().SubView(0, length);
+        _pointer = _buffer.NativePtr;
     }
 
     private DeviceStorage(DeviceStorage whole, int start, int length)
@@ -27,6 +29,7 @@ internal sealed class DeviceStorage : TensorStorage
         _whole = whole;
         Length = length;
         _view = whole.View.SubView(start, length);
+        _pointer = whole.Pointer + ((nint)start * sizeof(float));
     }
 
     public override int Length { get; }
@@ -39,6 +42,17 @@ internal sealed class DeviceStorage : TensorStorage
         {
             ObjectDisposedException.ThrowIf(_freed, this);
             return _view;
+        }
+    }
+
+    /// <summary>Where they are on the device, for kernels that are not ILGPU's.</summary>
+    /// <exception cref="ObjectDisposedException">The memory was given back.</exception>
+    public nint Pointer
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_freed, this);
+            return _pointer;
         }
     }
 
@@ -106,7 +120,7 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
         {
             if (_disposed)
             {
-                buffer.Dispose();
+                Free(buffer);
                 return;
             }
 
@@ -139,7 +153,19 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
         foreach (Stack<MemoryBuffer1D<float, Stride1D.Dense>> buffers in _free.Values)
         {
             while (buffers.TryPop(out MemoryBuffer1D<float, Stride1D.Dense>? buffer))
-                buffer.Dispose();
+                Free(buffer);
+        }
+    }
+
+    // A device that is lost takes nothing back, and has lost the memory with all else.
+    private static void Free(MemoryBuffer1D<float, Stride1D.Dense> buffer)
+    {
+        try
+        {
+            buffer.Dispose();
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
         }
     }
 }

@@ -57,8 +57,13 @@ internal static unsafe class DriverLibrary
         return status == 0 ? null : $"the OpenCL loader gives error {status}.";
     }
 
+    /// <summary>A function of the NVIDIA driver.</summary>
+    public static nint CudaExport(string name) => NativeLibrary.GetExport(Load(Cuda), name);
+
+    // A driver in an unusual place, such as the tests' stand-in, is named by its path.
     private static string[] Files(string name) => (name, OperatingSystem.IsWindows()) switch
     {
+        (Cuda, _) when Environment.GetEnvironmentVariable("NESTED_LEARNING_CUDA_DRIVER") is { Length: > 0 } path => [path],
         (Cuda, false) => ["libcuda.so.1"],
         (Cuda, true) => ["nvcuda.dll"],
         (OpenCl, false) => ["libOpenCL.so.1"],

@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using ILGPU;
 using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
+using NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
 
@@ -14,7 +16,10 @@ internal sealed class Engine(Accelerator accelerator, string description)
 
     public Accelerator Accelerator => accelerator;
 
-    public string Description => description;
+    public string Description => Cuda is null ? description : $"{description}; {Cuda.Describe()}";
+
+    /// <summary>The hand-written kernels; null where the device is not one for them.</summary>
+    public CudaModules? Cuda { get; } = accelerator is CudaAccelerator cuda ? CudaModules.For(cuda) : null;
 
     /// <summary>Set once the device has failed: what was compiled and allocated on it is lost.</summary>
     public bool HasFailed { get; set; }

@@ -35,7 +35,7 @@ internal sealed partial class IlgpuBackend : Backend
 
     public override string Description => _engine.Description;
 
-    public override TensorStorage Allocate(int length) => new DeviceStorage(_pool, length);
+    public override TensorStorage Allocate(int length) => Take(length);
 
     public override void Upload(ReadOnlySpan<byte> source, TensorStorage destination)
     {
@@ -70,7 +70,11 @@ internal sealed partial class IlgpuBackend : Backend
 
     public override void Copy(Tensor source, Tensor destination) => Copy(View(source), View(destination));
 
-    public override void Fill(Tensor tensor, float value) => Elementwise(ElementwiseKernels.Fill, new() { X = View(tensor), Factor = value });
+    public override void Fill(Tensor tensor, float value)
+    {
+        if (!CudaFill(tensor, value))
+            Elementwise(ElementwiseKernels.Fill, new() { X = View(tensor), Factor = value });
+    }
 
     protected override void Dispose(bool disposing)
     {
@@ -96,6 +100,18 @@ internal sealed partial class IlgpuBackend : Backend
         catch (Exception e) when (DeviceFailure.IsOfDevice(e))
         {
             throw Failure("a copy", e);
+        }
+    }
+
+    private DeviceStorage Take(int length)
+    {
+        try
+        {
+            return new DeviceStorage(_pool, length);
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
+            throw Failure("an allocation", e);
         }
     }
 
@@ -138,7 +154,7 @@ internal sealed partial class IlgpuBackend : Backend
         {
             if (length > int.MaxValue)
                 throw new InsufficientMemoryException($"An operation needs a workspace of {length} elements, more than {int.MaxValue}; give it fewer tokens at once.");
-            var storage = new DeviceStorage(backend._pool, (int)length);
+            DeviceStorage storage = backend.Take((int)length);
             _storages.Add(storage);
             return storage;
         }

@@ -31,8 +31,17 @@ internal abstract class IlgpuBackendProvider : BackendProvider
             {
                 if (Working() is Engine engine)
                     return new BackendReport(Name, true, engine.Description);
-                using Context? context = Find(out Finding finding);
-                return context is null ? new BackendReport(Name, false, finding.Reason) : new BackendReport(Name, true, Describe(finding.Device!));
+                Context? context = Find(out Finding finding);
+                if (context is null)
+                    return new BackendReport(Name, false, finding.Reason);
+                if (KnowsItselfWhenOpen)
+                {
+                    _engine = Open(context, finding.Device!);
+                    return new BackendReport(Name, true, _engine.Description);
+                }
+
+                using (context)
+                    return new BackendReport(Name, true, Describe(finding.Device!));
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
@@ -46,24 +55,35 @@ internal abstract class IlgpuBackendProvider : BackendProvider
         lock (s_lock)
         {
             _engine = Working();
-            Context? context = null;
             try
             {
                 if (_engine is null)
                 {
-                    context = Find(out Finding finding);
-                    if (context is null)
-                        throw new BackendUnavailableException($"Backend '{Name}' cannot run here: {finding.Reason}");
-                    _engine = new Engine(finding.Device!.CreateAccelerator(context), Describe(finding.Device));
+                    Context context = Find(out Finding finding)
+                        ?? throw new BackendUnavailableException($"Backend '{Name}' cannot run here: {finding.Reason}");
+                    _engine = Open(context, finding.Device!);
                 }
 
                 return new IlgpuBackend(Name, _engine);
             }
             catch (Exception e) when (e is not (BackendUnavailableException or OutOfMemoryException))
             {
-                context?.Dispose();
                 throw new BackendUnavailableException($"Backend '{Name}' cannot run here: {OneLine(e)}", e);
             }
+        }
+    }
+
+    // Of a context that is the engine's from now on, or is disposed of.
+    private Engine Open(Context context, ILGPU.Runtime.Device device)
+    {
+        try
+        {
+            return new Engine(device.CreateAccelerator(context), Describe(device));
+        }
+        catch
+        {
+            context.Dispose();
+            throw;
         }
     }
 
@@ -79,6 +99,9 @@ internal abstract class IlgpuBackendProvider : BackendProvider
     protected abstract ILGPU.Runtime.Device? Choose(Context context);
 
     protected abstract string Describe(ILGPU.Runtime.Device device);
+
+    /// <summary>Whether what runs is only known once the device is open, so that a probe opens it.</summary>
+    protected virtual bool KnowsItselfWhenOpen => false;
 
     // What was found: a device, or the reason that there is none.
     private readonly record struct Finding(ILGPU.Runtime.Device? Device, string Reason);
@@ -127,6 +150,9 @@ internal sealed class CudaBackendProvider : IlgpuBackendProvider
     public override int Preference => 20;
 
     protected override string? Obstacle() => DriverLibrary.CudaObstacle();
+
+    // The driver accepts or refuses the hand-written kernels.
+    protected override bool KnowsItselfWhenOpen => true;
 
     protected override void Enable(Context.Builder builder) => builder.Cuda();
 

@@ -11,13 +11,16 @@ namespace NestedLearning.Testing;
 /// public sealed class CpuGemmTests() : GemmTests("cpu");
 /// </code>
 /// A backend is present or declared absent by its own probe. Where it is absent its tests are skipped with the probe's
-/// reason; with <c>NESTED_LEARNING_REQUIRE_NATIVE=1</c> (<c>cpu</c>) or <c>NESTED_LEARNING_REQUIRE_OPENCL=1</c>
-/// (<c>opencl</c>) they fail instead.
+/// reason; with <c>NESTED_LEARNING_REQUIRE_NATIVE=1</c> (<c>cpu</c>), <c>NESTED_LEARNING_REQUIRE_OPENCL=1</c>
+/// (<c>opencl</c>) or <c>NESTED_LEARNING_REQUIRE_CUDA=1</c> (<c>cuda</c>) they fail instead.
 /// </summary>
 public abstract class BackendTests : IDisposable
 {
     /// <summary>Set to 1 where the native library must be there: its absence is then a failure.</summary>
     public const string RequireVariable = "NESTED_LEARNING_REQUIRE_NATIVE";
+
+    /// <summary>The same for a device of CUDA.</summary>
+    public const string RequireCudaVariable = "NESTED_LEARNING_REQUIRE_CUDA";
 
     private const string RequireOpenClVariable = "NESTED_LEARNING_REQUIRE_OPENCL";
 
@@ -30,7 +33,7 @@ public abstract class BackendTests : IDisposable
             ?? throw new InvalidOperationException($"No backend '{backend}' is registered.");
         if (!report.Available)
         {
-            string variable = backend == "opencl" ? RequireOpenClVariable : RequireVariable;
+            string variable = backend switch { "opencl" => RequireOpenClVariable, "cuda" => RequireCudaVariable, _ => RequireVariable };
             if (Environment.GetEnvironmentVariable(variable) == "1")
                 Assert.Fail($"{variable} is 1, but backend '{backend}' is absent: {report.Detail}");
             Assert.Skip($"Backend '{backend}' is absent: {report.Detail}");

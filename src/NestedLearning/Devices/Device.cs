@@ -120,8 +120,16 @@ public sealed class Device : IDisposable
     public Tensor Full(Shape shape, float value)
     {
         Tensor tensor = Empty(shape);
-        tensor.Fill(value);
-        return tensor;
+        try
+        {
+            tensor.Fill(value);
+            return tensor;
+        }
+        catch
+        {
+            tensor.Dispose();
+            throw;
+        }
     }
 
     /// <summary>A tensor with these elements.</summary>
@@ -131,8 +139,16 @@ public sealed class Device : IDisposable
         if (elements.Length != shape.ElementCount)
             throw new ArgumentException($"{shape} has {shape.ElementCount} elements, got {elements.Length}.", nameof(elements));
         Tensor tensor = Empty(shape);
-        tensor.CopyFrom(elements);
-        return tensor;
+        try
+        {
+            tensor.CopyFrom(elements);
+            return tensor;
+        }
+        catch
+        {
+            tensor.Dispose();
+            throw;
+        }
     }
 
     /// <summary>A tensor of integers with these elements.</summary>
@@ -142,7 +158,16 @@ public sealed class Device : IDisposable
         if (elements.Length != shape.ElementCount)
             throw new ArgumentException($"{shape} has {shape.ElementCount} elements, got {elements.Length}.", nameof(elements));
         TensorStorage storage = Backend.Allocate(shape.ElementCount);
-        Backend.Upload(MemoryMarshal.AsBytes(elements), storage);
+        try
+        {
+            Backend.Upload(MemoryMarshal.AsBytes(elements), storage);
+        }
+        catch
+        {
+            storage.Release();
+            throw;
+        }
+
         return elements.IsEmpty
             ? new IndexTensor(this, shape, storage, 0, 0)
             : new IndexTensor(this, shape, storage, TensorPrimitives.Min(elements), TensorPrimitives.Max(elements));

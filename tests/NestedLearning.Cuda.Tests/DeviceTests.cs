@@ -1,0 +1,128 @@
+using NestedLearning.Testing;
+using Xunit;
+
+namespace NestedLearning.Gpu.Tests;
+
+/// <summary>The way from C# to hand-written kernels, and what a caller sees when a device fails.</summary>
+[Collection(nameof(DeviceTests))]
+public sealed class DeviceTests() : BackendTests("cuda")
+{
+    private const int IllegalAddress = 700;
+
+    [Fact]
+    public void Description_NamesHandWrittenKernels()
+    {
+        Assert.Contains("hand-written CUDA (sm_80): ", Backend.Description, StringComparison.Ordinal);
+        Assert.DoesNotContain("; not ", Backend.Description, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Fill_RunsAsOneLaunch()
+    {
+        int before = StandIn.Launches();
+        Tensor x = Track(Device.Full([3, 70], 2.5f));
+        Assert.Equal(1, StandIn.Launches() - before);
+        Assert.Equal(Enumerable.Repeat(2.5f, 210), x.ToArray());
+    }
+
+    [Fact]
+    public void Memory_ThatIsNotThere_IsNamed_AndNothingIsLost()
+    {
+        Tensor kept = From([4], [1, 2, 3, 4]);
+        long allocated = StandIn.Allocated();
+        try
+        {
+            Assert.Equal(0, StandIn.SetMemory(allocated + (1 << 20)));
+            var error = Assert.Throws<InsufficientMemoryException>(() => Device.Full([1 << 20], 1));
+            Assert.Contains("CUDA emulator", error.Message, StringComparison.Ordinal);
+            Assert.Contains("4 MiB", error.Message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.SetMemory(-1));
+        }
+
+        Assert.Equal([1, 2, 3, 4], kept.ToArray());
+        using Tensor after = Device.Full([1 << 20], 1);
+        Assert.Equal(1 << 20, after.ToArray().Sum());
+    }
+
+    [Fact]
+    public void Memory_ThatThePoolKeeps_IsGivenUpWhenItRunsOut()
+    {
+        Device.Full([1 << 20], 1).Dispose();
+        try
+        {
+            Assert.Equal(0, StandIn.SetMemory(StandIn.Allocated() + (1 << 20)));
+            using Tensor larger = Device.Full([(1 << 20) + (1 << 17)], 1);
+            Assert.Equal(1, larger.ToArray()[^1]);
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.SetMemory(-1));
+        }
+    }
+
+    [Fact]
+    public void LostDevice_IsNamed_AndOpenedAgain()
+    {
+        Tensor x = From([2], [1, 2]);
+        try
+        {
+            Assert.Equal(0, StandIn.Fail(0, IllegalAddress));
+            var error = Assert.Throws<DeviceFailureException>(() => Device.Full([2], 1));
+            Assert.Contains("Backend 'cuda' on 'CUDA emulator'", error.Message, StringComparison.Ordinal);
+            Assert.Contains("the device is lost", error.Message, StringComparison.Ordinal);
+            Assert.Throws<DeviceFailureException>(() => x.ToArray());
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.Fail(0, 0));
+        }
+
+        using Device again = Device.Open("cuda");
+        using Tensor y = again.Full([2], 3);
+        Assert.Equal([3, 3], y.ToArray());
+    }
+
+    [Fact]
+    public void LostDevice_CanBeDisposedOf()
+    {
+        Device device = Device.Open("cuda");
+        Tensor x = device.Full([5], 1);
+        try
+        {
+            Assert.Equal(0, StandIn.Fail(0, IllegalAddress));
+            x.Dispose();
+            device.Dispose();
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.Fail(0, 0));
+        }
+    }
+
+    [Fact]
+    public void Memory_IsFreed_WhenAKernelFails()
+    {
+        using Device device = Device.Open("cuda");
+        // The pool has the memory from here on, so that the launch is what fails.
+        device.Full([1 << 16], 1).Dispose();
+        long before = StandIn.Allocated();
+        for (int i = 0; i < 3; i++)
+        {
+            try
+            {
+                Assert.Equal(0, StandIn.Fail(0, IllegalAddress));
+                Assert.Throws<DeviceFailureException>(() => device.Full([1 << 16], 1));
+            }
+            finally
+            {
+                Assert.Equal(0, StandIn.Fail(0, 0));
+            }
+        }
+
+        device.Full([1 << 16], 1).Dispose();
+        Assert.Equal(before, StandIn.Allocated());
+    }
+}
