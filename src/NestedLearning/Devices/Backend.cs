@@ -20,6 +20,9 @@ public abstract partial class Backend : IDisposable
     /// <summary>The threads its host-side work may use.</summary>
     public WorkPool Work { get; } = new();
 
+    /// <summary>To what products may round their operands.</summary>
+    public TensorCores TensorCores { get; set; }
+
     /// <summary>Takes memory for 32-bit elements; the contents are undefined.</summary>
     /// <exception cref="OutOfMemoryException">The device has not enough.</exception>
     public abstract TensorStorage Allocate(int length);

@@ -70,6 +70,19 @@ public sealed class Device : IDisposable
         set => Backend.Work.Threads = value;
     }
 
+    /// <summary>
+    /// To what products may round their operands, for speed: on <c>cuda</c> the scan and the matrix products have forms for
+    /// each; elsewhere nothing is rounded, whatever is allowed. None at first.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is none of them.</exception>
+    public TensorCores TensorCores
+    {
+        get => Backend.TensorCores;
+        set => Backend.TensorCores = Enum.IsDefined(value)
+            ? value
+            : throw new ArgumentOutOfRangeException(nameof(value), value, $"{nameof(TensorCores)} is one of {string.Join(", ", Enum.GetNames<TensorCores>())}.");
+    }
+
     /// <summary>Adds a backend from another package, or replaces the one of the same name.</summary>
     public static void Register(BackendProvider provider)
     {

@@ -20,7 +20,7 @@ public enum GemmPrecision
     Float32,
 
     /// <summary>
-    /// bfloat16, to nearest even: eight significant bits, so each term is off by up to 2⁻⁸ of itself. It gives the
+    /// bfloat16, to nearest even: eight significant bits, so each term is off by up to 2⁻⁷ of itself. It gives the
     /// results of hardware with bfloat16 products everywhere; it is not faster on processors without them.
     /// </summary>
     BFloat16,

@@ -61,6 +61,18 @@ public sealed class DeviceTests
         Assert.Equal(3, device.Threads);
     }
 
+    [Fact]
+    public void TensorCores_AreNotAllowedAtFirst()
+    {
+        using Device device = Device.Open("managed");
+        Assert.Equal(TensorCores.None, device.TensorCores);
+        device.TensorCores = TensorCores.BFloat16;
+        Assert.Equal(TensorCores.BFloat16, device.Backend.TensorCores);
+        var error = Assert.Throws<ArgumentOutOfRangeException>(() => device.TensorCores = (TensorCores)3);
+        Assert.Contains("None, TensorFloat32, BFloat16", error.Message, StringComparison.Ordinal);
+        Assert.Equal(TensorCores.BFloat16, device.TensorCores);
+    }
+
     // Stays registered for the process: it is never available, so nothing else meets it.
     private sealed class AbsentProvider(string reason) : BackendProvider
     {
