@@ -10,6 +10,9 @@ internal static unsafe class DriverLibrary
 {
     private const string Cuda = "cuda", OpenCl = "OpenCL";
 
+    // The first with PTX 7.0, which the hand-written kernels are.
+    private const int OldestCuda = 11000;
+
     /// <summary>Loads a library by the name ILGPU gives it; 0 where it is left to the usual search or not there.</summary>
     public static nint Load(string name)
     {
@@ -28,11 +31,17 @@ internal static unsafe class DriverLibrary
         nint library = Load(Cuda);
         if (library == 0)
             return $"no NVIDIA driver: {string.Join(" and ", Files(Cuda))} cannot be loaded.";
-        if (!Export(library, "cuInit", out nint init) || !Export(library, "cuDeviceGetCount", out nint getCount))
-            return "the NVIDIA driver's library has no cuInit or cuDeviceGetCount.";
+        if (!Export(library, "cuInit", out nint init) || !Export(library, "cuDeviceGetCount", out nint getCount) || !Export(library, "cuDriverGetVersion", out nint getVersion))
+            return "the NVIDIA driver's library has no cuInit, cuDeviceGetCount or cuDriverGetVersion.";
         int status = ((delegate* unmanaged<uint, int>)init)(0);
         if (status != 0)
             return $"the NVIDIA driver does not start: {CudaMessage(library, status)}.";
+        int version = 0;
+        status = ((delegate* unmanaged<int*, int>)getVersion)(&version);
+        if (status != 0)
+            return $"the NVIDIA driver does not say its version: {CudaMessage(library, status)}.";
+        if (version < OldestCuda)
+            return $"the NVIDIA driver is of CUDA {version / 1000}.{version % 1000 / 10}; {OldestCuda / 1000}.{OldestCuda % 1000 / 10} or newer is needed.";
         int count = 0;
         status = ((delegate* unmanaged<int*, int>)getCount)(&count);
         if (status != 0)

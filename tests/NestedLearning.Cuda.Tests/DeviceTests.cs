@@ -7,7 +7,7 @@ namespace NestedLearning.Gpu.Tests;
 [Collection(nameof(DeviceTests))]
 public sealed class DeviceTests() : BackendTests("cuda")
 {
-    private const int IllegalAddress = 700;
+    private const int IllegalAddress = 700, OutOfResources = 701;
 
     [Fact]
     public void Description_NamesHandWrittenKernels()
@@ -124,5 +124,75 @@ public sealed class DeviceTests() : BackendTests("cuda")
 
         device.Full([1 << 16], 1).Dispose();
         Assert.Equal(before, StandIn.Allocated());
+    }
+
+    [Fact]
+    public void Kernel_ThatDoesNotFit_IsNamed()
+    {
+        using Device device = Device.Open("cuda");
+        device.Full([5], 1).Dispose();
+        try
+        {
+            Assert.Equal(0, StandIn.Fail(0, OutOfResources));
+            var error = Assert.Throws<DeviceFailureException>(() => device.Full([5], 1));
+            Assert.Contains("nl_fill: the kernel does not fit the device", error.Message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.Fail(0, 0));
+        }
+    }
+
+    [Fact]
+    public void PtxThatTheDriverRefuses_IsLeftOut_WithItsReason()
+    {
+        Device refused;
+        try
+        {
+            Assert.Equal(0, StandIn.Refuse(true));
+            Lose(Device);
+            refused = Device.Open("cuda");
+            Assert.Contains("not elementwise, the driver refuses it (CUDA_ERROR_INVALID_PTX", refused.Description, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.Refuse(false));
+        }
+
+        Lose(refused);
+        refused.Dispose();
+        using Device again = Device.Open("cuda");
+        Assert.DoesNotContain("; not ", again.Description, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void OldDriver_IsRefusedInALine()
+    {
+        try
+        {
+            Assert.Equal(0, StandIn.SetVersion(10020));
+            Lose(Device);
+            var error = Assert.Throws<BackendUnavailableException>(() => Device.Open("cuda"));
+            Assert.Equal("Backend 'cuda' cannot run here: the NVIDIA driver is of CUDA 10.2; 11.0 or newer is needed.", error.Message);
+            Assert.False(Device.Probe().Single(r => r.Name == "cuda").Available);
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.SetVersion(11080));
+        }
+    }
+
+    // After a failure, what was made for a device is made again.
+    private static void Lose(Device device)
+    {
+        try
+        {
+            Assert.Equal(0, StandIn.Fail(0, IllegalAddress));
+            Assert.Throws<DeviceFailureException>(() => device.From([1], [1]));
+        }
+        finally
+        {
+            Assert.Equal(0, StandIn.Fail(0, 0));
+        }
     }
 }

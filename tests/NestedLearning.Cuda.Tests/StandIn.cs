@@ -38,6 +38,14 @@ internal static partial class StandIn
     [LibraryImport(Library, EntryPoint = "nl_stand_in_fail")]
     internal static partial int Fail(int launches, int error);
 
+    /// <summary>The CUDA that the driver is of, such as 11080 for 11.8.</summary>
+    [LibraryImport(Library, EntryPoint = "nl_stand_in_set_version")]
+    internal static partial int SetVersion(int version);
+
+    /// <summary>Whether hand-written PTX is refused.</summary>
+    [LibraryImport(Library, EntryPoint = "nl_stand_in_refuse")]
+    internal static partial int Refuse([MarshalAs(UnmanagedType.Bool)] bool refuses);
+
     /// <summary>Launches so far.</summary>
     [LibraryImport(Library, EntryPoint = "nl_stand_in_launches")]
     internal static partial int Launches();

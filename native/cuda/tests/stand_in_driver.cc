@@ -25,6 +25,7 @@ enum Result {
   kInvalidValue = 1,
   kOutOfMemory = 2,
   kInvalidImage = 200,
+  kInvalidPtx = 218,
   kNotFound = 500,
   kNotReady = 600,
   kOutOfResources = 701,
@@ -48,6 +49,8 @@ std::mutex g_lock;
 std::unordered_map<uintptr_t, size_t> g_allocations;
 size_t g_allocated = 0, g_limit = kMemory;
 int g_launches = 0, g_fail_launch = -1, g_error = 0;
+int g_version = 11080;
+bool g_refuses = false;
 
 void* Address(int64_t p) { return reinterpret_cast<void*>(static_cast<uintptr_t>(p)); }
 
@@ -67,6 +70,20 @@ NL_DRIVER nl_stand_in_fail(int launches, int error) {
   const std::lock_guard lock(g_lock);
   g_fail_launch = error ? g_launches + launches : -1;
   g_error = error;
+  return kSuccess;
+}
+
+// The CUDA that the driver is of, such as 11080 for 11.8.
+NL_DRIVER nl_stand_in_set_version(int version) {
+  const std::lock_guard lock(g_lock);
+  g_version = version;
+  return kSuccess;
+}
+
+// Whether hand-written PTX is refused, as by a driver that is older than it or finds a mistake in it.
+NL_DRIVER nl_stand_in_refuse(int refuses) {
+  const std::lock_guard lock(g_lock);
+  g_refuses = refuses != 0;
   return kSuccess;
 }
 
@@ -97,7 +114,8 @@ static int Lost() {
 NL_DRIVER cuInit(unsigned) { return kSuccess; }
 
 NL_DRIVER cuDriverGetVersion(int* version) {
-  *version = 11080;
+  const std::lock_guard lock(g_lock);
+  *version = g_version;
   return kSuccess;
 }
 
@@ -275,6 +293,10 @@ NL_DRIVER cuEventElapsedTime(float* milliseconds, void*, void*) {
 NL_DRIVER cuModuleLoadData(Module** module, const char* image) {
   if (const int lost = Lost()) return lost;
   if (!std::strstr(image, ".version")) return kInvalidImage;
+  {
+    const std::lock_guard lock(g_lock);
+    if (g_refuses && std::strstr(image, ".entry nl_")) return kInvalidPtx;
+  }
   *module = new Module{image, {}};
   return kSuccess;
 }
@@ -326,6 +348,9 @@ NL_DRIVER cuGetErrorString(int error, const char** text) {
       break;
     case kNotSupported:
       *text = "operation not supported: not a kernel of the emulator";
+      break;
+    case kInvalidPtx:
+      *text = "a PTX JIT compilation failed";
       break;
     case kOutOfResources:
       *text = "too many resources requested for launch";
