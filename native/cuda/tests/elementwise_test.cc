@@ -4,14 +4,81 @@
 namespace nested_learning {
 namespace {
 
-class CudaElementwise : public InEveryOrder {};
+const size_t kCounts[] = {0, 1, 255, 256, 257, 5000};
+
+class CudaElementwise : public InEveryOrder {
+ protected:
+  // z of a kernel over x and y, whichever of them it writes.
+  struct Result {
+    std::vector<float> x, y, z;
+  };
+  Result Run(const char* kernel, const std::vector<float>& x, const std::vector<float>& y,
+             float factor = 0, CudaActivation function = CudaActivation::kSigmoid) {
+    DeviceFloats a(x), b(y), c(x.size());
+    LaunchKernel(kernel, 3, kElementwiseThreads, 0,
+                 ElementwiseArguments{a.data(), b.data(), c.data(), static_cast<int64_t>(x.size()),
+                                      factor, function});
+    return {a.values(), b.values(), c.values()};
+  }
+};
 NL_IN_EVERY_ORDER(CudaElementwise);
 
-TEST_P(CudaElementwise, Fill_WritesEveryElement) {
-  for (size_t count : {0, 1, 255, 256, 257, 5000}) {
-    DeviceFloats x(count);
-    LaunchKernel("nl_fill", 3, 256, 0, FillArguments{x.data(), static_cast<int64_t>(count), 2, 0});
-    EXPECT_EQ(x.values(), std::vector<float>(count, 2));
+TEST_P(CudaElementwise, EveryElement_IsWrittenOnce) {
+  for (size_t count : kCounts) {
+    const std::vector<float> x = RandomFloats(count, 1), y = RandomFloats(count, 2);
+    EXPECT_EQ(Run("nl_fill", x, y, 2).x, std::vector<float>(count, 2));
+    const Result sum = Run("nl_add_scaled", x, y, -0.5f), product = Run("nl_multiply", x, y),
+                 scaled = Run("nl_scale", x, y, -0.5f);
+    for (size_t i = 0; i < count; i++) {
+      EXPECT_EQ(sum.y[i], std::fma(-0.5f, x[i], y[i]));
+      EXPECT_EQ(product.z[i], x[i] * y[i]);
+      EXPECT_EQ(scaled.x[i], x[i] * -0.5f);
+    }
+  }
+}
+
+TEST_P(CudaElementwise, Activations_MatchReference) {
+  std::vector<float> x;
+  for (float v = -30; v <= 30; v += 0.37f) x.push_back(v);
+  const std::vector<float> dy = RandomFloats(x.size(), 3);
+  for (int f = 0; f < 4; f++) {
+    const auto function = static_cast<CudaActivation>(f);
+    const Result forward =
+                     Run("nl_activation_forward", x, std::vector<float>(x.size()), 0, function),
+                 backward = Run("nl_activation_backward", x, dy, 0, function);
+    for (size_t i = 0; i < x.size(); i++) {
+      const double v = x[i], sigmoid = 1 / (1 + std::exp(-v)), other = 1 / (1 + std::exp(v));
+      const double normal = 0.5 * std::erfc(-v * std::sqrt(0.5));
+      const double bell = std::exp(-0.5 * v * v) / std::sqrt(2 * std::acos(-1.0));
+      const double y[] = {sigmoid, v > 0 ? v + std::log1p(std::exp(-v)) : std::log1p(std::exp(v)),
+                          v < 0 ? v - std::log1p(std::exp(v)) : -std::log1p(std::exp(-v)),
+                          v * normal};
+      const double slope[] = {sigmoid * other, sigmoid, other, normal + v * bell};
+      EXPECT_NEAR(forward.y[i], y[f], 4e-7 * std::abs(y[f]) + 1e-30) << "f" << f << " at " << v;
+      EXPECT_NEAR(
+          backward.z[i], dy[i] * slope[f],
+          6e-7 * std::abs(dy[i]) * (std::abs(slope[f]) + (f == 3 ? std::abs(v) * bell : 0)) + 1e-30)
+          << "f" << f << " at " << v;
+    }
+  }
+}
+
+TEST_P(CudaElementwise, SumOfSquares_IsInDouble) {
+  for (size_t count : kCounts) {
+    std::vector<float> values = RandomFloats(count, 4);
+    if (count) values[0] = 1e20f;
+    double expected = 0;
+    for (float v : values) expected += static_cast<double>(v) * v;
+    for (unsigned blocks : {1, 3}) {
+      DeviceFloats x(values), parts(2 * blocks), result(2);
+      auto* p = reinterpret_cast<double*>(parts.data());
+      auto* r = reinterpret_cast<double*>(result.data());
+      LaunchKernel("nl_sum_of_squares", blocks, kElementwiseThreads, 0,
+                   SumArguments{x.data(), p, r, static_cast<int64_t>(count)});
+      LaunchKernel("nl_sum_of_parts", 1, kElementwiseThreads, 0,
+                   SumArguments{x.data(), p, r, blocks});
+      EXPECT_NEAR(*r, expected, 1e-14 * expected);
+    }
   }
 }
 
