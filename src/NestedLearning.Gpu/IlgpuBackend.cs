@@ -17,6 +17,7 @@ internal sealed partial class IlgpuBackend : Backend
     private readonly DeviceMemoryPool _pool;
     private readonly int _threads;
     private readonly int _maximalGroups;
+    private long _launches;
 
     public IlgpuBackend(string name, Engine engine)
     {
@@ -34,6 +35,9 @@ internal sealed partial class IlgpuBackend : Backend
     public override string Name { get; }
 
     public override string Description => _engine.Description;
+
+    /// <summary>Kernels queued so far.</summary>
+    internal long Launches => Interlocked.Read(ref _launches);
 
     public override TensorStorage Allocate(int length) => new DeviceStorage(_pool, length);
 
@@ -112,6 +116,7 @@ internal sealed partial class IlgpuBackend : Backend
     {
         if (groups <= 0)
             return;
+        Interlocked.Increment(ref _launches);
         try
         {
             _engine.Launch(kernel, new KernelConfig((int)Math.Min(groups, _maximalGroups), _threads), arguments);
