@@ -34,6 +34,22 @@ internal static class Groups
         return shared[0];
     }
 
+    /// <inheritdoc cref="Sum(ArrayView{double}, double)"/>
+    public static float Sum(ArrayView<float> shared, float value)
+    {
+        Group.Barrier();
+        shared[Group.IdxX] = value;
+        Group.Barrier();
+        for (int half = Group.DimX / 2; half > 0; half /= 2)
+        {
+            if (Group.IdxX < half)
+                shared[Group.IdxX] += shared[Group.IdxX + half];
+            Group.Barrier();
+        }
+
+        return shared[0];
+    }
+
     /// <summary>The group's maximum, NaN where any is. Every thread of the group must call it.</summary>
     public static float Max(ArrayView<float> shared, float value)
     {
