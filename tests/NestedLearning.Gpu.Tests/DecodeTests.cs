@@ -28,7 +28,7 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
         Assert.Equal(one, LaunchesOf(c) == 1);
     }
 
-    // Chunks of which several, one or a part fall among the tokens; states wider and longer than a tile.
+    // Chunks of which several, one or a part fall among the tokens; states wider than a tile.
     [Theory]
     [MemberData(nameof(Rules))]
     public void FewTokens_MatchReference(string gates, ScanRead read, ScanWrite write)

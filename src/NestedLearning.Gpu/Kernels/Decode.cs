@@ -79,7 +79,8 @@ internal struct DecodeTile
 /// One launch for a few tokens, where the chunk-parallel form takes some ten. A group has a tile of columns of a head's state,
 /// which do not depend on each other given keys and gates: it reads the tile once, goes through the tokens, and writes it
 /// once. That is what it costs: 8 · Dk · Dv bytes a head and as many again with momentum or for a chunk's start that is
-/// another, whatever the number of tokens. Tiles are narrow, so that few heads still make many groups.
+/// another, whatever the number of tokens; rows that shared memory has no room for are passed once more by each token, out
+/// of the cache. Tiles are narrow, so that few heads still make many groups.
 /// </summary>
 internal static class DecodeKernels
 {
