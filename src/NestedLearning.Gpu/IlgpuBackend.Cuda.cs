@@ -11,13 +11,46 @@ internal sealed unsafe partial class IlgpuBackend
 
     private CudaModules? CudaWith(string file) => _engine.Cuda is { } cuda && cuda.Has(file) ? cuda : null;
 
-    private bool CudaFill(Tensor tensor, float value)
+    private bool CudaElementwise(CudaKernel<Cuda.ElementwiseArguments> kernel, Cuda.ElementwiseArguments arguments)
     {
-        const int Threads = 256;
         if (CudaWith(Cuda.ElementwiseKernels.File) is not { } cuda)
             return false;
-        if (tensor.Count > 0)
-            LaunchCuda(cuda, Cuda.ElementwiseKernels.Fill, Blocks(tensor.Count, Threads), Threads, 0, new() { X = Pointer(tensor), Count = tensor.Count, Value = value });
+        if (arguments.Count > 0)
+            LaunchCuda(cuda, kernel, Blocks(arguments.Count, Cuda.ElementwiseKernels.Threads), Cuda.ElementwiseKernels.Threads, 0, arguments);
+        return true;
+    }
+
+    private double? CudaSumOfSquares(Tensor x)
+    {
+        if (CudaWith(Cuda.ElementwiseKernels.File) is not { } cuda)
+            return null;
+        // Few enough that their sums are one more block's work, and by the shape alone.
+        int blocks = Math.Min(Blocks(x.Count, Cuda.ElementwiseKernels.Threads), 1024);
+        using var workspace = new Workspace(this);
+        DeviceStorage parts = workspace.Take(2 * blocks), result = workspace.Take(2);
+        var arguments = new Cuda.SumArguments { X = Pointer(x), Parts = (double*)parts.Pointer, Result = (double*)result.Pointer, Count = x.Count };
+        LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfSquares, blocks, Cuda.ElementwiseKernels.Threads, 0, arguments);
+        LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfParts, 1, Cuda.ElementwiseKernels.Threads, 0, arguments with { Count = blocks });
+        double sum = 0;
+        Download(result, new Span<byte>(&sum, sizeof(double)));
+        return sum;
+    }
+
+    private bool CudaCrossEntropy(CudaKernel<Cuda.CrossEntropyArguments> kernel, Tensor logits, IndexTensor targets, Cuda.CrossEntropyArguments arguments)
+    {
+        if (CudaWith(Cuda.CrossEntropyKernels.File) is not { } cuda)
+            return false;
+        if (targets.Count > 0)
+        {
+            LaunchCuda(cuda, kernel, Math.Min(targets.Count, _accelerator.NumMultiprocessors * BlocksPerMultiprocessor), Cuda.CrossEntropyKernels.Threads, 0, arguments with
+            {
+                Logits = Pointer(logits),
+                Targets = (int*)((DeviceStorage)targets.Storage).Pointer,
+                Count = targets.Count,
+                Classes = logits.Shape.Last,
+            });
+        }
+
         return true;
     }
 
@@ -32,6 +65,7 @@ internal sealed unsafe partial class IlgpuBackend
         try
         {
             cuda.Launch(kernel, grid, threads, sharedBytes, arguments);
+            Interlocked.Increment(ref _launches);
         }
         catch (Exception e) when (DeviceFailure.IsOfDevice(e))
         {

@@ -1,10 +1,11 @@
 using ILGPU;
 using ILGPU.Runtime;
 using NestedLearning.Gpu.Kernels;
+using Cuda = NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
 
-internal sealed partial class IlgpuBackend
+internal sealed unsafe partial class IlgpuBackend
 {
     private static readonly Problems s_one = new() { Batches = 1, Heads = 1, Chunks = 1, Length = int.MaxValue, Tokens = int.MaxValue };
 
@@ -51,7 +52,7 @@ internal sealed partial class IlgpuBackend
     public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
         int rows = w.Shape[0], columns = w.Shape[1];
-        AdamArguments adam = Adam(w, accumulated, m, v, settings);
+        AdamTensor adam = Adam(w, accumulated, m, v, settings);
         var product = new ProductArguments
         {
             A = RowMajor(x, rows, transpose: true),
@@ -66,35 +67,31 @@ internal sealed partial class IlgpuBackend
 
     public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes)
     {
-        using Tally? tally = changes.IsEmpty ? null : new Tally(this, changes.Length, 2);
+        int groups = 0;
+        foreach (AdamTensors t in tensors)
+            groups += GroupsOf(t.W.Count);
+        using var commit = new Commit<AdamTensor>(this, groups, changes.Length, b => Launch(AdamKernels.Commit, b.Groups, new AdamCommitArguments { Batch = b }));
         for (int i = 0; i < tensors.Length; i++)
-        {
-            AdamArguments arguments = Adam(tensors[i].W, tensors[i].G, tensors[i].M, tensors[i].V, settings[i]);
-            int groups = GroupsOf(tensors[i].W.Count);
-            if (tally is not null)
-                arguments.Parts = tally.Parts;
-            Launch(AdamKernels.Commit, groups, arguments);
-            tally?.Add(i, groups);
-        }
-
-        tally?.Read(changes);
+            commit.Add(i, Adam(tensors[i].W, tensors[i].G, tensors[i].M, tensors[i].V, settings[i]), GroupsOf(tensors[i].W.Count));
+        commit.Finish(changes);
     }
 
     public override void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes)
     {
-        using Tally? tally = changes.IsEmpty ? null : new Tally(this, changes.Length, 2);
+        int groups = 0;
+        foreach (MomentTensors t in tensors)
+            groups += GroupsOf(t.G.Count);
+        using var commit = new Commit<MomentTensor>(this, groups, changes.Length, b => Launch(MomentKernels.Commit, b.Groups, new MomentCommitArguments { Batch = b }));
         for (int i = 0; i < tensors.Length; i++)
         {
             MomentSettings s = settings[i];
-            int groups = GroupsOf(tensors[i].G.Count);
-            Launch(MomentKernels.Commit, groups, new MomentArguments
+            var tensor = new MomentTensor
             {
                 W = View(tensors[i].W),
                 G = View(tensors[i].G),
                 M = View(tensors[i].M),
                 V = View(tensors[i].V),
                 Start = View(tensors[i].Start),
-                Parts = tally is null ? default : tally.Parts,
                 LearningRate = s.LearningRate,
                 GradientScale = s.GradientScale,
                 Keep1 = s.Keep1,
@@ -106,11 +103,11 @@ internal sealed partial class IlgpuBackend
                 Decay = s.Decay,
                 Epsilon = s.Epsilon,
                 Clear = s.ClearGradient ? 1 : 0,
-            });
-            tally?.Add(i, groups);
+            };
+            commit.Add(i, tensor, GroupsOf(tensors[i].G.Count));
         }
 
-        tally?.Read(changes);
+        commit.Finish(changes);
     }
 
     public override void CopyTokens(Tensor source, int sourceFirst, Tensor destination, int destinationFirst, int count, bool accumulate)
@@ -134,26 +131,45 @@ internal sealed partial class IlgpuBackend
         });
     }
 
-    public override void ActivationForward(Activation activation, Tensor x, Tensor y) =>
-        Elementwise(ElementwiseKernels.ActivationForward, new() { X = View(x), Y = View(y), Function = (int)activation });
+    public override void ActivationForward(Activation activation, Tensor x, Tensor y)
+    {
+        if (!CudaElementwise(Cuda.ElementwiseKernels.ActivationForward, new() { X = Pointer(x), Y = Pointer(y), Count = x.Count, Function = (int)activation }))
+            Elementwise(ElementwiseKernels.ActivationForward, new() { X = View(x), Y = View(y), Function = (int)activation });
+    }
 
-    public override void ActivationBackward(Activation activation, Tensor x, Tensor dy, Tensor dx) =>
-        Elementwise(ElementwiseKernels.ActivationBackward, new() { X = View(x), Y = View(dy), Z = View(dx), Function = (int)activation });
+    public override void ActivationBackward(Activation activation, Tensor x, Tensor dy, Tensor dx)
+    {
+        if (!CudaElementwise(Cuda.ElementwiseKernels.ActivationBackward, new() { X = Pointer(x), Y = Pointer(dy), Z = Pointer(dx), Count = x.Count, Function = (int)activation }))
+            Elementwise(ElementwiseKernels.ActivationBackward, new() { X = View(x), Y = View(dy), Z = View(dx), Function = (int)activation });
+    }
 
-    public override void AddScaled(float factor, Tensor x, Tensor y) =>
-        Elementwise(ElementwiseKernels.AddScaled, new() { X = View(x), Y = View(y), Factor = factor });
+    public override void AddScaled(float factor, Tensor x, Tensor y)
+    {
+        if (!CudaElementwise(Cuda.ElementwiseKernels.AddScaled, new() { X = Pointer(x), Y = Pointer(y), Count = x.Count, Factor = factor }))
+            Elementwise(ElementwiseKernels.AddScaled, new() { X = View(x), Y = View(y), Factor = factor });
+    }
 
-    public override void Multiply(Tensor x, Tensor y, Tensor z) =>
-        Elementwise(ElementwiseKernels.Multiply, new() { X = View(x), Y = View(y), Z = View(z) });
+    public override void Multiply(Tensor x, Tensor y, Tensor z)
+    {
+        if (!CudaElementwise(Cuda.ElementwiseKernels.Multiply, new() { X = Pointer(x), Y = Pointer(y), Z = Pointer(z), Count = x.Count }))
+            Elementwise(ElementwiseKernels.Multiply, new() { X = View(x), Y = View(y), Z = View(z) });
+    }
 
-    public override void Scale(Tensor x, float factor) => Elementwise(ElementwiseKernels.Scale, new() { X = View(x), Factor = factor });
+    public override void Scale(Tensor x, float factor)
+    {
+        if (!CudaElementwise(Cuda.ElementwiseKernels.Scale, new() { X = Pointer(x), Count = x.Count, Factor = factor }))
+            Elementwise(ElementwiseKernels.Scale, new() { X = View(x), Factor = factor });
+    }
 
     public override double SumOfSquares(Tensor x)
     {
+        if (x.Count == 0)
+            return 0;
+        if (CudaSumOfSquares(x) is double sum)
+            return sum;
         int groups = GroupsOf(x.Count);
-        using var tally = new Tally(this, 1, 1);
-        Launch(SumKernels.Squares, groups, new SumArguments { X = View(x), Parts = tally.Parts });
-        tally.Add(0, groups);
+        using var tally = new Tally(this, groups, 1, 1);
+        Launch(SumKernels.Squares, groups, new SumArguments { X = View(x), Parts = tally.Parts, Ranges = tally.Ranges });
         return tally.Read()[0];
     }
 
@@ -173,78 +189,113 @@ internal sealed partial class IlgpuBackend
     // Groups of a sum over so many elements: by the shape alone on a device, each with enough of them to be worth it.
     private int GroupsOf(int count) => (int)Math.Min(Math.Min(_maximalGroups, 1024), ((long)count + _threads * 16 - 1) / (_threads * 16));
 
-    private static AdamArguments Adam(Tensor w, Tensor? g, Tensor m, Tensor v, in AdamSettings s)
+    private static AdamTensor Adam(Tensor w, Tensor? g, Tensor m, Tensor v, in AdamSettings s) => new()
     {
-        var arguments = new AdamArguments
+        W = View(w),
+        G = View(g),
+        M = View(m),
+        V = View(v),
+        Beta1 = (float)s.Beta1,
+        New1 = (float)(1 - s.Beta1),
+        Beta2 = (float)s.Beta2,
+        New2 = (float)(1 - s.Beta2),
+        Rate = (float)(s.LearningRate / (1 - Math.Pow(s.Beta1, s.Step))),
+        Correction2 = (float)(1 / (1 - Math.Pow(s.Beta2, s.Step))),
+        Ridge = s.Decoupled ? 0 : s.WeightDecay,
+        Decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0,
+        Epsilon = s.Epsilon,
+        GradientScale = s.GradientScale,
+        Half = s.Moments == MomentPrecision.BFloat16 ? 1 : 0,
+        Clear = s.ClearGradient ? 1 : 0,
+        Seed = s.Seed,
+        Step = (ulong)s.Step,
+    };
+
+    /// <summary>
+    /// A commit of many tensors in as few launches as hold them, and one more where their changes are wanted. A tensor has
+    /// the same groups among others as alone, and so the same bits.
+    /// </summary>
+    private sealed class Commit<T>(IlgpuBackend backend, int groups, int measured, Action<Batch<T>> launch) : IDisposable
+        where T : struct, IShared
+    {
+        private readonly Tally? _tally = measured == 0 || groups == 0 ? null : new Tally(backend, groups, measured, 2);
+        private readonly List<int> _tensors = [];
+        private Batch<T> _batch;
+        private int _count;
+
+        /// <summary>Takes a tensor of so many groups; none for one without elements.</summary>
+        public void Add(int index, T tensor, int groups)
         {
-            W = View(w),
-            G = View(g),
-            Beta1 = (float)s.Beta1,
-            New1 = (float)(1 - s.Beta1),
-            Beta2 = (float)s.Beta2,
-            New2 = (float)(1 - s.Beta2),
-            Rate = (float)(s.LearningRate / (1 - Math.Pow(s.Beta1, s.Step))),
-            Correction2 = (float)(1 / (1 - Math.Pow(s.Beta2, s.Step))),
-            Ridge = s.Decoupled ? 0 : s.WeightDecay,
-            Decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0,
-            Epsilon = s.Epsilon,
-            GradientScale = s.GradientScale,
-            Half = s.Moments == MomentPrecision.BFloat16 ? 1 : 0,
-            Clear = s.ClearGradient ? 1 : 0,
-            Seed = s.Seed,
-            Step = (ulong)s.Step,
-        };
-        if (arguments.Half != 0)
-        {
-            arguments.HalfM = View(m).Cast<ushort>();
-            arguments.HalfV = View(v).Cast<ushort>();
-        }
-        else
-        {
-            arguments.M = View(m);
-            arguments.V = View(v);
+            if (groups == 0)
+                return;
+            tensor.Share = new Share { Tensor = _tensors.Count, First = _batch.Groups, Groups = groups };
+            _tensors.Add(index);
+            _batch.Put(_count++, tensor);
+            _batch.Groups += groups;
+            if (_count == Batch<T>.Capacity)
+                Launch();
         }
 
-        return arguments;
+        public void Finish(Span<CommitChange> changes)
+        {
+            Launch();
+            changes.Clear();
+            if (_tally is null)
+                return;
+            double[] sums = _tally.Read(_tensors.Count);
+            for (int i = 0; i < _tensors.Count; i++)
+                changes[_tensors[i]] = new CommitChange(sums[2 * i], sums[2 * i + 1]);
+        }
+
+        public void Dispose() => _tally?.Dispose();
+
+        private void Launch()
+        {
+            if (_count == 0)
+                return;
+            for (int i = _count; i < Batch<T>.Capacity; i++)
+                _batch.Put(i, new T { Share = new Share { First = int.MaxValue } });
+            if (_tally is not null)
+            {
+                _batch.Parts = _tally.Parts;
+                _batch.Ranges = _tally.Ranges;
+            }
+
+            launch(_batch);
+            _batch = new Batch<T> { GroupsBefore = _batch.GroupsBefore + _batch.Groups };
+            _count = 0;
+        }
     }
 
-    /// <summary>Sums in double that several launches leave and the host reads once: width numbers for each of count entries.</summary>
+    /// <summary>Sums in double that launches leave in parts and the host reads once: width numbers for each of so many results.</summary>
     private sealed class Tally : IDisposable
     {
         private readonly Workspace _workspace;
         private readonly IlgpuBackend _backend;
-        private readonly DeviceStorage _parts, _result;
+        private readonly DeviceStorage _parts, _ranges, _result;
         private readonly int _width;
 
-        public Tally(IlgpuBackend backend, int count, int width)
+        public Tally(IlgpuBackend backend, int parts, int results, int width)
         {
             _backend = backend;
             _width = width;
             _workspace = new Workspace(backend);
-            _parts = _workspace.Take(2 * Math.Min(backend._maximalGroups, 1024) * width);
-            _result = _workspace.Take(2 * count * width);
-            backend.Elementwise(ElementwiseKernels.Fill, new() { X = _result.View });
+            _parts = _workspace.Take(2L * parts * width);
+            _ranges = _workspace.Take(2L * results);
+            _result = _workspace.Take(2L * results * width);
         }
 
+        /// <summary>Where groups leave their sums.</summary>
         public ArrayView<double> Parts => _parts.View.Cast<double>();
 
-        /// <summary>Entry <paramref name="index"/> becomes the sum of what so many groups left in <see cref="Parts"/>.</summary>
-        public void Add(int index, int groups)
-        {
-            if (groups > 0)
-                _backend.Launch(SumKernels.Parts, 1, new SumArguments { Parts = Parts, Result = _result.View.Cast<double>().SubView(index * _width, _width), Count = groups, Width = _width });
-        }
+        /// <summary>Where they say which of the parts belong to a result: the first, and how many.</summary>
+        public ArrayView<int> Ranges => _ranges.View.Cast<int>();
 
-        public void Read(Span<CommitChange> changes)
+        /// <summary>The first so many results.</summary>
+        public double[] Read(int results = 1)
         {
-            double[] sums = Read();
-            for (int i = 0; i < changes.Length; i++)
-                changes[i] = new CommitChange(sums[2 * i], sums[2 * i + 1]);
-        }
-
-        public double[] Read()
-        {
-            double[] sums = new double[_result.Length / 2];
+            double[] sums = new double[results * _width];
+            _backend.Launch(SumKernels.Parts, results, new SumArguments { Parts = Parts, Ranges = Ranges, Result = _result.View.Cast<double>(), Count = results, Width = _width });
             _backend.Download(_result, System.Runtime.InteropServices.MemoryMarshal.AsBytes(sums.AsSpan()));
             return sums;
         }

@@ -1,10 +1,11 @@
 using ILGPU;
 using ILGPU.Runtime;
 using NestedLearning.Gpu.Kernels;
+using Cuda = NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
 
-internal sealed partial class IlgpuBackend
+internal sealed unsafe partial class IlgpuBackend
 {
     public override void ColumnSum(Tensor x, Tensor sums)
     {
@@ -87,14 +88,23 @@ internal sealed partial class IlgpuBackend
         Launch(EmbeddingKernels.Backward, tokens.Count, arguments);
     }
 
-    public override void CrossEntropyForward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums) =>
-        Launch(CrossEntropyKernels.Forward, targets.Count, CrossEntropy(logits, targets) with { Losses = View(losses), LogSums = View(logSums) });
+    public override void CrossEntropyForward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums)
+    {
+        if (!CudaCrossEntropy(Cuda.CrossEntropyKernels.Forward, logits, targets, new() { Losses = Pointer(losses), LogSums = Pointer(logSums) }))
+            Launch(CrossEntropyKernels.Forward, targets.Count, CrossEntropy(logits, targets) with { Losses = View(losses), LogSums = View(logSums) });
+    }
 
-    public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits) =>
-        LaunchItems(CrossEntropyKernels.Backward, logits.Count, CrossEntropy(logits, targets) with { LogSums = View(logSums), DLosses = View(dLosses), DLogits = View(dLogits) });
+    public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits)
+    {
+        if (!CudaCrossEntropy(Cuda.CrossEntropyKernels.Backward, logits, targets, new() { LogSums = Pointer(logSums), DLosses = Pointer(dLosses), DLogits = Pointer(dLogits) }))
+            LaunchItems(CrossEntropyKernels.Backward, logits.Count, CrossEntropy(logits, targets) with { LogSums = View(logSums), DLosses = View(dLosses), DLogits = View(dLogits) });
+    }
 
-    public override void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits) =>
-        Launch(CrossEntropyKernels.WithGradient, targets.Count, CrossEntropy(logits, targets) with { GradientScale = gradientScale, Losses = View(losses), DLogits = View(dLogits) });
+    public override void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits)
+    {
+        if (!CudaCrossEntropy(Cuda.CrossEntropyKernels.WithGradient, logits, targets, new() { GradientScale = gradientScale, Losses = Pointer(losses), DLogits = Pointer(dLogits) }))
+            Launch(CrossEntropyKernels.WithGradient, targets.Count, CrossEntropy(logits, targets) with { GradientScale = gradientScale, Losses = View(losses), DLogits = View(dLogits) });
+    }
 
     public override void AttentionForward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs) =>
         Launch(AttentionKernels.Forward, AttentionBlocks(inputs, inputs.Time), AttentionOf(inputs, settings) with { O = View(outputs.O), LogSums = View(outputs.LogSums) });

@@ -6,6 +6,12 @@ internal sealed partial class IlgpuBackend
 {
     public override void ScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
+        if (outputs.Saved.States is null && inputs.Time is > 0 and <= DecodeKernels.Tokens)
+        {
+            Decode(inputs, settings, outputs);
+            return;
+        }
+
         bool momentum = inputs.Mu is not null;
         using var workspace = new Workspace(this);
         int dk = inputs.KeyDim, dv = inputs.ValueDim;
@@ -110,6 +116,59 @@ internal sealed partial class IlgpuBackend
                 DTheta = range.Tokens(gradients.Theta),
             });
         }
+    }
+
+    // A few tokens whose states are not saved, in one launch.
+    private void Decode(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
+    {
+        int time = inputs.Time;
+        Problems heads = Heads(inputs);
+        bool momentum = inputs.Mu is not null;
+        (int columns, int held) = DecodeTiles(inputs.KeyDim, inputs.ValueDim, momentum ? 2 : 1);
+        Launch(DecodeKernels.Scan, (long)heads.Count * ((inputs.ValueDim + columns - 1) / columns), new ScanDecodeArguments
+        {
+            Problems = heads,
+            Q = Tokens(inputs.Q, time),
+            K = Tokens(inputs.K, time),
+            U = Tokens(inputs.U, time),
+            O = Tokens(outputs.O, time),
+            LogAlpha = Tokens(inputs.LogAlpha, time),
+            Erase = Tokens(inputs.Erase, time),
+            Mu = Tokens(inputs.Mu, time),
+            Theta = Tokens(inputs.Theta, time),
+            S0 = State(inputs.S0),
+            P0 = State(inputs.P0),
+            S = State(outputs.S),
+            P = State(outputs.P),
+            ChunkStart = State(inputs.ChunkStart),
+            NextChunkStart = State(outputs.ChunkStart),
+            Tokens = time,
+            KeyDim = inputs.KeyDim,
+            ValueDim = inputs.ValueDim,
+            Chunk = settings.Chunk,
+            Phase = settings.Phase,
+            NextPhase = settings.NextPhase(time),
+            Columns = columns,
+            Held = held,
+            Momentum = momentum ? 1 : 0,
+            Erases = inputs.Erase is not null ? 1 : 0,
+            Frozen = settings.Write == ScanWrite.FrozenL2 ? 1 : 0,
+            ReadsAfter = settings.Read == ScanRead.After ? 1 : 0,
+            ReadsAtStart = settings.Read == ScanRead.ChunkStart ? 1 : 0,
+            Scale = settings.Scale,
+        });
+    }
+
+    /// <summary>Columns of a tile of so many states that are decoded together, and how many rows of it shared memory holds.</summary>
+    private (int Columns, int Held) DecodeTiles(int rows, int columns, int states)
+    {
+        int width = 1;
+        while (width < Math.Min(columns, Math.Min(DecodeKernels.Columns, _threads)))
+            width *= 2;
+        // Less than 8 would be less of a row than memory gives at once.
+        while (width > 8 && (long)rows * width * states > DecodeKernels.Held)
+            width /= 2;
+        return (width, Math.Min(rows, DecodeKernels.Held / (width * states)));
     }
 
     private static Problems Heads(in ScanInputs inputs) => new() { Batches = inputs.Batch, Heads = inputs.Heads, Chunks = 1, Length = inputs.Time, Tokens = inputs.Time };

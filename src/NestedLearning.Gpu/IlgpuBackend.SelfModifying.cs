@@ -9,6 +9,12 @@ internal sealed partial class IlgpuBackend
     {
         using var workspace = new Workspace(this);
         ChunkPlan plan = settings.Plan(inputs.Time);
+        if (outputs.ChunkStates is null && inputs.Time is > 0 and <= DecodeKernels.Tokens)
+        {
+            Decode(workspace, inputs, settings, outputs);
+            return;
+        }
+
         var chunk = new SelfModifyingChunk(this, workspace, inputs, settings);
         Matrix s = State(outputs.S), states = State(outputs.ChunkStates), o = Tokens(outputs.O, chunk.Length);
         Matrix start = State(inputs.ChunkStart), next = State(outputs.ChunkStart);
@@ -30,6 +36,53 @@ internal sealed partial class IlgpuBackend
 
         if (next.Given && plan.NextPhase == 0)
             chunk.Copy(s, next);
+    }
+
+    // A few tokens whose states are not saved: two launches for each chunk that has some of them.
+    private void Decode(Workspace workspace, in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
+    {
+        ChunkPlan plan = settings.Plan(inputs.Time);
+        int dim = inputs.Dim, stateColumns = SelfModifyingSettings.StateColumns(dim), time = inputs.Time;
+        var heads = new Problems { Batches = inputs.Batch, Heads = inputs.Heads, Chunks = 1, Length = time, Tokens = time };
+        (int columns, int held) = DecodeTiles(dim, stateColumns, 1);
+        Matrix projections = Take(workspace, heads, plan.Longest, 2 * dim + 2);
+        for (int c = 0; c < plan.Count; c++)
+        {
+            int first = plan.Start(c);
+            bool isLast = c == plan.Count - 1;
+            var arguments = new SelfModifyingDecodeArguments
+            {
+                Scan = new ScanDecodeArguments
+                {
+                    Problems = heads,
+                    Q = Tokens(inputs.Q, time).FromRow(first),
+                    O = Tokens(outputs.O, time).FromRow(first),
+                    S0 = State(c == 0 ? inputs.S0 : outputs.S),
+                    S = State(outputs.S),
+                    ChunkStart = plan.BeganBefore(c) ? State(inputs.ChunkStart) : default,
+                    NextChunkStart = isLast ? State(outputs.ChunkStart) : default,
+                    Tokens = plan.Length(c),
+                    KeyDim = dim,
+                    ValueDim = stateColumns,
+                    NextPhase = isLast ? plan.NextPhase : 0,
+                    Columns = columns,
+                    Held = held,
+                    Frozen = settings.WritesFrozenError ? 1 : 0,
+                    ReadsAfter = settings.Read == ScanRead.After ? 1 : 0,
+                    ReadsAtStart = settings.Read == ScanRead.ChunkStart ? 1 : 0,
+                },
+                X = Tokens(inputs.X, time).FromRow(first),
+                Projections = projections,
+                Dim = dim,
+                NormalizesValues = settings.NormalizeValues ? 1 : 0,
+                EraseFactor = settings.EraseFactor,
+                EtaScale = settings.EtaScale,
+                EtaBias = settings.EtaBias,
+                AlphaBias = settings.AlphaBias,
+            };
+            Launch(DecodeKernels.Project, (long)heads.Count * ((2 * dim + 2 + columns - 1) / columns), arguments);
+            Launch(DecodeKernels.SelfModifying, (long)heads.Count * ((stateColumns + columns - 1) / columns), arguments);
+        }
     }
 
     public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)

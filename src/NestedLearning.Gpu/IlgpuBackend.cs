@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Runtime;
 using NestedLearning.Gpu.Kernels;
+using Cuda = NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
 
@@ -9,7 +10,7 @@ namespace NestedLearning.Gpu;
 /// Every operation as ILGPU kernels. Work is queued on one stream in the order of the calls; only copies to the host wait
 /// for it. Kernels keep to barriers and shared memory, so that CUDA, OpenCL and ILGPU's CPU accelerator run the same.
 /// </summary>
-internal sealed partial class IlgpuBackend : Backend
+internal sealed unsafe partial class IlgpuBackend : Backend
 {
     private readonly Engine _engine;
     private readonly Accelerator _accelerator;
@@ -17,6 +18,7 @@ internal sealed partial class IlgpuBackend : Backend
     private readonly DeviceMemoryPool _pool;
     private readonly int _threads;
     private readonly int _maximalGroups;
+    private long _launches;
 
     public IlgpuBackend(string name, Engine engine)
     {
@@ -34,6 +36,9 @@ internal sealed partial class IlgpuBackend : Backend
     public override string Name { get; }
 
     public override string Description => _engine.Description;
+
+    /// <summary>Kernels queued so far.</summary>
+    internal long Launches => Interlocked.Read(ref _launches);
 
     public override TensorStorage Allocate(int length) => Take(length);
 
@@ -72,7 +77,7 @@ internal sealed partial class IlgpuBackend : Backend
 
     public override void Fill(Tensor tensor, float value)
     {
-        if (!CudaFill(tensor, value))
+        if (!CudaElementwise(Cuda.ElementwiseKernels.Fill, new() { X = Pointer(tensor), Count = tensor.Count, Factor = value }))
             Elementwise(ElementwiseKernels.Fill, new() { X = View(tensor), Factor = value });
     }
 
@@ -128,6 +133,7 @@ internal sealed partial class IlgpuBackend : Backend
     {
         if (groups <= 0)
             return;
+        Interlocked.Increment(ref _launches);
         try
         {
             _engine.Launch(kernel, new KernelConfig((int)Math.Min(groups, _maximalGroups), _threads), arguments);

@@ -4,7 +4,6 @@ using Xunit;
 namespace NestedLearning.Gpu.Tests;
 
 /// <summary>The way from C# to hand-written kernels, and what a caller sees when a device fails.</summary>
-[Collection(nameof(DeviceTests))]
 public sealed class DeviceTests() : BackendTests("cuda")
 {
     private const int IllegalAddress = 700, OutOfResources = 701;

@@ -185,6 +185,46 @@ public sealed class IlgpuCpuTests : IDisposable
         });
     });
 
+    // A tile and a rest of columns; a chunk that began before, a whole one and a part.
+    [Theory]
+    [InlineData(ScanWrite.Given, ScanRead.After, 0)]
+    [InlineData(ScanWrite.FrozenL2, ScanRead.Before, 3)]
+    [InlineData(ScanWrite.FrozenL2, ScanRead.ChunkStart, 2)]
+    public void DecodedScans(ScanWrite write, ScanRead read, int phase) => Agree(2 * Tolerances.Scan.Forward, r =>
+    {
+        const int T = 8, Dk = 3, Dv = 9;
+        var settings = new ScanSettings(0.6f, read, write, 4) { Phase = phase };
+        Scan.Forward(new ScanInputs
+        {
+            Q = r.Normal(1, T, 2, Dk), K = r.UnitRows(1, T, 2, Dk), U = r.Normal(1, T, 2, Dv), LogAlpha = r.Uniform(-0.3f, 0, 1, T, 2), Erase = r.Uniform(0, 0.5f, 1, T, 2),
+            Mu = r.Uniform(0, 0.6f, 1, T, 2), Theta = write == ScanWrite.Given ? null : r.Uniform(0.05f, 0.6f, 1, T, 2), S0 = r.Normal(1, 2, Dk, Dv),
+            ChunkStart = phase > 0 ? r.Normal(1, 2, Dk, Dv) : null,
+        }, settings, new ScanOutputs
+        {
+            O = r.Out("o", 1, T, 2, Dv), S = r.Out("s", 1, 2, Dk, Dv), P = r.Out("p", 1, 2, Dk, Dv), ChunkStart = settings.HasMeaningfulChunk ? r.Out("chunk start", 1, 2, Dk, Dv) : null,
+        });
+    });
+
+    // Longer keys than shared memory has room for: rows that stay in the state's own memory.
+    [Fact]
+    public void DecodedScans_OfLongKeys() => Agree(2 * Tolerances.Scan.Forward, r => Scan.Forward(
+        new ScanInputs { Q = r.UnitRows(1, 2, 1, 530), K = r.UnitRows(1, 2, 1, 530), U = r.Normal(1, 2, 1, 8), Erase = r.Uniform(0, 0.5f, 1, 2, 1), S0 = r.Normal(1, 1, 530, 8) },
+        new ScanSettings(1, ScanRead.After, ScanWrite.Given, 64),
+        new ScanOutputs { O = r.Out("o", 1, 2, 1, 8), S = r.Out("s", 1, 1, 530, 8) }));
+
+    [Theory]
+    [InlineData(MemoryObjective.L2, ScanRead.Before, 0)]
+    [InlineData(MemoryObjective.DotProduct, ScanRead.ChunkStart, 1)]
+    public void DecodedSelfModifyingScans(MemoryObjective objective, ScanRead read, int phase) => Agree(2 * Tolerances.SelfModifying.Forward, r =>
+    {
+        const int T = 5, D = 3, Columns = 3 * D + 2;
+        var settings = new SelfModifyingSettings(3, objective, read, 0.5f, -1, 1, NormalizeValues: true) { Phase = phase };
+        SelfModifying.Forward(new SelfModifyingInputs
+        {
+            X = r.Normal(1, T, 2, D), Q = r.UnitRows(1, T, 2, D), S0 = r.Normal(1, 2, D, Columns), ChunkStart = phase > 0 ? r.Normal(1, 2, D, Columns) : null,
+        }, settings, new SelfModifyingOutputs { O = r.Out("o", 1, T, 2, D), S = r.Out("s", 1, 2, D, Columns), ChunkStart = r.Out("chunk start", 1, 2, D, Columns) });
+    });
+
     [Fact]
     public void Commits() => Agree(Tolerances.Optimizer.Forward, r =>
     {

@@ -4,52 +4,54 @@ using ILGPU.Algorithms;
 namespace NestedLearning.Gpu.Kernels;
 
 /// <summary>A tensor's step of Adam with its constants, as <see cref="AdamSettings"/> says.</summary>
-internal struct AdamArguments
+internal struct AdamTensor : IShared
 {
+    /// <summary>M and V hold two bfloat16 an element with <see cref="Half"/>.</summary>
     public ArrayView<float> W, G, M, V;
-
-    /// <summary>M and V as bfloat16.</summary>
-    public ArrayView<ushort> HalfM, HalfV;
-
-    /// <summary>Two sums for each group, of squares of the changes and of the old values; no elements: not wanted.</summary>
-    public ArrayView<double> Parts;
     public float Beta1, New1, Beta2, New2, Rate, Correction2, Ridge, Decay, Epsilon, GradientScale;
     public int Half, Clear;
     public ulong Seed, Step;
+
+    public Share Share { get; set; }
+}
+
+/// <summary>A step for each of some tensors.</summary>
+internal struct AdamCommitArguments
+{
+    public Batch<AdamTensor> Batch;
 }
 
 /// <summary>A weight's product of gradients, and the step that takes it.</summary>
 internal struct ProductAdamArguments
 {
     public ProductArguments Product;
-    public AdamArguments Adam;
+    public AdamTensor Adam;
 }
 
 // g ← scale g (+ λ w, not decoupled)
 // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε) (− ηλ w, decoupled)
 internal static class AdamKernels
 {
-    public static void Commit(AdamArguments a)
+    public static void Commit(AdamCommitArguments a)
     {
         ArrayView<double> shared = SharedMemory.Allocate<double>(Groups.Threads);
-        double change = 0, value = 0;
-        for (long i = Groups.First; i < a.W.Length; i += Groups.Stride)
+        for (int group = Grid.IdxX; group < a.Batch.Groups; group += Grid.DimX)
         {
-            float before = a.W[i];
-            Step(a, i, a.G[i]);
-            if (a.Clear != 0)
-                a.G[i] = 0;
-            double difference = (double)a.W[i] - before;
-            change += difference * difference;
-            value += (double)before * before;
-        }
+            AdamTensor tensor = a.Batch.Of(group);
+            Share share = tensor.Share;
+            double change = 0, value = 0;
+            for (long i = share.FirstItem(group); i < tensor.W.Length; i += share.Stride)
+            {
+                float before = tensor.W[i];
+                Step(tensor, i, tensor.G[i]);
+                if (tensor.Clear != 0)
+                    tensor.G[i] = 0;
+                double difference = (double)tensor.W[i] - before;
+                change += difference * difference;
+                value += (double)before * before;
+            }
 
-        change = Groups.Sum(shared, change);
-        value = Groups.Sum(shared, value);
-        if (Group.IdxX == 0 && a.Parts.Length != 0)
-        {
-            a.Parts[2 * Grid.IdxX] = change;
-            a.Parts[2 * Grid.IdxX + 1] = value;
+            a.Batch.Keep(share, group, shared, change, value);
         }
     }
 
@@ -89,11 +91,12 @@ internal static class AdamKernels
         }
     }
 
-    private static void Step(AdamArguments a, long i, float gradient)
+    private static void Step(AdamTensor a, long i, float gradient)
     {
+        ArrayView<ushort> halfM = a.M.Cast<ushort>(), halfV = a.V.Cast<ushort>();
         float w = a.W[i];
         float g = gradient * a.GradientScale + w * a.Ridge;
-        float m = a.Half != 0 ? Widen(a.HalfM[i]) : a.M[i], v = a.Half != 0 ? Widen(a.HalfV[i]) : a.V[i];
+        float m = a.Half != 0 ? Widen(halfM[i]) : a.M[i], v = a.Half != 0 ? Widen(halfV[i]) : a.V[i];
         m = m * a.Beta1 + g * a.New1;
         v = v * a.Beta2 + g * g * a.New2;
         float root = XMath.Sqrt(v * a.Correction2) + a.Epsilon;
@@ -107,8 +110,8 @@ internal static class AdamKernels
         }
 
         uint bits = RandomBits(a.Seed, a.Step, i);
-        a.HalfM[i] = Round(m, bits);
-        a.HalfV[i] = Round(v, bits ^ 0xFFFF);
+        halfM[i] = Round(m, bits);
+        halfV[i] = Round(v, bits ^ 0xFFFF);
     }
 
     // The 16 bits of an element, in the order that nested_learning.h gives: two words of each of 16 blocks for the first

@@ -87,7 +87,10 @@ internal struct SumArguments
     /// <summary>A sum for each group, or interleaved pairs.</summary>
     public ArrayView<double> Parts;
 
-    /// <summary>Where the sum of all parts goes.</summary>
+    /// <summary>Which parts belong to each result: the first, and how many.</summary>
+    public ArrayView<int> Ranges;
+
+    /// <summary>Where the sums of all parts go.</summary>
     public ArrayView<double> Result;
     public int Count, Width;
 }
@@ -104,20 +107,29 @@ internal static class SumKernels
         sum = Groups.Sum(shared, sum);
         if (Group.IdxX == 0)
             a.Parts[Grid.IdxX] = sum;
+        if (Groups.First == 0)
+        {
+            a.Ranges[0] = 0;
+            a.Ranges[1] = Grid.DimX;
+        }
     }
 
-    // result[w] = Σ_i parts[i, w] for i < count, w < width; one group
+    // result[r, w] = Σ_i parts[i, w] for i of range r, r < count, w < width; a group a result
     public static void Parts(SumArguments a)
     {
         ArrayView<double> shared = SharedMemory.Allocate<double>(Groups.Threads);
-        for (int w = 0; w < a.Width; w++)
+        for (int result = Grid.IdxX; result < a.Count; result += Grid.DimX)
         {
-            double sum = 0;
-            for (int i = Group.IdxX; i < a.Count; i += Group.DimX)
-                sum += a.Parts[i * a.Width + w];
-            sum = Groups.Sum(shared, sum);
-            if (Group.IdxX == 0)
-                a.Result[w] = sum;
+            int first = a.Ranges[2 * result], count = a.Ranges[2 * result + 1];
+            for (int w = 0; w < a.Width; w++)
+            {
+                double sum = 0;
+                for (int i = Group.IdxX; i < count; i += Group.DimX)
+                    sum += a.Parts[(first + i) * a.Width + w];
+                sum = Groups.Sum(shared, sum);
+                if (Group.IdxX == 0)
+                    a.Result[result * a.Width + w] = sum;
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ internal static class Groups
         return shared[0];
     }
 
-    /// <summary>The group's sum, for all its threads. Every thread of the group must call it.</summary>
+    /// <inheritdoc cref="Sum(ArrayView{double}, double)"/>
     public static float Sum(ArrayView<float> shared, float value)
     {
         Group.Barrier();

@@ -1,0 +1,14 @@
+using NestedLearning.Tests;
+using Xunit;
+
+// There is one driver, and some tests let it fail.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
+namespace NestedLearning.Gpu.Tests;
+
+// The shared suites of what is hand-written, in the emulator.
+public sealed class CudaActivationTests() : ActivationTests("cuda");
+
+public sealed class CudaCrossEntropyTests() : CrossEntropyTests("cuda");
+
+public sealed class CudaElementwiseTests() : ElementwiseTests("cuda");
