@@ -4,7 +4,7 @@ namespace NestedLearning.Testing;
 /// A scan's inputs in double, with the shapes of <see cref="ScanInputs"/>. Elements come from float32, so that a device
 /// and the reference start from the same numbers.
 /// </summary>
-public sealed class ScanCase
+public sealed record ScanCase
 {
     public required int Batch { get; init; }
 
@@ -90,36 +90,14 @@ public sealed class ScanCase
     }
 
     /// <summary>The same inputs under other settings.</summary>
-    public ScanCase With(ScanSettings settings) => new()
-    {
-        Batch = Batch,
-        Time = Time,
-        Heads = Heads,
-        KeyDim = KeyDim,
-        ValueDim = ValueDim,
-        Settings = settings,
-        Q = Q,
-        K = K,
-        U = U,
-        LogAlpha = LogAlpha,
-        Erase = Erase,
-        Mu = Mu,
-        Theta = Theta,
-        S0 = S0,
-        P0 = P0,
-        ChunkStart = ChunkStart,
-    };
+    public ScanCase With(ScanSettings settings) => this with { Settings = settings };
 
     /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from other initial states; inside a chunk where its start is given.</summary>
     public ScanCase Slice(int start, int end, double[]? s0, double[]? p0, double[]? chunkStart = null)
     {
-        return new()
+        return this with
         {
-            Batch = Batch,
             Time = end - start,
-            Heads = Heads,
-            KeyDim = KeyDim,
-            ValueDim = ValueDim,
             Settings = Settings with { Phase = chunkStart is null ? 0 : Settings.NextPhase(start) },
             Q = Tokens(Q, KeyDim)!,
             K = Tokens(K, KeyDim)!,

@@ -1,7 +1,7 @@
 namespace NestedLearning.Testing;
 
 /// <summary>A self-modifying scan's inputs in double, with the shapes of <see cref="SelfModifyingInputs"/>; elements come from float32.</summary>
-public sealed class SelfModifyingCase
+public sealed record SelfModifyingCase
 {
     public required int Batch { get; init; }
 
@@ -54,12 +54,9 @@ public sealed class SelfModifyingCase
     }
 
     /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from another initial state; inside a chunk where its start is given.</summary>
-    public SelfModifyingCase Slice(int start, int end, double[] s0, double[]? chunkStart = null) => new()
+    public SelfModifyingCase Slice(int start, int end, double[] s0, double[]? chunkStart = null) => this with
     {
-        Batch = Batch,
         Time = end - start,
-        Heads = Heads,
-        Dim = Dim,
         Settings = Settings with { Phase = chunkStart is null ? 0 : Settings.NextPhase(start) },
         X = ScanCase.SliceTime(X, Batch, Heads * Dim, start, end),
         Q = ScanCase.SliceTime(Q, Batch, Heads * Dim, start, end),

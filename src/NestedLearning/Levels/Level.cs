@@ -107,10 +107,13 @@ public sealed class Level
     /// <summary>The number of steps whose error terms wait for the next commit.</summary>
     public long Pending { get; internal set; }
 
-    // What its next commit does to each parameter. Changes nothing.
-    internal ParameterCommit[] NextCommit()
+    // ‖Σ of the waiting error terms‖ over all parameters, before reduction.
+    internal double ErrorNorm() => Math.Sqrt(Parameters.Sum(p => p.SquaredErrorNorm()));
+
+    // What its next commit does to each parameter, where its ErrorNorm is this. Changes nothing.
+    internal ParameterCommit[] NextCommit(double errorNorm)
     {
-        float scale = ErrorScale();
+        float scale = ErrorScale(errorNorm);
         float rate = LearningRate * Math.Min(1f, (Commits + 1f) / (WarmupCommits + 1f));
         return [.. Parameters.Select((parameter, i) => new ParameterCommit(Memories[i], parameter, rate, scale))];
     }
@@ -150,10 +153,10 @@ public sealed class Level
     }
 
     // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
-    private float ErrorScale()
+    private float ErrorScale(double errorNorm)
     {
         double mean = Reduction == ErrorReduction.Mean ? 1.0 / Pending : 1;
-        double norm = Math.Sqrt(Parameters.Sum(p => p.SquaredErrorNorm())) * mean;
+        double norm = errorNorm * mean;
         if (!double.IsFinite(norm))
             throw new NotFiniteNumberException($"The error terms of level '{Name}' have norm {norm}; nothing was committed.", norm);
         return (float)(mean * Math.Min(1, ClipNorm / norm));

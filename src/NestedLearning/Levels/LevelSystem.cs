@@ -75,14 +75,7 @@ public sealed class LevelSystem : IDisposable
     public int Advance(int steps)
     {
         RequireSteps([this], steps);
-        int committed = Commit(steps, [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)]);
-        foreach (Level level in Levels)
-        {
-            if (level.Start is { Chunks: > 0 } start && Step % ((long)start.Chunks * level.Chunk) == 0)
-                level.ReturnToStart();
-        }
-
-        return committed;
+        return Advance(steps, null);
     }
 
     /// <summary>
@@ -137,8 +130,8 @@ public sealed class LevelSystem : IDisposable
     {
         ArgumentNullException.ThrowIfNull(systems);
         RequireSteps(systems, steps);
-        RequireFiniteErrors(systems);
-        return systems.Sum(s => s.Advance(steps));
+        IReadOnlyDictionary<Level, double> norms = FiniteErrorNorms(systems);
+        return systems.Sum(s => s.Advance(steps, norms));
     }
 
     /// <summary>Flushes every system, or none when one's error terms are not finite.</summary>
@@ -147,14 +140,14 @@ public sealed class LevelSystem : IDisposable
     public static int Flush(IReadOnlyList<LevelSystem> systems)
     {
         ArgumentNullException.ThrowIfNull(systems);
-        RequireFiniteErrors(systems);
-        return systems.Sum(s => s.Flush());
+        IReadOnlyDictionary<Level, double> norms = FiniteErrorNorms(systems);
+        return systems.Sum(s => s.Flush(norms));
     }
 
     /// <summary>Commits every partial chunk now.</summary>
     /// <returns>The number of levels that committed.</returns>
     /// <exception cref="NotFiniteNumberException">The error terms of a level are not finite. Nothing changed.</exception>
-    public int Flush() => Commit(0, [.. Levels.Where(l => l.Pending > 0)]);
+    public int Flush() => Flush(norms: null);
 
     /// <summary>
     /// Ends a context now: parameters that have a start pass their waiting error terms on to it, forget them, and return.
@@ -258,20 +251,39 @@ public sealed class LevelSystem : IDisposable
             throw new ArgumentOutOfRangeException(nameof(steps), steps, $"{steps} steps go past the next commit, expected at most {most}.");
     }
 
-    private static void RequireFiniteErrors(IReadOnlyList<LevelSystem> systems)
+    private static Dictionary<Level, double> FiniteErrorNorms(IReadOnlyList<LevelSystem> systems)
     {
+        var norms = new Dictionary<Level, double>();
         for (int i = 0; i < systems.Count; i++)
         {
             foreach (Level level in systems[i].Levels)
             {
-                double norm = Math.Sqrt(level.Parameters.Sum(p => p.SquaredErrorNorm()));
+                double norm = level.ErrorNorm();
                 if (!double.IsFinite(norm))
                     throw new NotFiniteNumberException($"The error terms of level '{level.Name}'{(systems.Count > 1 ? $" of sequence {i}" : "")} have norm {norm}; nothing was committed.", norm);
+                norms[level] = norm;
             }
         }
+
+        return norms;
     }
 
-    private int Commit(int steps, Level[] due)
+    private int Advance(int steps, IReadOnlyDictionary<Level, double>? norms)
+    {
+        int committed = Commit(steps, [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)], norms);
+        foreach (Level level in Levels)
+        {
+            if (level.Start is { Chunks: > 0 } start && Step % ((long)start.Chunks * level.Chunk) == 0)
+                level.ReturnToStart();
+        }
+
+        return committed;
+    }
+
+    private int Flush(IReadOnlyDictionary<Level, double>? norms) => Commit(0, [.. Levels.Where(l => l.Pending > 0)], norms);
+
+    // norms: of the levels' error terms as they are, where they were measured before.
+    private int Commit(int steps, Level[] due, IReadOnlyDictionary<Level, double>? norms)
     {
         foreach (Level level in Levels)
             level.Pending += steps;
@@ -282,7 +294,7 @@ public sealed class LevelSystem : IDisposable
         {
             foreach (Level level in due)
                 level.PassErrorsToStart();
-            ParameterCommit[] commits = [.. due.SelectMany(l => l.NextCommit())];
+            ParameterCommit[] commits = [.. due.SelectMany(l => l.NextCommit(NormOf(l)))];
             changes = new CommitChange[RecordsTimeline ? commits.Length : 0];
             OptimizerMemory.CommitAll(commits, changes);
         }
@@ -318,6 +330,9 @@ public sealed class LevelSystem : IDisposable
         }
 
         return due.Length;
+
+        // What was passed on to a start was not measured there.
+        double NormOf(Level level) => norms is null || level.Parameters.Any(starts.Contains) ? level.ErrorNorm() : norms[level];
     }
 
     private IEnumerable<(string Name, Tensor Tensor)> Tensors(string prefix)

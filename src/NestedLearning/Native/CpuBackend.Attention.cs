@@ -12,7 +12,7 @@ internal sealed unsafe partial class CpuBackend
         AttentionArguments arguments = Arguments(inputs, settings, outputs);
         long pieces, workspace;
         Status.ThrowIfFailed(Kernels.AttentionForwardPlan(&arguments, &pieces, &workspace));
-        Work.For(checked((int)pieces), AttentionCost.Operations(inputs) / OperationsAtOnce, new AttentionForwardAction(arguments, workspace));
+        Work.For(checked((int)pieces), AttentionCost.Operations(inputs) / OperationsAtOnce, new WorkspaceAction<AttentionArguments>(arguments, workspace, &Kernels.AttentionForward));
     }
 
     public override void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients)
@@ -30,7 +30,9 @@ internal sealed unsafe partial class CpuBackend
             DV = PointerOrNull(gradients.V),
             DQParts = PointerOrNull(dqParts),
         };
-        Work.For(checked((int)pieces), 5 * AttentionCost.Operations(inputs) / 2 / OperationsAtOnce, new AttentionBackwardAction(arguments, gradientArguments, workspace));
+        Work.For(
+            checked((int)pieces), 5 * AttentionCost.Operations(inputs) / 2 / OperationsAtOnce,
+            new GradientAction<AttentionArguments, AttentionGradientArguments>(arguments, gradientArguments, workspace, &Kernels.AttentionBackward));
         int tokens = inputs.Batch * inputs.Time;
         if (dqParts is not null)
             Work.For(Pieces(tokens, SumTokens), dqParts.Count, new AttentionBackwardSumAction(arguments, gradientArguments, tokens));
@@ -52,25 +54,6 @@ internal sealed unsafe partial class CpuBackend
         O = outputs.O.Pointer,
         LogSums = PointerOrNull(outputs.LogSums),
     };
-
-    private readonly struct AttentionForwardAction(AttentionArguments arguments, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            AttentionArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.AttentionForward(&local, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
-
-    private readonly struct AttentionBackwardAction(AttentionArguments arguments, AttentionGradientArguments gradients, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            AttentionArguments local = arguments;
-            AttentionGradientArguments localGradients = gradients;
-            Status.ThrowIfFailed(Kernels.AttentionBackward(&local, &localGradients, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
 
     private readonly struct AttentionBackwardSumAction(AttentionArguments arguments, AttentionGradientArguments gradients, int tokens) : IPieceAction
     {

@@ -16,7 +16,7 @@ internal sealed unsafe partial class CpuBackend
         arguments.NextChunkStart2 = PointerOrNull(outputs.ChunkStart2);
         long workspace;
         Status.ThrowIfFailed(Kernels.DeepMemoryForwardWorkspace(&arguments, &workspace));
-        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new DeepMemoryForwardAction(arguments, workspace));
+        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new WorkspaceAction<DeepMemoryArguments>(arguments, workspace, &Kernels.DeepMemoryForward));
     }
 
     public override void DeepMemoryBackward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved, in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients)
@@ -48,7 +48,9 @@ internal sealed unsafe partial class CpuBackend
         };
         long workspace;
         Status.ThrowIfFailed(Kernels.DeepMemoryBackwardWorkspace(&arguments, &workspace));
-        Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce, new DeepMemoryBackwardAction(arguments, gradientArguments, workspace));
+        Work.For(
+            inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce,
+            new GradientAction<DeepMemoryArguments, DeepMemoryGradientArguments>(arguments, gradientArguments, workspace, &Kernels.DeepMemoryBackward));
     }
 
     private static DeepMemoryArguments Arguments(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved) => new()
@@ -83,23 +85,4 @@ internal sealed unsafe partial class CpuBackend
         SavedP1 = PointerOrNull(saved.P1),
         SavedP2 = PointerOrNull(saved.P2),
     };
-
-    private readonly struct DeepMemoryForwardAction(DeepMemoryArguments arguments, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            DeepMemoryArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.DeepMemoryForward(&local, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
-
-    private readonly struct DeepMemoryBackwardAction(DeepMemoryArguments arguments, DeepMemoryGradientArguments gradients, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            DeepMemoryArguments local = arguments;
-            DeepMemoryGradientArguments localGradients = gradients;
-            Status.ThrowIfFailed(Kernels.DeepMemoryBackward(&local, &localGradients, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
 }

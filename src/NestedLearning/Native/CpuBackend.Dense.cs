@@ -37,7 +37,7 @@ internal sealed unsafe partial class CpuBackend
         native.Bias = PointerOrNull(bias);
         native.Y = y.Pointer;
         int rows = RowsOfPiece(x.Shape.Last);
-        Work.For(Pieces(x.Shape.Rows, rows), x.Count, new NormForwardAction(native, rows));
+        Work.For(Pieces(x.Shape.Rows, rows), x.Count, new RowsAction<NormArguments>(native, native.Rows, rows, &Kernels.NormForward));
     }
 
     public override void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain, Tensor? dBias)
@@ -52,7 +52,7 @@ internal sealed unsafe partial class CpuBackend
         float* sums = dGain is null && dBias is null ? null : Scratch.Take(2 * size);
         native.DGain = dGain is null ? null : sums;
         native.DBias = dBias is null ? null : sums + size;
-        Work.For(blocks, 2L * x.Count, new NormBackwardAction(native));
+        Work.For(blocks, 2L * x.Count, new PieceAction<NormArguments>(native, &Kernels.NormBackward));
         if (dGain is not null)
             ColumnSum(native.DGain, blocks, columns, dGain.Pointer);
         if (dBias is not null)
@@ -64,7 +64,7 @@ internal sealed unsafe partial class CpuBackend
         ConvolutionArguments native = Convolution(x, weight, state);
         native.Bias = PointerOrNull(bias);
         native.Y = y.Pointer;
-        Work.For(TimeBlocks(native), 4L * x.Count, new ConvolutionForwardAction(native, WorkspaceOf(native)));
+        Work.For(TimeBlocks(native), 4L * x.Count, new WorkspaceAction<ConvolutionArguments>(native, WorkspaceOf(native), &Kernels.ConvolutionForward));
         if (nextState is not null)
             CarryState(native, nextState.Pointer);
     }
@@ -77,9 +77,9 @@ internal sealed unsafe partial class CpuBackend
         native.DWeight = PointerOrNull(dWeight);
         native.DBias = PointerOrNull(dBias);
         if (dx is not null)
-            Work.For(TimeBlocks(native), 4L * x.Count, new ConvolutionBackwardInputAction(native, WorkspaceOf(native)));
+            Work.For(TimeBlocks(native), 4L * x.Count, new WorkspaceAction<ConvolutionArguments>(native, WorkspaceOf(native), &Kernels.ConvolutionBackwardInput));
         if (dWeight is not null || dBias is not null)
-            Work.For(Pieces((int)native.Channels, Kernels.ConvolutionChannels), 5L * x.Count, new ConvolutionBackwardWeightAction(native));
+            Work.For(Pieces((int)native.Channels, Kernels.ConvolutionChannels), 5L * x.Count, new PieceAction<ConvolutionArguments>(native, &Kernels.ConvolutionBackwardWeight));
     }
 
     public override double SumOfSquares(Tensor x)
@@ -99,7 +99,7 @@ internal sealed unsafe partial class CpuBackend
         native.Table = table.Pointer;
         native.Y = y.Pointer;
         int rows = RowsOfPiece(table.Shape.Last);
-        Work.For(Pieces(tokens.Count, rows), y.Count, new EmbeddingForwardAction(native, rows));
+        Work.For(Pieces(tokens.Count, rows), y.Count, new RowsAction<EmbeddingArguments>(native, native.Tokens, rows, &Kernels.EmbeddingForward));
     }
 
     public override void EmbeddingBackward(IndexTensor tokens, Tensor dy, Tensor dTable)
@@ -107,7 +107,7 @@ internal sealed unsafe partial class CpuBackend
         EmbeddingArguments native = Embedding(tokens, dTable.Shape);
         native.Dy = dy.Pointer;
         native.DTable = dTable.Pointer;
-        Work.For(Pieces(dTable.Shape.Last, Kernels.ColumnBlock), dy.Count, new EmbeddingBackwardAction(native));
+        Work.For(Pieces(dTable.Shape.Last, Kernels.ColumnBlock), dy.Count, new PieceAction<EmbeddingArguments>(native, &Kernels.EmbeddingBackward));
     }
 
     public override void CrossEntropyForward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums)
@@ -115,7 +115,7 @@ internal sealed unsafe partial class CpuBackend
         CrossEntropyArguments native = CrossEntropy(logits, targets, logSums);
         native.Losses = losses.Pointer;
         int rows = RowsOfPiece(logits.Shape.Last);
-        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new CrossEntropyForwardAction(native, rows));
+        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new RowsAction<CrossEntropyArguments>(native, native.Rows, rows, &Kernels.CrossEntropyForward));
     }
 
     public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits)
@@ -124,7 +124,7 @@ internal sealed unsafe partial class CpuBackend
         native.DLosses = dLosses.Pointer;
         native.DLogits = dLogits.Pointer;
         int rows = RowsOfPiece(logits.Shape.Last);
-        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new CrossEntropyBackwardAction(native, rows));
+        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new RowsAction<CrossEntropyArguments>(native, native.Rows, rows, &Kernels.CrossEntropyBackward));
     }
 
     public override void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits)
@@ -223,106 +223,12 @@ internal sealed unsafe partial class CpuBackend
             X = x,
             Sums = sums,
         };
-        Work.For(Pieces(columns, Kernels.ColumnBlock), (long)rows * columns, new ColumnSumAction(native));
-    }
-
-    private readonly struct ColumnSumAction(ColumnSumArguments arguments) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            ColumnSumArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.ColumnSum(&local, piece, piece + 1));
-        }
-    }
-
-    private readonly struct NormForwardAction(NormArguments arguments, int rows) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            NormArguments local = arguments;
-            long begin = (long)piece * rows;
-            Status.ThrowIfFailed(Kernels.NormForward(&local, begin, Math.Min(local.Rows, begin + rows)));
-        }
-    }
-
-    private readonly struct NormBackwardAction(NormArguments arguments) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            NormArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.NormBackward(&local, piece, piece + 1));
-        }
-    }
-
-    private readonly struct ConvolutionForwardAction(ConvolutionArguments arguments, nint workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            ConvolutionArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.ConvolutionForward(&local, piece, piece + 1, Scratch.Take(workspace)));
-        }
-    }
-
-    private readonly struct ConvolutionBackwardInputAction(ConvolutionArguments arguments, nint workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            ConvolutionArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.ConvolutionBackwardInput(&local, piece, piece + 1, Scratch.Take(workspace)));
-        }
-    }
-
-    private readonly struct ConvolutionBackwardWeightAction(ConvolutionArguments arguments) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            ConvolutionArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.ConvolutionBackwardWeight(&local, piece, piece + 1));
-        }
+        Work.For(Pieces(columns, Kernels.ColumnBlock), (long)rows * columns, new PieceAction<ColumnSumArguments>(native, &Kernels.ColumnSum));
     }
 
     private readonly struct SumOfSquaresAction(float* x, int count, double* sums) : IPieceAction
     {
         public void Invoke(int piece) => Status.ThrowIfFailed(Kernels.SumOfSquares(x, count, sums, piece, piece + 1));
-    }
-
-    private readonly struct EmbeddingForwardAction(EmbeddingArguments arguments, int rows) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            EmbeddingArguments local = arguments;
-            long begin = (long)piece * rows;
-            Status.ThrowIfFailed(Kernels.EmbeddingForward(&local, begin, Math.Min(local.Tokens, begin + rows)));
-        }
-    }
-
-    private readonly struct EmbeddingBackwardAction(EmbeddingArguments arguments) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            EmbeddingArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.EmbeddingBackward(&local, piece, piece + 1));
-        }
-    }
-
-    private readonly struct CrossEntropyForwardAction(CrossEntropyArguments arguments, int rows) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            CrossEntropyArguments local = arguments;
-            long begin = (long)piece * rows;
-            Status.ThrowIfFailed(Kernels.CrossEntropyForward(&local, begin, Math.Min(local.Rows, begin + rows)));
-        }
-    }
-
-    private readonly struct CrossEntropyBackwardAction(CrossEntropyArguments arguments, int rows) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            CrossEntropyArguments local = arguments;
-            long begin = (long)piece * rows;
-            Status.ThrowIfFailed(Kernels.CrossEntropyBackward(&local, begin, Math.Min(local.Rows, begin + rows)));
-        }
     }
 
     private readonly struct CrossEntropyWithGradientAction(CrossEntropyArguments arguments, int rows) : IPieceAction

@@ -21,7 +21,7 @@ internal sealed unsafe partial class CpuBackend
         if (Work.StaysOnCaller(checked((int)pieces), operations))
             Status.ThrowIfFailed(Kernels.ScanForward(&arguments, 0, pieces, Scratch.Take((nint)workspace)));
         else
-            Work.For((int)pieces, operations, new ScanForwardAction(arguments, workspace));
+            Work.For((int)pieces, operations, new WorkspaceAction<ScanArguments>(arguments, workspace, &Kernels.ScanForward));
     }
 
     public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
@@ -47,7 +47,9 @@ internal sealed unsafe partial class CpuBackend
         };
         long workspace;
         Status.ThrowIfFailed(Kernels.ScanBackwardWorkspace(&arguments, &workspace));
-        Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce, new ScanBackwardAction(arguments, gradientArguments, workspace));
+        Work.For(
+            inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce,
+            new GradientAction<ScanArguments, ScanGradientArguments>(arguments, gradientArguments, workspace, &Kernels.ScanBackward));
     }
 
     private static ScanArguments Arguments(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved) => new()
@@ -76,23 +78,4 @@ internal sealed unsafe partial class CpuBackend
         ChunkStart = PointerOrNull(inputs.ChunkStart),
         Phase = settings.Phase,
     };
-
-    private readonly struct ScanForwardAction(ScanArguments arguments, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            ScanArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.ScanForward(&local, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
-
-    private readonly struct ScanBackwardAction(ScanArguments arguments, ScanGradientArguments gradients, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            ScanArguments local = arguments;
-            ScanGradientArguments localGradients = gradients;
-            Status.ThrowIfFailed(Kernels.ScanBackward(&local, &localGradients, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
 }

@@ -13,7 +13,7 @@ internal sealed unsafe partial class CpuBackend
         arguments.States = PointerOrNull(outputs.ChunkStates);
         long workspace;
         Status.ThrowIfFailed(Kernels.SelfModifyingForwardWorkspace(&arguments, &workspace));
-        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new SelfModifyingForwardAction(arguments, workspace));
+        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new WorkspaceAction<SelfModifyingArguments>(arguments, workspace, &Kernels.SelfModifyingForward));
     }
 
     public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
@@ -33,7 +33,9 @@ internal sealed unsafe partial class CpuBackend
         };
         long workspace;
         Status.ThrowIfFailed(Kernels.SelfModifyingBackwardWorkspace(&arguments, &workspace));
-        Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce, new SelfModifyingBackwardAction(arguments, gradientArguments, workspace));
+        Work.For(
+            inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce,
+            new GradientAction<SelfModifyingArguments, SelfModifyingGradientArguments>(arguments, gradientArguments, workspace, &Kernels.SelfModifyingBackward));
     }
 
     private static SelfModifyingArguments Arguments(in SelfModifyingInputs inputs, SelfModifyingSettings settings) => new()
@@ -58,23 +60,4 @@ internal sealed unsafe partial class CpuBackend
         ChunkStart = PointerOrNull(inputs.ChunkStart),
         Phase = settings.Phase,
     };
-
-    private readonly struct SelfModifyingForwardAction(SelfModifyingArguments arguments, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            SelfModifyingArguments local = arguments;
-            Status.ThrowIfFailed(Kernels.SelfModifyingForward(&local, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
-
-    private readonly struct SelfModifyingBackwardAction(SelfModifyingArguments arguments, SelfModifyingGradientArguments gradients, long workspace) : IPieceAction
-    {
-        public void Invoke(int piece)
-        {
-            SelfModifyingArguments local = arguments;
-            SelfModifyingGradientArguments localGradients = gradients;
-            Status.ThrowIfFailed(Kernels.SelfModifyingBackward(&local, &localGradients, piece, piece + 1L, Scratch.Take((nint)workspace)));
-        }
-    }
 }

@@ -33,9 +33,8 @@ internal sealed class OptimizersTask : LearnTask
             ("Muon, rest AdamW", () => OptimizerRules.ByShape(new Muon { UpdateRms = AdamRms }, NewAdam())),
             ("M3, rest AdamW", () => OptimizerRules.ByShape(new M3(), NewAdam())),
         ];
-        var jobs = optimizers.SelectMany(o => s_rates.Select(r => (o.Name, o.New, Rate: r))).ToArray();
-        IEnumerable<LearnRow> rows = run.Each(jobs, j => (Losses: Train(run, task, j.Name, j.New(), j.Rate), j.Name, j.Rate))
-            .Chunk(s_rates.Length).Select(runs => runs.MinBy(r => r.Losses[^1])).Select(r => new LearnRow(r.Name, [.. r.Losses.Select(l => (double?)l), r.Rate]));
+        IEnumerable<LearnRow> rows = run.BestOf(optimizers, s_rates, (o, rate) => (Losses: Train(run, task, o.Name, o.New(), rate), o.Name, Rate: rate), r => r.Losses[^1])
+            .Select(r => new LearnRow(r.Name, [.. r.Losses.Select(l => (double?)l), r.Rate]));
         return
         [
             new LearnTable(
@@ -60,25 +59,16 @@ internal sealed class OptimizersTask : LearnTask
         var trainer = new EpisodicTrainer<SequenceEpisode>(new SequenceLearner(model, levels));
         int[] checkpoints = Checkpoints(run.Steps);
         double[] bits = new double[checkpoints.Length];
-        try
+        bool finite = SequenceTraining.Train(trainer, levels, rate, run.Steps, step => task.Draw(run.Seed, step + 1, Batch), steps =>
         {
-            for (int step = 1; step <= run.Steps; step++)
+            for (int i = 0; i < checkpoints.Length; i++)
             {
-                levels.Levels[0].LearningRate = rate * Math.Min(1, 2 * (1 - (float)(step - 1) / run.Steps));
-                trainer.Step(task.Draw(run.Seed, (ulong)step, Batch));
-                for (int i = 0; i < checkpoints.Length; i++)
-                {
-                    if (step == checkpoints[i])
-                        bits[i] = trainer.Evaluate(task.Draw(run.Seed + SequenceTraining.TestSeed, 0, 8 * Batch)) / Math.Log(2);
-                }
+                if (steps == checkpoints[i])
+                    bits[i] = trainer.Evaluate(task.Draw(run.Seed + SequenceTraining.TestSeed, 0, 8 * Batch)) / Math.Log(2);
             }
-        }
-        catch (NotFiniteNumberException)
-        {
-            // A rate that is too high is an answer, too.
+        });
+        if (!finite)
             bits[^1] = double.PositiveInfinity;
-        }
-
         run.Say($"{name}, rate {rate}: {bits[^1]:F4} bits");
         return bits;
     }

@@ -22,10 +22,9 @@ internal sealed class RegressionTask : LearnTask
     {
         var task = new LinearRegression(Dim, Examples, Noise);
         IReadOnlyList<Candidate> candidates = Learners.OfMemories(dim: 32, heads: 2, blocks: 2);
-        (Candidate Candidate, float Rate)[] jobs = [.. candidates.SelectMany(c => SequenceTraining.Rates.Select(r => (c, r)))];
         RegressionEpisode test = task.Draw(run.Seed + SequenceTraining.TestSeed, 0, 16 * Batch);
-        IEnumerable<LearnRow> learners = run.Each(jobs, j => Train(run, task, j.Candidate, j.Rate, test))
-            .Chunk(SequenceTraining.Rates.Count).Select(runs => runs.MinBy(r => r.Validation).Row!);
+        IEnumerable<LearnRow> learners = run.BestOf(candidates, SequenceTraining.Rates, (candidate, rate) => Train(run, task, candidate, rate, test), r => r.Validation)
+            .Select(r => r.Row);
         return
         [
             new LearnTable(

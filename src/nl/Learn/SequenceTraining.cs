@@ -45,19 +45,19 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
     };
 
     /// <summary>Trains every candidate with every rate and measures each candidate's best.</summary>
-    public IReadOnlyList<TrainedCandidate> Run(IReadOnlyList<Candidate> candidates, Func<SequenceLearner, double[]> measure)
-    {
-        (Candidate Candidate, float Rate)[] jobs = [.. candidates.SelectMany(c => Rates.Select(r => (c, r)))];
-        return [.. run.Each(jobs, j => Train(j.Candidate, j.Rate, measure)).Chunk(Rates.Count).Select(runs => runs.MinBy(r => r.Validation).Trained!)];
-    }
+    public IReadOnlyList<TrainedCandidate> Run(IReadOnlyList<Candidate> candidates, Func<SequenceLearner, double[]> measure) =>
+        [.. run.BestOf(candidates, Rates, (candidate, rate) => Train(candidate, rate, measure), r => r.Validation).Select(r => r.Trained)];
 
     /// <summary>The mean accuracy over fresh episodes of a task.</summary>
     public double Accuracy(SequenceLearner learner, ISequenceTask test, int batches = 4) =>
         Enumerable.Range(0, batches).Average(i => learner.Accuracy(test.Draw(run.Seed + TestSeed, (ulong)i, Batch)));
 
-    /// <summary>Steps over fresh episodes; the learning rate is constant, then falls to nothing over the second half.</summary>
+    /// <summary>
+    /// Steps over fresh episodes; the learning rate is constant, then falls to nothing over the second half. After each step
+    /// <paramref name="stepped"/> is told how many there were.
+    /// </summary>
     /// <returns>Whether every step was finite; it stops at the first that is not.</returns>
-    public static bool Train<TEpisode>(EpisodicTrainer<TEpisode> trainer, LevelSystem levels, float rate, int steps, Func<ulong, TEpisode> draw)
+    public static bool Train<TEpisode>(EpisodicTrainer<TEpisode> trainer, LevelSystem levels, float rate, int steps, Func<ulong, TEpisode> draw, Action<int>? stepped = null)
     {
         try
         {
@@ -66,6 +66,7 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
                 foreach (Level level in levels.Levels)
                     level.LearningRate = rate * Math.Min(1, 2 * (1 - (float)step / steps));
                 trainer.Step(draw((ulong)step));
+                stepped?.Invoke(step + 1);
             }
 
             return true;

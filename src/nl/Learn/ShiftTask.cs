@@ -28,16 +28,14 @@ internal sealed class ShiftTask : LearnTask
             new("DeltaNet, one level", (hope with { Mixer = TokenMixer.DeltaNet }).WithOneLevel()),
             new("attention, same levels", hope with { Mixer = TokenMixer.Attention }),
         ];
-        (Candidate Candidate, float Rate)[] jobs = [.. candidates.SelectMany(c => s_rates.Select(r => (c, r)))];
-        var runs = run.Each(jobs, j =>
-        {
-            using StreamLearner learner = StreamLearner.Create(run.Device, WithRate(j.Candidate.Configuration, j.Rate), j.Candidate.Name);
-            IReadOnlyList<double[]> bits = StreamTraining.Read(learner, [before, after]);
-            run.Say($"{j.Candidate.Name}, rate {j.Rate}: {bits[0].Average():F3} bits before the shift, {bits[1].Average():F3} after");
-            return (j.Candidate.Name, j.Rate, Bits: bits, learner.ParameterCount);
-        });
         // The rate is chosen before the shift.
-        var best = runs.Chunk(s_rates.Length).Select(r => r.MinBy(x => x.Bits[0].Average())).ToArray();
+        var best = run.BestOf(candidates, s_rates, (candidate, rate) =>
+        {
+            using StreamLearner learner = StreamLearner.Create(run.Device, WithRate(candidate.Configuration, rate), candidate.Name);
+            IReadOnlyList<double[]> bits = StreamTraining.Read(learner, [before, after]);
+            run.Say($"{candidate.Name}, rate {rate}: {bits[0].Average():F3} bits before the shift, {bits[1].Average():F3} after");
+            return (candidate.Name, Rate: rate, Bits: bits, learner.ParameterCount);
+        }, r => r.Bits[0].Average());
         int end = run.Steps - run.Steps / 8;
         return
         [

@@ -39,16 +39,7 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
     public void Regress_MatchesTheReference_OverAStream(ContinuumVariant variant, bool turned)
     {
         using var memory = new ContinuumMemory(Device, Configuration(variant, turned));
-        var reference = new ReferenceContinuumMemory(memory);
-        Stream(memory, reference, (x, target, _) =>
-        {
-            using Tensor y = memory.Regress(x, target);
-            return y.ToArray();
-        }, (x, target) =>
-        {
-            reference.AddRegressionGradient(x, target);
-            return reference.Forward(x);
-        });
+        StreamRegressions(memory);
     }
 
     [Theory]
@@ -334,16 +325,7 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
                 Settings = new ContinuumSettings { Variant = variant, GeneratorRank = 1 },
                 Levels = [.. Enumerable.Range(0, levels).Select(l => new LevelConfiguration($"level{l}", 1, 1e-3f, hidden) { Optimizer = new GradientDescent() })],
             });
-            var reference = new ReferenceContinuumMemory(memory);
-            Stream(memory, reference, (x, target, _) =>
-            {
-                using Tensor y = memory.Regress(x, target);
-                return y.ToArray();
-            }, (x, target) =>
-            {
-                reference.AddRegressionGradient(x, target);
-                return reference.Forward(x);
-            });
+            StreamRegressions(memory);
         }
     }
 
@@ -398,6 +380,21 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
     {
         foreach (Parameter parameter in Parameters(memory))
             parameter.Value.CopyFrom(data.Normal(parameter.Value.Shape, 0.5f));
+    }
+
+    // A stream of regressions, beside a reference that begins as the memory is.
+    private void StreamRegressions(ContinuumMemory memory)
+    {
+        var reference = new ReferenceContinuumMemory(memory);
+        Stream(memory, reference, (x, target, _) =>
+        {
+            using Tensor y = memory.Regress(x, target);
+            return y.ToArray();
+        }, (x, target) =>
+        {
+            reference.AddRegressionGradient(x, target);
+            return reference.Forward(x);
+        });
     }
 
     // Two sequences on shared weights, in pieces that end at commits, beside the reference.

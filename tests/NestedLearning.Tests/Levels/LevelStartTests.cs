@@ -155,6 +155,17 @@ public sealed class LevelStartTests : IDisposable
     }
 
     [Fact]
+    public void AStartsCommit_IsClippedByWhatWasPassedOnWithIt()
+    {
+        using Parameter fast = New("fast", 10), start = New("start", 10);
+        using var levels = new LevelSystem(
+            new Level("fast", 1, 1, new GradientDescent(), [fast]) { Start = new LevelStart([(fast, start)], 1) },
+            new Level("slow", 1, 0.5f, new GradientDescent(), [start]) { ClipNorm = 2 });
+        levels.Learn(1, () => fast.Error.Span[0] = 6);
+        Assert.Equal((9f, 9f), (fast.Value.Span[0], start.Value.Span[0]));
+    }
+
+    [Fact]
     public void WhatDoesNotFit_IsRefused()
     {
         using Parameter a = New("a", 1), b = New("b", 1), wide = new("wide", _device.Zeros([2])), other = New("other", 1);
