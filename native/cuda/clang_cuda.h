@@ -16,6 +16,8 @@
 #define __shared__ __attribute__((shared))
 #define __launch_bounds__(...) __attribute__((launch_bounds(__VA_ARGS__)))
 #define __forceinline__ __inline__ __attribute__((always_inline))
+// Its compiler has no such word, and reads arguments where they are as long as it can follow every use of them.
+#define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 
 struct uint3 {
@@ -29,12 +31,6 @@ struct __align__(8) float2 {
 };
 struct __align__(16) float4 {
   float x, y, z, w;
-  // Memberwise: a copy from memory to memory would become two moves of 64 bits.
-  __device__ __forceinline__ float4& operator=(const float4& o) {
-    const float a = o.x, b = o.y, c = o.z, d = o.w;
-    x = a, y = b, z = c, w = d;
-    return *this;
-  }
 };
 struct __align__(8) uint2 {
   unsigned x, y;

@@ -21,6 +21,33 @@
 #define NL_KERNEL(name)
 #endif
 
+// Four floats, or two words, in one access: `p` is aligned to its size. clang would split structs' copies.
+#if defined(__clang__) && !defined(NL_CUDA_EMULATE)
+typedef float NlFloat4 __attribute__((ext_vector_type(4)));
+typedef unsigned NlUint2 __attribute__((ext_vector_type(2)));
+NL_DEVICE float4 Load16(const float* p) {
+  const NlFloat4 v = *reinterpret_cast<const NlFloat4*>(p);
+  return {v.x, v.y, v.z, v.w};
+}
+NL_DEVICE void Store16(float* p, float x, float y, float z, float w) {
+  *reinterpret_cast<NlFloat4*>(p) = NlFloat4{x, y, z, w};
+}
+NL_DEVICE uint2 Load8(const void* p) {
+  const NlUint2 v = *static_cast<const NlUint2*>(p);
+  return {v.x, v.y};
+}
+NL_DEVICE void Store8(void* p, unsigned x, unsigned y) {
+  *static_cast<NlUint2*>(p) = NlUint2{x, y};
+}
+#else
+NL_DEVICE float4 Load16(const float* p) { return *reinterpret_cast<const float4*>(p); }
+NL_DEVICE void Store16(float* p, float x, float y, float z, float w) {
+  *reinterpret_cast<float4*>(p) = float4{x, y, z, w};
+}
+NL_DEVICE uint2 Load8(const void* p) { return *static_cast<const uint2*>(p); }
+NL_DEVICE void Store8(void* p, unsigned x, unsigned y) { *static_cast<uint2*>(p) = uint2{x, y}; }
+#endif
+
 #include "cuda/tensor_core.h"
 
 #endif  // NESTED_LEARNING_CUDA_CUDA_H_

@@ -28,6 +28,7 @@
 #define __shared__ static thread_local
 #define __launch_bounds__(...)
 #define __forceinline__ inline
+#define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 #define NL_DYNAMIC_SHARED(T, name) \
   T* const name = reinterpret_cast<T*>(::nested_learning::emulator::t_block.shared)

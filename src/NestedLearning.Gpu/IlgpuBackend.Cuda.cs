@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using NestedLearning.Gpu.Cuda;
+using AdamTensor = NestedLearning.Gpu.Kernels.AdamTensor;
 using Cuda = NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
@@ -34,6 +36,70 @@ internal sealed unsafe partial class IlgpuBackend
         double sum = 0;
         Download(result, new Span<byte>(&sum, sizeof(double)));
         return sum;
+    }
+
+    private bool CudaAdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes)
+    {
+        const int Elements = Cuda.AdamKernels.Threads * 4;
+        if (CudaWith(Cuda.AdamKernels.File) is not { } cuda)
+            return false;
+        using var workspace = new Workspace(this);
+        for (int first = 0; first < tensors.Length; first += Cuda.AdamKernels.Tensors)
+        {
+            var arguments = new Cuda.AdamArguments { Count = Math.Min(tensors.Length - first, Cuda.AdamKernels.Tensors) };
+            int blocks = 0;
+            for (int i = 0; i < arguments.Count; i++)
+            {
+                AdamTensors t = tensors[first + i];
+                AdamTensor constants = Adam(t.W, t.G, t.M, t.V, settings[first + i]);
+                // One for an empty tensor too: its change is zero and has to be written.
+                int own = Math.Max(1, Blocks(t.W.Count, Elements));
+                arguments.Tensors[i] = new()
+                {
+                    W = Pointer(t.W),
+                    G = Pointer(t.G),
+                    M = Pointer(t.M),
+                    V = Pointer(t.V),
+                    Count = t.W.Count,
+                    Seed = constants.Seed,
+                    Step = constants.Step,
+                    Beta1 = constants.Beta1,
+                    New1 = constants.New1,
+                    Beta2 = constants.Beta2,
+                    New2 = constants.New2,
+                    Rate = constants.Rate,
+                    Correction2 = constants.Correction2,
+                    Ridge = constants.Ridge,
+                    Decay = constants.Decay,
+                    Epsilon = constants.Epsilon,
+                    GradientScale = constants.GradientScale,
+                    Half = constants.Half,
+                    Clear = constants.Clear,
+                    FirstBlock = blocks,
+                    Blocks = own,
+                };
+                blocks += own;
+            }
+
+            DeviceStorage? sums = null;
+            if (!changes.IsEmpty)
+            {
+                arguments.Parts = (double*)workspace.Take(4L * blocks).Pointer;
+                sums = workspace.Take(4L * arguments.Count);
+                arguments.Changes = (double*)sums.Pointer;
+            }
+
+            LaunchCuda(cuda, Cuda.AdamKernels.Commit, blocks, Cuda.AdamKernels.Threads, 0, arguments);
+            if (sums is null)
+                continue;
+            LaunchCuda(cuda, Cuda.AdamKernels.Changes, arguments.Count, Cuda.AdamKernels.Threads, 0, arguments);
+            double[] read = new double[2 * arguments.Count];
+            Download(sums, MemoryMarshal.AsBytes(read.AsSpan()));
+            for (int i = 0; i < arguments.Count; i++)
+                changes[first + i] = new CommitChange(read[2 * i], read[(2 * i) + 1]);
+        }
+
+        return true;
     }
 
     private bool CudaCrossEntropy(CudaKernel<Cuda.CrossEntropyArguments> kernel, Tensor logits, IndexTensor targets, Cuda.CrossEntropyArguments arguments)

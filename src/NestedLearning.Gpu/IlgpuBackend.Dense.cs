@@ -67,6 +67,8 @@ internal sealed unsafe partial class IlgpuBackend
 
     public override void AdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes)
     {
+        if (CudaAdamCommit(tensors, settings, changes))
+            return;
         int groups = 0;
         foreach (AdamTensors t in tensors)
             groups += GroupsOf(t.W.Count);

@@ -9,6 +9,10 @@ namespace NestedLearning.Gpu.Tests;
 // The shared suites of what is hand-written, in the emulator.
 public sealed class CudaActivationTests() : ActivationTests("cuda");
 
+public sealed class CudaAdamTests() : AdamTests("cuda");
+
+public sealed class CudaClipGlobalNormTests() : ClipGlobalNormTests("cuda");
+
 public sealed class CudaCrossEntropyTests() : CrossEntropyTests("cuda");
 
 public sealed class CudaElementwiseTests() : ElementwiseTests("cuda");

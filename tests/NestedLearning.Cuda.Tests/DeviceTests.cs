@@ -25,6 +25,20 @@ public sealed class DeviceTests() : BackendTests("cuda")
     }
 
     [Fact]
+    public void ACommitOfManyTensors_IsALaunchForEachThirtyTwo()
+    {
+        AdamTensors[] tensors = [.. Enumerable.Range(0, 40).Select(i => new AdamTensors(
+            Track(Device.Full([7 * i], 1)), Track(Device.Full([7 * i], 0.5f)), Track(Device.Full([7 * i], 0)), Track(Device.Full([7 * i], 0))))];
+        AdamSettings[] settings = [.. Enumerable.Range(0, 40).Select(i => new AdamSettings(0.01f * i, 0.9, 0.999, 1e-8f, 0, Decoupled: true, Step: 1, GradientScale: 1))];
+        int before = StandIn.Launches();
+        Backend.AdamCommit(tensors, settings, []);
+        Assert.Equal(2, StandIn.Launches() - before);
+        // The first step of Adam is the learning rate's length.
+        for (int i = 0; i < 40; i++)
+            Assert.All(tensors[i].W.ToArray(), w => Assert.Equal(1 - (0.01f * i), w, 1e-6f));
+    }
+
+    [Fact]
     public void Memory_ThatIsNotThere_IsNamed_AndNothingIsLost()
     {
         Tensor kept = From([4], [1, 2, 3, 4]);
