@@ -12,6 +12,8 @@ internal sealed partial class IlgpuBackend
             return;
         }
 
+        if (CudaScanForward(inputs, settings, outputs))
+            return;
         bool momentum = inputs.Mu is not null;
         using var workspace = new Workspace(this);
         int dk = inputs.KeyDim, dv = inputs.ValueDim;
