@@ -1,13 +1,7 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
 using ILGPU;
-using ILGPU.Algorithms;
-using ILGPU.Backends;
-using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.OpenCL;
-using ILGPU.Backends.PTX;
-using ILGPU.Runtime;
-using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 using NestedLearning.Gpu.Kernels;
 using Xunit;
@@ -26,13 +20,13 @@ public sealed partial class CompiledKernelTests
         "CrossEntropyKernels.WithGradient", "ChunkBackwardKernels.StateDot",
     ];
 
-    public static TheoryData<string> Kernels() => [.. All().Select(NameOf)];
+    public static TheoryData<string> Kernels() => [.. CompiledKernels.All().Select(CompiledKernels.NameOf)];
 
     [Theory]
     [MemberData(nameof(Kernels))]
     public void Ptx_IsSound(string name)
     {
-        string ptx = Ptx(All().Single(m => NameOf(m) == name));
+        string ptx = CompiledKernels.Ptx(Named(name));
         Assert.Null(Fault(ptx, mayUseDouble: s_double.Any(d => name == d || name.StartsWith(d + ".", StringComparison.Ordinal))));
     }
 
@@ -40,16 +34,16 @@ public sealed partial class CompiledKernelTests
     [MemberData(nameof(Kernels))]
     public void OpenCl_UsesNoGenericAddresses(string name)
     {
-        using Context context = NewContext();
+        using Context context = CompiledKernels.NewContext();
         using var backend = new CLBackend(context, new CLCapabilityContext(true, true, true, true, true), CLDeviceVendor.Other, CLCVersion.CL30);
-        var kernel = (CLCompiledKernel)Compile(backend, All().Single(m => NameOf(m) == name));
+        var kernel = (CLCompiledKernel)CompiledKernels.Compile(backend, Named(name));
         Assert.DoesNotContain("generic", kernel.Source, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Kernels_AreFound()
     {
-        string[] names = [.. All().Select(NameOf)];
+        string[] names = [.. CompiledKernels.All().Select(CompiledKernels.NameOf)];
         Assert.True(names.Length > 30, string.Join(", ", names));
         Assert.Contains("ProductKernels.Product", names);
         Assert.Equal(names.Length, names.Distinct().Count());
@@ -63,7 +57,7 @@ public sealed partial class CompiledKernelTests
     public void Ptx_OfABadKernel_IsNot(string name, string fault)
     {
         MethodInfo method = typeof(CompiledKernelTests).GetMethod(name, BindingFlags.Static | BindingFlags.NonPublic)!;
-        Assert.Contains(fault, Fault(Ptx(method), mayUseDouble: false), StringComparison.Ordinal);
+        Assert.Contains(fault, Fault(CompiledKernels.Ptx(method), mayUseDouble: false), StringComparison.Ordinal);
     }
 
     private static void FusedMultiplyAdd(ElementwiseArguments a) => a.X[Grid.GlobalIndex.X] = MathF.FusedMultiplyAdd(a.Factor, a.Factor, a.Factor);
@@ -72,29 +66,7 @@ public sealed partial class CompiledKernelTests
 
     private static void Double(ElementwiseArguments a) => a.X[Grid.GlobalIndex.X] = (float)((double)a.Factor * a.X[0]);
 
-    private static IEnumerable<MethodInfo> All() =>
-        from type in typeof(ProductKernels).Assembly.GetTypes()
-        where type.Namespace == typeof(ProductKernels).Namespace && type.Name.EndsWith("Kernels", StringComparison.Ordinal)
-        from method in type.GetMethods(BindingFlags.Static | BindingFlags.Public | BindingFlags.DeclaredOnly)
-        let parameters = method.GetParameters()
-        where method.ReturnType == typeof(void) && parameters.Length == 1 && parameters[0].ParameterType.Name.EndsWith("Arguments", StringComparison.Ordinal)
-        select method;
-
-    private static string NameOf(MethodInfo method) => $"{method.DeclaringType!.Name}.{method.Name}";
-
-    // A context a kernel: after a failure the next error would say nothing.
-    private static Context NewContext() => Context.Create(b => b.EnableAlgorithms().Optimize(OptimizationLevel.O2));
-
-    private static CompiledKernel Compile(ILGPU.Backends.Backend backend, MethodInfo method) =>
-        backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(method), new KernelSpecialization(64, null));
-
-    private static string Ptx(MethodInfo method)
-    {
-        using Context context = NewContext();
-        CudaArchitecture architecture = CudaArchitecture.SM_80;
-        using var backend = new PTXBackend(context, new CudaCapabilityContext(architecture), architecture, CudaInstructionSet.ISA_80, null);
-        return ((PTXCompiledKernel)Compile(backend, method)).PTXAssembly;
-    }
+    private static MethodInfo Named(string name) => CompiledKernels.All().Single(m => CompiledKernels.NameOf(m) == name);
 
     private static string? Fault(string ptx, bool mayUseDouble)
     {

@@ -74,7 +74,24 @@ public sealed class BenchCommandTests
         Assert.StartsWith("nl: There is no case 'scan-tokne'; known are scan-delta, ", Assert.Single(run.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
     }
 
-    // Without a budget each case runs twice: what is tested is not its speed.
+    [Fact]
+    public void LargeCases_Run_WithTheirSizes()
+    {
+        IReadOnlyList<BenchCase> cases = [.. LargeCases.All(LargeCases.MaxScale).Where(c => c.Name is "scan-gated-backward-64" or "gemm" or "hope-block" or "adamw-100m")];
+        using var output = new StringWriter();
+        using (Device device = Device.Open("managed"))
+            BenchCommand.Run(cases, device, json: true, TimeSpan.Zero, output, TensorCores.None, TensorCores.BFloat16);
+        JsonElement[] results = Array.ConvertAll(output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), l => JsonDocument.Parse(l).RootElement);
+        Assert.Equal(
+            [
+                "scan-gated-backward-64 B=8 H=16 T=64 D=64 float32", "scan-gated-backward-64 B=8 H=16 T=64 D=64 bfloat16", "gemm 64³ float32", "gemm 64³ bfloat16",
+                "hope-block B=4 T=32 D=16 H=16 float32", "hope-block B=4 T=32 D=16 H=16 bfloat16", "adamw-100m 24 tensors of 65536 float32",
+            ],
+            results.Select(r => $"{r.GetProperty("name")} {r.GetProperty("size")} {r.GetProperty("products")}"));
+        Assert.All(results, r => Assert.True(r.GetProperty("median_ms").GetDouble() > 0));
+    }
+
+    // Without a budget each case runs three times: what is tested is not its speed.
     private static string[] Run(bool json, params string[] cases)
     {
         using var output = new StringWriter();

@@ -8,10 +8,23 @@ namespace NestedLearning.CommandLine.Bench;
 /// <param name="Prepare">Makes the tensors and gives the call to be timed.</param>
 internal sealed record BenchCase(string Name, string Title, double Flops, double Bytes, Func<BenchTensors, Action> Prepare)
 {
+    /// <summary>The sizes alone, by which a result elsewhere is known to be of the same work; of large cases.</summary>
+    public string? Size { get; init; }
+
+    /// <summary>The tokens that it learns from; 0 where it is no model.</summary>
+    public int Tokens { get; init; }
+
+    /// <summary>Whether it has products, whose operands tensor cores may round.</summary>
+    public bool HasProducts { get; init; }
+
     /// <summary>Every case, in the order of the table.</summary>
     public static IReadOnlyList<BenchCase> All { get; } = [.. ScanCases.All, .. AttentionCases.All, .. DenseCases.All, ScanCases.Token];
 
     /// <exception cref="CaseException">No case has that name.</exception>
-    public static BenchCase Find(string name) => All.FirstOrDefault(c => c.Name == name)
-        ?? throw new CaseException($"There is no case '{name}'; known are {string.Join(", ", All.Select(c => c.Name))}.");
+    public static BenchCase Find(string name) => Find(name, All);
+
+    /// <summary>The case of that name among some.</summary>
+    /// <exception cref="CaseException">None has it.</exception>
+    public static BenchCase Find(string name, IReadOnlyList<BenchCase> cases) => cases.FirstOrDefault(c => c.Name == name)
+        ?? throw new CaseException($"There is no case '{name}'; known are {string.Join(", ", cases.Select(c => c.Name))}.");
 }

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 
 namespace NestedLearning.CommandLine.Bench;
@@ -5,6 +6,8 @@ namespace NestedLearning.CommandLine.Bench;
 /// <summary>What was measured of a case.</summary>
 internal sealed record BenchResult(BenchCase Measured, int Threads, double Milliseconds, MachineLimits Limits)
 {
+    private static readonly JsonSerializerOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     /// <summary>Whether the case is counted in flops; else in bytes.</summary>
     public bool CountsFlops => Measured.Flops > 0;
 
@@ -14,15 +17,43 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
     /// <summary>The least time the machine could take over the time it took: 1 is the limit.</summary>
     public double ShareOfFloor => Limits.Floor(Measured) / Milliseconds;
 
-    public string ToJson() => JsonSerializer.Serialize(new Dictionary<string, object>
-    {
-        ["name"] = Measured.Name,
-        ["threads"] = Threads,
-        ["median_ms"] = Milliseconds,
-        [CountsFlops ? "gflops" : "gbs"] = Rate,
-        ["share_of_floor"] = ShareOfFloor,
-    });
+    /// <summary>To what the operands of products could be rounded.</summary>
+    public TensorCores TensorCores { get; init; }
 
-    public override string ToString() =>
-        FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-7} {ShareOfFloor,8:P0}  {Measured.Title}");
+    public string ToJson()
+    {
+        var fields = new Dictionary<string, object>
+        {
+            ["name"] = Measured.Name,
+            ["threads"] = Threads,
+            ["median_ms"] = Milliseconds,
+        };
+        if (Measured.Tokens > 0)
+            fields["tokens_per_s"] = TokensPerSecond;
+        else
+        {
+            fields[CountsFlops ? "gflops" : "gbs"] = Rate;
+            fields["share_of_floor"] = ShareOfFloor;
+        }
+
+        if (Measured.Size is { } size)
+        {
+            fields["title"] = Measured.Title;
+            fields["size"] = size;
+            fields["products"] = TensorCores == TensorCores.None ? "float32" : TensorCores.ToString().ToLowerInvariant();
+        }
+
+        return JsonSerializer.Serialize(fields, s_json);
+    }
+
+    public override string ToString()
+    {
+        string rate = Measured.Tokens > 0
+            ? FormattableString.Invariant($"{TokensPerSecond,9:F0} tokens/s        ")
+            : FormattableString.Invariant($"{Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-7} {ShareOfFloor,8:P0}");
+        string work = Measured.Title + (Measured.Size is null ? "" : ", " + Measured.Size) + (TensorCores == TensorCores.None ? "" : $", {TensorCores} allowed");
+        return FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {rate}  {work}");
+    }
+
+    private double TokensPerSecond => Measured.Tokens / Milliseconds * 1e3;
 }

@@ -5,6 +5,9 @@ internal sealed class BenchTensors(Device device) : IDisposable
 {
     private readonly Dictionary<string, Tensor> _tensors = [];
     private readonly Dictionary<string, IndexTensor> _indices = [];
+    private readonly List<IDisposable> _owned = [];
+
+    public Device Device => device;
 
     public Tensor this[string name] => _tensors[name];
 
@@ -20,6 +23,17 @@ internal sealed class BenchTensors(Device device) : IDisposable
 
     public Tensor Zeros(string name, Shape shape) => _tensors[name] = device.Zeros(shape);
 
+    /// <summary>The elements of another, copied on the device.</summary>
+    public Tensor Copy(string name, Tensor source) => _tensors[name] = source.Clone();
+
+    /// <summary>Disposes something else with the tensors.</summary>
+    public T Own<T>(T item)
+        where T : IDisposable
+    {
+        _owned.Add(item);
+        return item;
+    }
+
     /// <summary>Integers uniform from 0 to below a bound.</summary>
     public IndexTensor Below(string name, Shape shape, int bound)
     {
@@ -32,6 +46,8 @@ internal sealed class BenchTensors(Device device) : IDisposable
 
     public void Dispose()
     {
+        foreach (IDisposable item in _owned)
+            item.Dispose();
         foreach (Tensor tensor in _tensors.Values)
             tensor.Dispose();
         foreach (IndexTensor tensor in _indices.Values)

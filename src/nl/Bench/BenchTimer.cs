@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace NestedLearning.CommandLine.Bench;
 
@@ -7,23 +8,32 @@ internal static class BenchTimer
 {
     private const int MostRepeats = 200;
 
-    // Below this the clock and a thread that wakes up late would count.
-    private const double LeastMilliseconds = 1;
+    // Below this the clock and a thread that wakes up late would count; of a device, the wait for it.
+    private const double LeastMilliseconds = 1, LeastMillisecondsOfDevice = 20;
 
     /// <summary>The median time of a call in milliseconds, over as many repeats as the budget allows, after a warm-up.</summary>
-    public static double Median(Action run, TimeSpan budget)
+    /// <param name="run">The call.</param>
+    /// <param name="budget">The time for all repeats.</param>
+    /// <param name="wait">Waits for what was queued, where calls return before they are done. Its time is part of a repeat's.</param>
+    public static double Median(Action run, TimeSpan budget, Action? wait = null)
     {
+        // Compiles the device's kernels, which is no part of a call.
+        run();
+        wait?.Invoke();
+
         // Long enough for the runtime to compile what it runs a second time, with all optimizations.
         int calls = 0;
         long start = Stopwatch.GetTimestamp();
         do
         {
             run();
+            wait?.Invoke();
             calls++;
         }
         while (Stopwatch.GetElapsedTime(start) < budget / 5);
 
-        int callsOfRepeat = (int)Math.Max(1, LeastMilliseconds * calls / Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+        double least = wait is null ? LeastMilliseconds : LeastMillisecondsOfDevice;
+        int callsOfRepeat = (int)Math.Max(1, least * calls / Stopwatch.GetElapsedTime(start).TotalMilliseconds);
         var times = new List<double>(MostRepeats);
         start = Stopwatch.GetTimestamp();
         do
@@ -31,11 +41,21 @@ internal static class BenchTimer
             long repeat = Stopwatch.GetTimestamp();
             for (int call = 0; call < callsOfRepeat; call++)
                 run();
+            wait?.Invoke();
             times.Add(Stopwatch.GetElapsedTime(repeat).TotalMilliseconds / callsOfRepeat);
         }
         while (times.Count < MostRepeats && Stopwatch.GetElapsedTime(start) < budget);
 
         times.Sort();
         return times[times.Count / 2];
+    }
+
+    /// <summary>What waits for a device, which is to read an element of it; null where calls return when they are done.</summary>
+    public static Action? WaitFor(Tensor tensor)
+    {
+        if (tensor.Device.Backend is HostBackend)
+            return null;
+        float[] element = new float[1];
+        return () => tensor.Device.Backend.Download(tensor.Storage, MemoryMarshal.AsBytes(element.AsSpan()));
     }
 }

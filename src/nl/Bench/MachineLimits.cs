@@ -8,8 +8,10 @@ using System.Runtime.Intrinsics.X86;
 namespace NestedLearning.CommandLine.Bench;
 
 /// <summary>What this machine can do at most, measured with as many threads as the cases use.</summary>
-/// <param name="Gflops">float32 multiply-adds from registers, in 10⁹ operations a second.</param>
-/// <param name="GigabytesPerSecond">Memory traffic over seven streams, four read and three written, as AdamW has them.</param>
+/// <param name="Gflops">float32 multiply-adds from registers, in 10⁹ operations a second; infinite of a device, where it is not measured.</param>
+/// <param name="GigabytesPerSecond">
+/// Memory traffic over seven streams, four read and three written, as AdamW has them; of a device that of a copy, read and written.
+/// </param>
 internal sealed record MachineLimits(double Gflops, double GigabytesPerSecond)
 {
     private const int Rounds = 50;
@@ -21,7 +23,14 @@ internal sealed record MachineLimits(double Gflops, double GigabytesPerSecond)
     public double Floor(BenchCase measured) => Math.Max(measured.Flops / Gflops, measured.Bytes / GigabytesPerSecond) * 1e-6;
 
     public static MachineLimits Measure(Device device) =>
-        new(MeasureFlops(device.Backend.Work) * 1e-9, MeasureBandwidth(device) * 1e-9);
+        device.Backend is HostBackend
+            ? new(MeasureFlops(device.Backend.Work) * 1e-9, MeasureBandwidth(device) * 1e-9)
+            : new(double.PositiveInfinity, MeasureCopy(device) * 1e-9);
+
+    /// <summary>The limits in words.</summary>
+    public override string ToString() => double.IsInfinity(Gflops)
+        ? FormattableString.Invariant($"{GigabytesPerSecond:F1} GB/s (a copy)")
+        : FormattableString.Invariant($"{Gflops:F0} GFLOP/s (float32), {GigabytesPerSecond:F1} GB/s (seven streams)");
 
     /// <summary>The higher of two measurements, each for itself.</summary>
     public static MachineLimits Best(MachineLimits x, MachineLimits y) =>
@@ -78,6 +87,14 @@ internal sealed record MachineLimits(double Gflops, double GigabytesPerSecond)
 
         static Span<Vector<float>> Part(Tensor tensor, int piece) =>
             MemoryMarshal.Cast<float, Vector<float>>(tensor.Span.Slice(piece * PieceLength, PieceLength));
+    }
+
+    private static double MeasureCopy(Device device)
+    {
+        // More than any cache holds.
+        const int Length = 1 << 26;
+        using Tensor from = device.Zeros([Length]), to = device.Zeros([Length]);
+        return 2e3 * Length * sizeof(float) / BenchTimer.Median(() => to.CopyFrom(from), TimeSpan.FromSeconds(1), BenchTimer.WaitFor(to));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

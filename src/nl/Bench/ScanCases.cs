@@ -41,7 +41,8 @@ internal static class ScanCases
 
     private static ScanInputs Delta(BenchTensors t) => Delta(t, s_tokens, s_coefficients);
 
-    private static ScanInputs Delta(BenchTensors t, Shape tokens, Shape coefficients) =>
+    /// <summary>The delta rule for tokens [B, T, H, D].</summary>
+    internal static ScanInputs Delta(BenchTensors t, Shape tokens, Shape coefficients) =>
         Given(t, tokens) with { Erase = t.Uniform("erase", coefficients, 0, 1) };
 
     private static ScanInputs Linear(BenchTensors t) =>
@@ -56,7 +57,7 @@ internal static class ScanCases
     // Keys of length about 1, as a model normalises them: with longer ones the erase would make the memory grow.
     private static ScanInputs Given(BenchTensors t, Shape tokens)
     {
-        float key = MathF.Sqrt(3f / Dim);
+        float key = MathF.Sqrt(3f / tokens.Last);
         return new ScanInputs { Q = t.Uniform("q", tokens), K = t.Uniform("k", tokens, -key, key), U = t.Uniform("u", tokens) };
     }
 
@@ -68,13 +69,13 @@ internal static class ScanCases
         Saved = saved,
     };
 
-    private static Action Forward(BenchTensors t, ScanInputs inputs, ScanSettings settings)
+    internal static Action Forward(BenchTensors t, ScanInputs inputs, ScanSettings settings)
     {
         ScanOutputs outputs = Outputs(t, inputs, default);
         return () => Scan.Forward(inputs, settings, outputs);
     }
 
-    private static Action ForwardAndBackward(BenchTensors t, ScanInputs inputs, ScanSettings settings)
+    internal static Action ForwardAndBackward(BenchTensors t, ScanInputs inputs, ScanSettings settings)
     {
         Shape states = Scan.SavedShape(inputs, settings);
         ScanOutputs outputs = Outputs(t, inputs, new ScanSaved(t.Zeros("states", states), inputs.Mu is null ? null : t.Zeros("momenta", states)));

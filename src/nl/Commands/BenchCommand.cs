@@ -9,6 +9,9 @@ internal static class BenchCommand
     // Fifteen cases, a minute in all.
     private static readonly TimeSpan s_budget = TimeSpan.FromSeconds(3);
 
+    // Measured in rounds with something else between them.
+    private static readonly TimeSpan s_budgetOfLarge = TimeSpan.FromSeconds(1);
+
     public static Command Create()
     {
         var names = new Argument<string[]>("case")
@@ -17,36 +20,50 @@ internal static class BenchCommand
             Arity = ArgumentArity.ZeroOrMore,
         };
         var json = new Option<bool>("--json") { Description = "One JSON object a line: name, threads, median_ms, gflops or gbs, share_of_floor." };
+        var large = new Option<bool>("--large") { Description = "Cases of a GPU's size instead: " + string.Join(", ", LargeCases.All(1).Select(c => c.Name)) + ". A floor is then that of bytes at a copy's rate." };
+        var scale = new Option<int>("--scale") { Description = "Divides the tokens, parameters and sides of matrices of large cases.", HelpName = "divisor", DefaultValueFactory = _ => 1 };
+        var tensorCores = new Option<bool>("--tensor-cores") { Description = "Measure large cases with products once more, where the device may round their operands to bfloat16." };
         var device = new DeviceOptions();
-        var command = new Command("bench", "Measure operations, each as a share of what this machine's arithmetic and memory allow.") { names, json };
+        var command = new Command("bench", "Measure operations, each as a share of what this machine's arithmetic and memory allow.") { names, json, large, scale, tensorCores };
         device.AddTo(command);
         command.SetAction(parse =>
         {
             string[] asked = parse.GetValue(names) ?? [];
-            IReadOnlyList<BenchCase> cases = asked.Length == 0 ? BenchCase.All : [.. asked.Select(BenchCase.Find)];
+            if (parse.GetValue(scale) is < 1 or > LargeCases.MaxScale)
+                throw new CaseException($"--scale is {parse.GetValue(scale)}, expected 1 to {LargeCases.MaxScale}.");
+            IReadOnlyList<BenchCase> known = parse.GetValue(large) ? LargeCases.All(parse.GetValue(scale)) : BenchCase.All;
+            IReadOnlyList<BenchCase> cases = asked.Length == 0 ? known : [.. asked.Select(name => BenchCase.Find(name, known))];
             using Device opened = device.Open(parse);
-            Run(cases, opened, parse.GetValue(json), s_budget, parse.InvocationConfiguration.Output);
+            TensorCores[] roundings = parse.GetValue(tensorCores) ? [TensorCores.None, TensorCores.BFloat16] : [TensorCores.None];
+            Run(cases, opened, parse.GetValue(json), parse.GetValue(large) ? s_budgetOfLarge : s_budget, parse.InvocationConfiguration.Output, roundings);
             return ExitStatus.Success;
         });
         return command;
     }
 
     /// <summary>Measures cases, each within about a budget of time, and writes each as soon as it is known.</summary>
-    internal static void Run(IReadOnlyList<BenchCase> cases, Device device, bool json, TimeSpan budget, TextWriter output)
+    internal static void Run(IReadOnlyList<BenchCase> cases, Device device, bool json, TimeSpan budget, TextWriter output, params ReadOnlySpan<TensorCores> roundings)
     {
         MachineLimits limits = MachineLimits.Measure(device);
         if (!json)
         {
             output.WriteLine($"{device.Name} ({device.Description}), threads: {device.Threads}");
-            output.WriteLine(FormattableString.Invariant($"machine: {limits.Gflops:F0} GFLOP/s (float32), {limits.GigabytesPerSecond:F1} GB/s (seven streams)"));
+            output.WriteLine($"machine: {limits}");
             output.WriteLine($"{"case",-22} {"threads",7} {"median ms",12} {"rate",9} {"",-7} {"of floor",8}  work");
         }
 
+        using Tensor waited = device.Zeros([1]);
         foreach (BenchCase measured in cases)
         {
             using var tensors = new BenchTensors(device);
-            var result = new BenchResult(measured, device.Threads, BenchTimer.Median(measured.Prepare(tensors), budget), limits);
-            output.WriteLine(json ? result.ToJson() : result.ToString());
+            Action run = measured.Prepare(tensors);
+            foreach (TensorCores rounding in measured.HasProducts && !roundings.IsEmpty ? roundings : [TensorCores.None])
+            {
+                device.TensorCores = rounding;
+                double median = BenchTimer.Median(run, budget, BenchTimer.WaitFor(waited));
+                var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = rounding };
+                output.WriteLine(json ? result.ToJson() : result.ToString());
+            }
         }
     }
 }

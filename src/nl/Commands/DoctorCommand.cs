@@ -2,6 +2,7 @@ using System.Collections;
 using System.CommandLine;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using NestedLearning.Gpu;
 using Spectre.Console;
 
 namespace NestedLearning.CommandLine.Commands;
@@ -11,9 +12,16 @@ internal static class DoctorCommand
 {
     public static Command Create()
     {
-        var command = new Command("doctor", "Show which backends work here, and why others do not.");
-        command.SetAction(parse => Run(Terminal.Output(parse)));
+        var ptx = new Option<string?>("--ptx") { Description = "Instead write the PTX of every GPU kernel into a folder.", HelpName = "folder", Hidden = true };
+        var command = new Command("doctor", "Show which backends work here, and why others do not.") { ptx };
+        command.SetAction(parse => parse.GetValue(ptx) is { } folder ? WritePtx(folder, parse.InvocationConfiguration.Output) : Run(Terminal.Output(parse)));
         return command;
+    }
+
+    private static int WritePtx(string folder, TextWriter output)
+    {
+        output.WriteLine($"{CompiledKernels.WritePtx(folder)} files of PTX in {folder}");
+        return ExitStatus.Success;
     }
 
     private static int Run(IAnsiConsole console)
