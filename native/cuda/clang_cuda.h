@@ -56,6 +56,10 @@ NL_CLANG float copysignf(float a, float b) { return __builtin_copysignf(a, b); }
 NL_CLANG int min(int a, int b) { return a < b ? a : b; }
 NL_CLANG int max(int a, int b) { return a > b ? a : b; }
 NL_CLANG float sqrtf(float a) { return __nvvm_sqrt_rn_f(a); }
+// Never fused with another operation.
+NL_CLANG float __fmul_rn(float a, float b) { return __nvvm_mul_rn_f(a, b); }
+NL_CLANG float __fadd_rn(float a, float b) { return __nvvm_add_rn_f(a, b); }
+NL_CLANG float __fsub_rn(float a, float b) { return __nvvm_add_rn_f(a, -b); }
 NL_CLANG unsigned __float_as_uint(float f) { return __builtin_bit_cast(unsigned, f); }
 NL_CLANG int __float_as_int(float f) { return __builtin_bit_cast(int, f); }
 NL_CLANG float __uint_as_float(unsigned u) { return __builtin_bit_cast(float, u); }

@@ -248,10 +248,9 @@ void FinishCopies(Fiber& fiber, int under_way) {
   for (const Copy& copy : fiber.copies) {
     if (copy.group >= fiber.groups - under_way) {
       fiber.copies[kept++] = copy;
-    } else if (copy.bytes) {
-      std::memcpy(copy.to, copy.from, copy.bytes);
     } else {
-      std::memset(copy.to, 0, 4);
+      if (copy.bytes) std::memcpy(copy.to, copy.from, copy.bytes);
+      std::memset(static_cast<char*>(copy.to) + copy.bytes, 0, copy.size - copy.bytes);
     }
   }
   fiber.copies.resize(kept);
@@ -353,18 +352,21 @@ void LoadMatrix4Transposed(unsigned r[4], const void* row, int line) {
   emulator::LoadMatrices<true>(r, row, line);
 }
 
-void CopyAsync16(void* to, const void* from, int line) {
+void CopyAsync16(void* to, const void* from, int line) { CopyAsyncUpTo16(to, from, 16, line); }
+
+void CopyAsyncUpTo16(void* to, const void* from, int given, int line) {
+  if (given < 0 || given > 16) emulator::Fault("an asynchronous copy has 0 to 16 bytes", line);
   if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) & 15)
     emulator::Fault("an asynchronous copy is not aligned to 16", line);
   emulator::Fiber& self = *emulator::t_block.current;
-  self.copies.push_back({to, from, 16, self.groups});
+  self.copies.push_back({to, from, static_cast<size_t>(given), 16, self.groups});
 }
 
 void CopyAsync4(void* to, const void* from, bool given, int line) {
   if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) & 3)
     emulator::Fault("an asynchronous copy is not aligned to 4", line);
   emulator::Fiber& self = *emulator::t_block.current;
-  self.copies.push_back({to, from, given ? size_t{4} : size_t{0}, self.groups});
+  self.copies.push_back({to, from, given ? size_t{4} : size_t{0}, 4, self.groups});
 }
 
 void CopyAsyncCommit() { emulator::t_block.current->groups++; }

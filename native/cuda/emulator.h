@@ -79,7 +79,7 @@ std::vector<size_t> ArgumentSizes(const std::string& kernel);
 struct Copy {
   void* to;
   const void* from;
-  size_t bytes;  // 0: zeros are written, four bytes of them
+  size_t bytes, size;  // zeros are written from bytes to size
   int group;
 };
 
@@ -262,6 +262,10 @@ inline unsigned __ballot_sync(unsigned mask, int p, NL_LINE) {
 
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
+// Nothing is fused here (-ffp-contract=off).
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
 inline unsigned __float_as_uint(float f) { return std::bit_cast<unsigned>(f); }
 inline int __float_as_int(float f) { return std::bit_cast<int>(f); }
 inline float __uint_as_float(unsigned u) { return std::bit_cast<float>(u); }
@@ -277,6 +281,7 @@ void MmaBf16(float d[4], const unsigned a[4], const unsigned b[2], const float c
 void LoadMatrix4(unsigned r[4], const void* row, NL_LINE);
 void LoadMatrix4Transposed(unsigned r[4], const void* row, NL_LINE);
 void CopyAsync16(void* to, const void* from, NL_LINE);
+void CopyAsyncUpTo16(void* to, const void* from, int given, NL_LINE);
 void CopyAsync4(void* to, const void* from, bool given, NL_LINE);
 void CopyAsyncCommit();
 template <int N>

@@ -62,6 +62,13 @@ NL_DEVICE void CopyAsync16(void* to, const void* from) {
                : "memory");
 }
 
+// The same of which only the first `given` bytes are read; the others of the 16 become zero.
+NL_DEVICE void CopyAsyncUpTo16(void* to, const void* from, int given) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SharedAddress(to)), "l"(from),
+               "r"(given)
+               : "memory");
+}
+
 // The same for 4 bytes; zero is written where `given` is false, and nothing is read.
 NL_DEVICE void CopyAsync4(void* to, const void* from, bool given) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(SharedAddress(to)), "l"(from),
