@@ -102,6 +102,85 @@ internal sealed unsafe partial class IlgpuBackend
         return true;
     }
 
+    private bool CudaGemm(in GemmArguments a)
+    {
+        int m = a.M, n = a.N;
+        return CudaGemm(a.Precision == GemmPrecision.BFloat16 ? TensorCores.BFloat16 : TensorCores, new()
+        {
+            A = Pointer(a.A),
+            B = Pointer(a.B),
+            C = Pointer(a.C),
+            Bias = Pointer(a.Bias),
+            PreActivation = Pointer(a.PreActivation),
+            Residual = Pointer(a.Residual),
+            M = m,
+            N = n,
+            K = a.K,
+            Batches = 1,
+            RowA = a.TransposeA ? m : a.K,
+            RowB = a.TransposeB ? a.K : n,
+            RowC = n,
+            Scale = 1,
+            ResidualScale = a.ResidualScale,
+            Epilogue = (int)a.Epilogue,
+            Accumulate = a.Accumulate ? 1 : 0,
+            Symmetric = a.Symmetric ? 1 : 0,
+            TransposeA = a.TransposeA ? 1 : 0,
+            TransposeB = a.TransposeB ? 1 : 0,
+        });
+    }
+
+    private bool CudaBatchedGemm(Tensor a, Tensor b, Tensor c, bool transposeA, bool transposeB, bool accumulate)
+    {
+        int m = c.Shape[^2], n = c.Shape[^1], k = a.Shape[transposeA ? ^2 : ^1];
+        return CudaGemm(TensorCores, new()
+        {
+            A = Pointer(a),
+            B = Pointer(b),
+            C = Pointer(c),
+            BatchA = (long)m * k,
+            BatchB = (long)k * n,
+            BatchC = (long)m * n,
+            M = m,
+            N = n,
+            K = k,
+            Batches = c.Count / (m * n),
+            RowA = transposeA ? m : k,
+            RowB = transposeB ? k : n,
+            RowC = n,
+            Scale = 1,
+            ResidualScale = 1,
+            Accumulate = accumulate ? 1 : 0,
+            TransposeA = transposeA ? 1 : 0,
+            TransposeB = transposeB ? 1 : 0,
+        });
+    }
+
+    private bool CudaGemm(TensorCores rounding, in Cuda.GemmKernelArguments arguments)
+    {
+        if (CudaWith(Cuda.GemmKernels.File) is not { } cuda)
+            return false;
+        // The larger tile reads less and is worth it where its blocks fill the device.
+        int tile = TilesOf(arguments, 128) >= 2 * _accelerator.NumMultiprocessors ? 128 : 64;
+        long blocks = TilesOf(arguments, tile);
+        if (blocks > int.MaxValue)
+            return false;
+        if (blocks > 0)
+        {
+            LaunchCuda(
+                cuda, Cuda.GemmKernels.For(rounding, arguments.TransposeA != 0, arguments.TransposeB != 0, tile), (int)blocks,
+                Cuda.GemmKernels.Threads(rounding, tile), Cuda.GemmKernels.SharedBytes(rounding, tile), arguments);
+        }
+
+        return true;
+
+        static long TilesOf(in Cuda.GemmKernelArguments a, int tile)
+        {
+            long rows = (a.M + tile - 1) / tile, columns = (a.N + tile - 1) / tile;
+            return a.Batches * (a.Symmetric != 0 ? rows * (rows + 1) / 2 : rows * columns);
+        }
+    }
+
     private bool CudaScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
         if (CudaWith(Cuda.ScanKernels.File) is not { } cuda)

@@ -11,6 +11,8 @@ internal sealed unsafe partial class IlgpuBackend
 
     public override void Gemm(in GemmArguments arguments)
     {
+        if (CudaGemm(arguments))
+            return;
         int m = arguments.C.Shape.Rows, n = arguments.C.Shape.Last;
         Product(new ProductArguments
         {
@@ -34,7 +36,7 @@ internal sealed unsafe partial class IlgpuBackend
     public override void BatchedGemm(Tensor a, Tensor b, Tensor c, bool transposeA, bool transposeB, bool accumulate)
     {
         int m = c.Shape[^2], n = c.Shape[^1], k = a.Shape[transposeA ? ^2 : ^1];
-        if (c.Count == 0)
+        if (c.Count == 0 || CudaBatchedGemm(a, b, c, transposeA, transposeB, accumulate))
             return;
         Product(new ProductArguments
         {

@@ -11,8 +11,14 @@ public sealed class CudaActivationTests() : ActivationTests("cuda");
 
 public sealed class CudaAdamTests() : AdamTests("cuda");
 
+public sealed class CudaBatchedGemmTests() : BatchedGemmTests("cuda");
+
 public sealed class CudaClipGlobalNormTests() : ClipGlobalNormTests("cuda");
 
 public sealed class CudaCrossEntropyTests() : CrossEntropyTests("cuda");
 
 public sealed class CudaElementwiseTests() : ElementwiseTests("cuda");
+
+public sealed class CudaGemmTests() : GemmTests("cuda");
+
+public sealed class CudaNewtonSchulzTests() : NewtonSchulzTests("cuda");

@@ -68,7 +68,7 @@ public sealed partial class PtxTests
         ^(mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32\ (\{(%f\d+,?){4}\}),\ \{(%r\d+,?){4}\},\ \{(%r\d+,?){2}\},\ \{(%f\d+,?){4}\};
         |mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32\ (\{(%f\d+,?){4}\}),\ \{(%r\d+,?){4}\},\ \{(%r\d+,?){2}\},\ \{(%f\d+,?){4}\};
         |ldmatrix\.sync\.aligned\.m8n8\.x4(\.trans)?\.shared\.b16\ \{(%r\d+,?){4}\},\ \[%r\d+\];
-        |cp\.async\.cg\.shared\.global\ \[%r\d+\],\ \[%rd\d+\],\ 16;
+        |cp\.async\.cg\.shared\.global\ \[%r\d+\],\ \[%rd\d+\],\ 16(,\ %r\d+)?;
         |cp\.async\.ca\.shared\.global\ \[%r\d+\],\ \[%rd\d+\],\ 4,\ %r\d+;
         |cp\.async\.commit_group;
         |cp\.async\.wait_group\ \d+;
