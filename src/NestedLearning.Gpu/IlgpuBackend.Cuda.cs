@@ -26,7 +26,7 @@ internal sealed unsafe partial class IlgpuBackend
     {
         if (CudaWith(Cuda.ElementwiseKernels.File) is not { } cuda)
             return null;
-        // Few enough that their sums are one more block's work, and by the shape alone.
+        // Few enough that their sums are one more block's work; on one device by the shape alone.
         int blocks = Math.Min(Blocks(x.Count, Cuda.ElementwiseKernels.Threads), 1024);
         using var workspace = new Workspace(this);
         DeviceStorage parts = workspace.Take(2 * blocks), result = workspace.Take(2);
@@ -44,6 +44,8 @@ internal sealed unsafe partial class IlgpuBackend
         if (CudaWith(Cuda.AdamKernels.File) is not { } cuda)
             return false;
         using var workspace = new Workspace(this);
+        // Sums of all launches, which are read once the last is queued.
+        DeviceStorage? sums = changes.IsEmpty ? null : workspace.Take(4L * tensors.Length);
         for (int first = 0; first < tensors.Length; first += Cuda.AdamKernels.Tensors)
         {
             var arguments = new Cuda.AdamArguments { Count = Math.Min(tensors.Length - first, Cuda.AdamKernels.Tensors) };
@@ -81,22 +83,23 @@ internal sealed unsafe partial class IlgpuBackend
                 blocks += own;
             }
 
-            DeviceStorage? sums = null;
-            if (!changes.IsEmpty)
+            if (sums is not null)
             {
                 arguments.Parts = (double*)workspace.Take(4L * blocks).Pointer;
-                sums = workspace.Take(4L * arguments.Count);
-                arguments.Changes = (double*)sums.Pointer;
+                arguments.Changes = (double*)sums.Pointer + (2 * first);
             }
 
             LaunchCuda(cuda, Cuda.AdamKernels.Commit, blocks, Cuda.AdamKernels.Threads, 0, arguments);
-            if (sums is null)
-                continue;
-            LaunchCuda(cuda, Cuda.AdamKernels.Changes, arguments.Count, Cuda.AdamKernels.Threads, 0, arguments);
-            double[] read = new double[2 * arguments.Count];
+            if (sums is not null)
+                LaunchCuda(cuda, Cuda.AdamKernels.Changes, arguments.Count, Cuda.AdamKernels.Threads, 0, arguments);
+        }
+
+        if (sums is not null)
+        {
+            double[] read = new double[2 * tensors.Length];
             Download(sums, MemoryMarshal.AsBytes(read.AsSpan()));
-            for (int i = 0; i < arguments.Count; i++)
-                changes[first + i] = new CommitChange(read[2 * i], read[(2 * i) + 1]);
+            for (int i = 0; i < tensors.Length; i++)
+                changes[i] = new CommitChange(read[2 * i], read[(2 * i) + 1]);
         }
 
         return true;
