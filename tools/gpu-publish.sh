@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes artifacts/gpu-check/gpu-check.tar.gz: what tools/gpu-check.sh needs on a machine with a GPU and without .NET or network.
+# It holds nl and the tests of the GPU backends with one .NET runtime (linux-x64), the CUDA sources, and both scripts.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+out=$root/artifacts/gpu-check
+most=$((60 * 1000 * 1000))
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$root"
+# A folder and no single file: the runner of xunit loads the tests from where their assembly lies. Both share one runtime.
+for project in tests/NestedLearning.Gpu.Tests src/nl; do
+  dotnet publish $project -c Release -r linux-x64 --self-contained -p:DebugType=none -v quiet -o "$folder/gpu-check/bin"
+done
+find native/cuda native/kernels -maxdepth 2 \( -name '*.cu' -o -name '*.cuh' -o -name '*.h' \) -exec cp --parents {} "$folder/gpu-check" \;
+cp --parents tools/gpu-check.sh tools/gpu_peers.py "$folder/gpu-check"
+
+rm -rf "$out"
+mkdir -p "$out"
+tar -C "$folder" -cf - gpu-check | gzip -9 >"$out/gpu-check.tar.gz"
+size=$(wc -c <"$out/gpu-check.tar.gz")
+echo "$out/gpu-check.tar.gz: $((size / 1000000)) MB"
+[ "$size" -lt $most ] || {
+  echo "gpu-publish.sh: that is more than $((most / 1000000)) MB" >&2
+  exit 1
+}
