@@ -204,11 +204,12 @@ def table(ours_path, peers_path):
         else:
             rate = f"{number(gbs)} GB/s, {median(ours, 'share_of_floor', products=best, **key):.0%} of the limit measured"
         print(f"| {title}, {size} (`{name}`) | {' | '.join(cells)} | {rate} |")
-    missing = {(x["name"], x["missing"]) for x in peers if "missing" in x}
-    if missing:
-        print()
-    for name, reason in sorted(missing):
-        print(f"- {name}: not measured, {reason}")
+    missing = {}
+    for x in peers:
+        if "missing" in x:
+            missing.setdefault(x["missing"], {})[x["name"]] = None
+    for reason, names in missing.items():
+        print(f"\nNot measured: {', '.join(names)} ({reason}).")
 
 
 def main():
