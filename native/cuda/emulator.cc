@@ -1,6 +1,7 @@
 #include "cuda/emulator.h"
 
 #include <sys/mman.h>
+#include <algorithm>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define NL_SANITIZE_ADDRESS 1
@@ -113,6 +114,14 @@ void Release() {
   }
 }
 
+void Permute(std::vector<unsigned>& order) {
+  unsigned& seed = t_block.seed;
+  for (size_t i = order.size(); i > 1; i--) {
+    seed = seed * 1664525u + 1013904223u;
+    std::swap(order[i - 1], order[(seed >> 8) % i]);
+  }
+}
+
 void RunBlock() {
   Block& block = t_block;
   const size_t n = block.fibers.size();
@@ -132,20 +141,26 @@ void RunBlock() {
     Prepare(fiber);
   }
   while (block.live) {
-    if (block.order == Order::kRandom) {
-      for (size_t i = n; i > 1; i--) {
-        block.seed = block.seed * 1664525u + 1013904223u;
-        std::swap(order[i - 1], order[(block.seed >> 8) % i]);
-      }
-    }
+    if (block.order == Order::kRandom) Permute(order);
     bool ran = false;
-    for (unsigned i : order) {
-      if (block.fibers[i].state != State::kReady) continue;
-      ran = true;
+    const auto run = [&](unsigned i) {
+      if (block.fibers[i].state != State::kReady) return false;
       block.current = &block.fibers[i];
       ToFiber(block.fibers[i]);
       block.current = nullptr;
       Release();
+      return true;
+    };
+    for (size_t at = 0; at < n; at++) {
+      if (!run(order[at])) continue;
+      ran = true;
+      // A warp at a time runs as far as it can, ahead of the others, as it may on a device.
+      if (block.order != Order::kRandom) continue;
+      const size_t first = order[at] / 32 * 32, end = std::min(n, first + 32);
+      for (bool more = true; more;) {
+        more = false;
+        for (size_t i = first; i < end; i++) more |= run(static_cast<unsigned>(i));
+      }
     }
     if (ran) continue;
     for (const Fiber& fiber : block.fibers) {

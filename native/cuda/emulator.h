@@ -56,7 +56,7 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 
 namespace nested_learning::emulator {
 
-// The order in which threads that can run do so.
+// The order in which threads that can run do so; at random, warps run ahead of each other as well.
 enum class Order { kForward, kReverse, kRandom };
 
 struct Launch {

@@ -56,9 +56,10 @@ plant() {
 for kernel in cross_entropy scan; do
   source=native/kernels/$kernel/$kernel.cu
   filter=$([ $kernel = scan ] && echo '*CudaScan*' || echo '*CudaCrossEntropy*')
-  for line in $(grep -n '__syncthreads();' "$source" | cut -d: -f1); do
-    plant "$kernel.cu:$line: barrier dropped" "$source" "$source" "$filter" "${line}s/__syncthreads();/;/"
-  done
+  grep -n '__syncthreads();' "$source" | cut -d: -f1 >lines
+  while read -r line; do
+    plant "$kernel.cu:$line: barrier dropped" "$source" "$source" "$filter" "${line}s/__syncthreads();/;/" </dev/null
+  done <lines
 done
 functions=native/cuda/functions.cuh tile=native/cuda/tile.cuh scan=native/kernels/scan/scan.cu adam=native/kernels/adam/adam.cu
 plant "functions.cuh: barrier of a block's sum dropped" $functions $adam '*CudaAdam*' 's/  __syncthreads();/  ;/'
