@@ -35,9 +35,6 @@ struct __align__(16) float4 {
 struct __align__(8) uint2 {
   unsigned x, y;
 };
-struct __align__(16) uint4 {
-  unsigned x, y, z, w;
-};
 
 #include <__clang_cuda_builtin_vars.h>
 
@@ -48,39 +45,19 @@ NL_CLANG float4 make_float4(float x, float y, float z, float w) { return {x, y, 
 NL_CLANG float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 NL_CLANG double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 NL_CLANG float fabsf(float a) { return __builtin_fabsf(a); }
-NL_CLANG float fminf(float a, float b) { return __builtin_fminf(a, b); }
-NL_CLANG float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
-NL_CLANG float truncf(float a) { return __builtin_truncf(a); }
 NL_CLANG float rintf(float a) { return __builtin_rintf(a); }
-NL_CLANG float copysignf(float a, float b) { return __builtin_copysignf(a, b); }
 NL_CLANG int min(int a, int b) { return a < b ? a : b; }
 NL_CLANG int max(int a, int b) { return a > b ? a : b; }
 NL_CLANG float sqrtf(float a) { return __nvvm_sqrt_rn_f(a); }
-// Never fused with another operation.
-NL_CLANG float __fmul_rn(float a, float b) { return __nvvm_mul_rn_f(a, b); }
-NL_CLANG float __fadd_rn(float a, float b) { return __nvvm_add_rn_f(a, b); }
-NL_CLANG float __fsub_rn(float a, float b) { return __nvvm_add_rn_f(a, -b); }
 NL_CLANG unsigned __float_as_uint(float f) { return __builtin_bit_cast(unsigned, f); }
 NL_CLANG int __float_as_int(float f) { return __builtin_bit_cast(int, f); }
 NL_CLANG float __uint_as_float(unsigned u) { return __builtin_bit_cast(float, u); }
 NL_CLANG float __int_as_float(int i) { return __builtin_bit_cast(float, i); }
-NL_CLANG unsigned __umulhi(unsigned a, unsigned b) {
-  return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32);
-}
 
 // __syncthreads is clang's own.
 NL_CLANG void __syncwarp(unsigned mask = 0xffffffffu) { __nvvm_bar_warp_sync(mask); }
-NL_CLANG float __shfl_sync(unsigned mask, float v, int lane, int width = 32) {
-  return __nvvm_shfl_sync_idx_f32(mask, v, lane, ((32 - width) << 8) | 0x1f);
-}
 NL_CLANG float __shfl_xor_sync(unsigned mask, float v, int x, int width = 32) {
   return __nvvm_shfl_sync_bfly_f32(mask, v, x, ((32 - width) << 8) | 0x1f);
-}
-NL_CLANG float __shfl_up_sync(unsigned mask, float v, unsigned d, int width = 32) {
-  return __nvvm_shfl_sync_up_f32(mask, v, d, (32 - width) << 8);
-}
-NL_CLANG float __shfl_down_sync(unsigned mask, float v, unsigned d, int width = 32) {
-  return __nvvm_shfl_sync_down_f32(mask, v, d, ((32 - width) << 8) | 0x1f);
 }
 NL_CLANG double __shfl_xor_sync(unsigned mask, double v, int x, int width = 32) {
   union {
@@ -92,7 +69,6 @@ NL_CLANG double __shfl_xor_sync(unsigned mask, double v, int x, int width = 32) 
   u.i[1] = __nvvm_shfl_sync_bfly_i32(mask, u.i[1], x, bounds);
   return u.d;
 }
-NL_CLANG unsigned __ballot_sync(unsigned mask, int p) { return __nvvm_vote_ballot_sync(mask, p); }
 #undef NL_CLANG
 
 #endif  // NESTED_LEARNING_CUDA_CLANG_CUDA_H_

@@ -367,9 +367,7 @@ void LoadMatrix4Transposed(unsigned r[4], const void* row, int line) {
   emulator::LoadMatrices<true>(r, row, line);
 }
 
-void CopyAsync16(void* to, const void* from, int line) { CopyAsyncUpTo16(to, from, 16, line); }
-
-void CopyAsyncUpTo16(void* to, const void* from, int given, int line) {
+void CopyAsync16(void* to, const void* from, int given, int line) {
   if (given < 0 || given > 16) emulator::Fault("an asynchronous copy has 0 to 16 bytes", line);
   if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) & 15)
     emulator::Fault("an asynchronous copy is not aligned to 16", line);

@@ -48,9 +48,6 @@ struct alignas(16) float4 {
 struct alignas(8) uint2 {
   unsigned x, y;
 };
-struct alignas(16) uint4 {
-  unsigned x, y, z, w;
-};
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
@@ -225,54 +222,16 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, NL_LINE) {
   });
 }
 template <typename T>
-T __shfl_sync(unsigned mask, T v, int lane, int width = 32, NL_LINE) {
-  struct Wish {
-    T v;
-    int lane;
-  };
-  return nested_learning::emulator::Collect<T>(
-      mask, Wish{v, lane}, line, [&](Wish* in, T* out, unsigned lanes) {
-        for (int i = 0; i < 32; i++) {
-          if (lanes >> i & 1) out[i] = in[(i & ~(width - 1)) + (in[i].lane & (width - 1))].v;
-        }
-      });
-}
-template <typename T>
 T __shfl_xor_sync(unsigned mask, T v, int x, int width = 32, NL_LINE) {
   return nested_learning::emulator::Shuffle(mask, v, width, line, [=](int i) { return i ^ x; });
-}
-template <typename T>
-T __shfl_down_sync(unsigned mask, T v, unsigned d, int width = 32, NL_LINE) {
-  return nested_learning::emulator::Shuffle(mask, v, width, line,
-                                            [=](int i) { return i + static_cast<int>(d); });
-}
-template <typename T>
-T __shfl_up_sync(unsigned mask, T v, unsigned d, int width = 32, NL_LINE) {
-  return nested_learning::emulator::Shuffle(mask, v, width, line,
-                                            [=](int i) { return i - static_cast<int>(d); });
-}
-inline unsigned __ballot_sync(unsigned mask, int p, NL_LINE) {
-  return nested_learning::emulator::Collect<unsigned>(
-      mask, p, line, [](int* in, unsigned* out, unsigned lanes) {
-        unsigned bits = 0;
-        for (int i = 0; i < 32; i++) bits |= (lanes >> i & 1) && in[i] ? 1u << i : 0;
-        for (int i = 0; i < 32; i++) out[i] = bits;
-      });
 }
 
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
-// Nothing is fused here (-ffp-contract=off).
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsub_rn(float a, float b) { return a - b; }
 inline unsigned __float_as_uint(float f) { return std::bit_cast<unsigned>(f); }
 inline int __float_as_int(float f) { return std::bit_cast<int>(f); }
 inline float __uint_as_float(unsigned u) { return std::bit_cast<float>(u); }
 inline float __int_as_float(int i) { return std::bit_cast<float>(i); }
-inline unsigned __umulhi(unsigned a, unsigned b) {
-  return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32);
-}
 
 // ---- tensor_core.h ----
 
@@ -280,8 +239,7 @@ void MmaTf32(float d[4], const unsigned a[4], const unsigned b[2], const float c
 void MmaBf16(float d[4], const unsigned a[4], const unsigned b[2], const float c[4], NL_LINE);
 void LoadMatrix4(unsigned r[4], const void* row, NL_LINE);
 void LoadMatrix4Transposed(unsigned r[4], const void* row, NL_LINE);
-void CopyAsync16(void* to, const void* from, NL_LINE);
-void CopyAsyncUpTo16(void* to, const void* from, int given, NL_LINE);
+void CopyAsync16(void* to, const void* from, int given, NL_LINE);
 void CopyAsync4(void* to, const void* from, bool given, NL_LINE);
 void CopyAsyncCommit();
 template <int N>

@@ -1,5 +1,5 @@
-// Elementary functions of float32, within about 2 units in the last place, and sums of a block. The functions are those
-// of every other backend, for one element: what CUDA offers is approximate or needs libdevice. NaN comes through.
+// Elementary functions of float32, within about 2 units in the last place: those of every other backend, for one element, since what
+// CUDA offers is approximate or needs libdevice. NaN comes through.
 #ifndef NESTED_LEARNING_CUDA_FUNCTIONS_CUH_
 #define NESTED_LEARNING_CUDA_FUNCTIONS_CUH_
 
@@ -105,24 +105,6 @@ NL_DEVICE float GeluDerivative(float x) {
   const float cumulative = NormalDistribution(x, &bell);
   const float clamped = x > 20.f ? 20.f : x < -20.f ? -20.f : x;
   return fmaf(clamped * 0.39894228f, bell, cumulative);
-}
-
-// Of all threads of a block of 32, 64, … 1024, the same in each of them: lanes by halves, then warps in order. `shared`
-// has an element for each warp, which nobody uses until the block's next barrier but one.
-template <typename T, typename Combine>
-NL_DEVICE T OfBlock(T x, T* shared, Combine combine) {
-  for (int offset = 16; offset; offset >>= 1)
-    x = combine(x, __shfl_xor_sync(0xffffffffu, x, offset));
-  if ((threadIdx.x & 31) == 0) shared[threadIdx.x >> 5] = x;
-  __syncthreads();
-  x = shared[0];
-  for (unsigned warp = 1; warp < blockDim.x >> 5; warp++) x = combine(x, shared[warp]);
-  return x;
-}
-
-template <typename T>
-NL_DEVICE T SumOfBlock(T x, T* shared) {
-  return OfBlock(x, shared, [](T a, T b) { return a + b; });
 }
 
 }  // namespace nested_learning

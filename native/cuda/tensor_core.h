@@ -9,6 +9,13 @@
 #ifndef NESTED_LEARNING_CUDA_TENSOR_CORE_H_
 #define NESTED_LEARNING_CUDA_TENSOR_CORE_H_
 
+namespace nested_learning {
+
+// How operands enter a product; sums are float32 in all of them.
+enum class Rounding { kNone, kTf32, kBf16 };
+
+}  // namespace nested_learning
+
 #if !defined(NL_CUDA_EMULATE)
 
 #if defined(__NVCC__)
@@ -56,14 +63,9 @@ NL_DEVICE void LoadMatrix4Transposed(unsigned r[4], const void* row) {
                : "memory");
 }
 
-// 16 bytes from global to shared memory, both aligned to 16; there after a wait for their group and a barrier.
-NL_DEVICE void CopyAsync16(void* to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(SharedAddress(to)), "l"(from)
-               : "memory");
-}
-
-// The same of which only the first `given` bytes are read; the others of the 16 become zero.
-NL_DEVICE void CopyAsyncUpTo16(void* to, const void* from, int given) {
+// 16 bytes from global to shared memory, both aligned to 16, of which only the first `given` are read and the others become
+// zero; there after a wait for their group and a barrier.
+NL_DEVICE void CopyAsync16(void* to, const void* from, int given) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SharedAddress(to)), "l"(from),
                "r"(given)
                : "memory");

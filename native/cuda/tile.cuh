@@ -6,9 +6,6 @@
 
 namespace nested_learning {
 
-// How operands enter a product; sums are float32 in all of them.
-enum class Rounding { kNone, kTf32, kBf16 };
-
 constexpr int kTileRows = 16, kTileColumns = 32;
 
 // A warp's 16 × 32 sums: those of 8 columns are as tensor_core.h has C.

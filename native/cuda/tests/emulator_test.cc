@@ -51,7 +51,7 @@ template <bool kWaits>
 NL_DEVICE void CopyThrough(Buffers a) {
   NL_DYNAMIC_SHARED(float, shared);
   const int t = threadIdx.x;
-  if (t < kThreads / 4) CopyAsync16(&shared[4 * t], a.in + 4 * t);
+  if (t < kThreads / 4) CopyAsync16(&shared[4 * t], a.in + 4 * t, 16);
   CopyAsyncCommit();
   if (kWaits) CopyAsyncWait<0>();
   __syncthreads();

@@ -5,21 +5,21 @@
 
 using nested_learning::GemmArguments;
 using nested_learning::GemmFault;
-using nested_learning::GemmPrecision;
+using nested_learning::Rounding;
 
 // The kernels with a fault each.
-#define NL_FAULTY(name, fault)                                                               \
-  extern "C" __global__ void nl_test_gemm_f32_##name(GemmArguments a) {                      \
-    nested_learning::GemmExact<64, GemmFault::fault>(a);                                     \
-  }                                                                                          \
-  NL_KERNEL(nl_test_gemm_f32_##name)                                                         \
-  extern "C" __global__ void nl_test_gemm_tf32_nt_##name(GemmArguments a) {                  \
-    nested_learning::GemmTensor<GemmPrecision::kTf32, false, true, 64, GemmFault::fault>(a); \
-  }                                                                                          \
-  NL_KERNEL(nl_test_gemm_tf32_nt_##name)                                                     \
-  extern "C" __global__ void nl_test_gemm_bf16_tn_##name(GemmArguments a) {                  \
-    nested_learning::GemmTensor<GemmPrecision::kBf16, true, false, 64, GemmFault::fault>(a); \
-  }                                                                                          \
+#define NL_FAULTY(name, fault)                                                          \
+  extern "C" __global__ void nl_test_gemm_f32_##name(GemmArguments a) {                 \
+    nested_learning::GemmExact<64, GemmFault::fault>(a);                                \
+  }                                                                                     \
+  NL_KERNEL(nl_test_gemm_f32_##name)                                                    \
+  extern "C" __global__ void nl_test_gemm_tf32_nt_##name(GemmArguments a) {             \
+    nested_learning::GemmTensor<Rounding::kTf32, false, true, 64, GemmFault::fault>(a); \
+  }                                                                                     \
+  NL_KERNEL(nl_test_gemm_tf32_nt_##name)                                                \
+  extern "C" __global__ void nl_test_gemm_bf16_tn_##name(GemmArguments a) {             \
+    nested_learning::GemmTensor<Rounding::kBf16, true, false, 64, GemmFault::fault>(a); \
+  }                                                                                     \
   NL_KERNEL(nl_test_gemm_bf16_tn_##name)
 NL_FAULTY(without_wait, kNoWait)
 NL_FAULTY(without_barrier, kNoBarrier)

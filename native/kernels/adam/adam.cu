@@ -1,6 +1,7 @@
 // One step of Adam or AdamW for many tensors in one launch; README.md has the equations and the random numbers. Each block
 // has a share of one tensor's elements, four in a row to a thread, so that every access is of 16 bytes (8 for bfloat16): 28
 // bytes an element, 20 with bfloat16 moments, 4 more where the gradient is cleared, and nothing else touches the memory.
+#include "cuda/block.cuh"
 #include "cuda/functions.cuh"
 #include "kernels/adam/adam.cuh"
 
@@ -34,61 +35,28 @@ NL_DEVICE unsigned Dither(float x, unsigned random) {
   return (IsNaN(x) ? bits : bits + random) >> 16;
 }
 
-// Four elements in a row; all of them are there and aligned, or the first `count`.
-template <typename T>
-struct Four {
-  T e[4];
-};
-
+// As LoadFour and StoreFour of block.cuh; whole ones are aligned to 8.
 template <bool kWhole>
-NL_DEVICE Four<float> LoadFour(const float* from, int count) {
+NL_DEVICE void LoadHalves(const uint16_t* p, int count, float x[4]) {
   if (kWhole) {
-    const float4 x = Load16(from);
-    return {{x.x, x.y, x.z, x.w}};
-  }
-  Four<float> x = {};
+    const uint2 v = Load8(p);
+    x[0] = Widen(v.x & 0xffffu), x[1] = Widen(v.x >> 16);
+    x[2] = Widen(v.y & 0xffffu), x[3] = Widen(v.y >> 16);
+  } else {
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    if (i < count) x.e[i] = from[i];
-  }
-  return x;
-}
-
-template <bool kWhole>
-NL_DEVICE void StoreFour(float* to, const Four<float>& x, int count) {
-  if (kWhole) {
-    Store16(to, x.e[0], x.e[1], x.e[2], x.e[3]);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    if (i < count) to[i] = x.e[i];
+    for (int i = 0; i < 4; i++) x[i] = i < count ? Widen(p[i]) : 0.0f;
   }
 }
 
 template <bool kWhole>
-NL_DEVICE Four<float> LoadHalves(const uint16_t* from, int count) {
+NL_DEVICE void StoreHalves(uint16_t* p, int count, const unsigned x[4]) {
   if (kWhole) {
-    const uint2 x = Load8(from);
-    return {{Widen(x.x & 0xffffu), Widen(x.x >> 16), Widen(x.y & 0xffffu), Widen(x.y >> 16)}};
-  }
-  Four<float> x = {};
+    Store8(p, x[0] | x[1] << 16, x[2] | x[3] << 16);
+  } else {
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    if (i < count) x.e[i] = Widen(from[i]);
-  }
-  return x;
-}
-
-template <bool kWhole>
-NL_DEVICE void StoreHalves(uint16_t* to, const Four<unsigned>& x, int count) {
-  if (kWhole) {
-    Store8(to, x.e[0] | x.e[1] << 16, x.e[2] | x.e[3] << 16);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    if (i < count) to[i] = static_cast<uint16_t>(x.e[i]);
+    for (int i = 0; i < 4; i++) {
+      if (i < count) p[i] = static_cast<uint16_t>(x[i]);
+    }
   }
 }
 
@@ -103,47 +71,51 @@ NL_DEVICE void StepOfFour(const AdamTensor& a, int64_t first, Change* change) {
   const int count = static_cast<int>(a.count - first < 4 ? a.count - first : 4);
   auto* half_m = static_cast<uint16_t*>(a.m);
   auto* half_v = static_cast<uint16_t*>(a.v);
-  Four<float> w = LoadFour<kWhole>(a.w + first, count), m, v;
-  const Four<float> g = LoadFour<kWhole>(a.g + first, count);
+  float w[4], g[4], m[4], v[4];
+  LoadFour<kWhole>(a.w + first, count, w);
+  LoadFour<kWhole>(a.g + first, count, g);
   if (kHalf) {
-    m = LoadHalves<kWhole>(half_m + first, count);
-    v = LoadHalves<kWhole>(half_v + first, count);
+    LoadHalves<kWhole>(half_m + first, count, m);
+    LoadHalves<kWhole>(half_v + first, count, v);
   } else {
-    m = LoadFour<kWhole>(static_cast<float*>(a.m) + first, count);
-    v = LoadFour<kWhole>(static_cast<float*>(a.v) + first, count);
+    LoadFour<kWhole>(static_cast<float*>(a.m) + first, count, m);
+    LoadFour<kWhole>(static_cast<float*>(a.v) + first, count, v);
   }
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    const float before = w.e[i], gradient = fmaf(before, a.l2, g.e[i] * a.gradient_scale);
-    m.e[i] = fmaf(m.e[i], a.beta1, gradient * a.rest1);
-    v.e[i] = fmaf(v.e[i], a.beta2, gradient * gradient * a.rest2);
-    const float root = sqrtf(v.e[i] * a.root_scale) + a.epsilon;
+    const float before = w[i], gradient = fmaf(before, a.l2, g[i] * a.gradient_scale);
+    m[i] = fmaf(m[i], a.beta1, gradient * a.rest1);
+    v[i] = fmaf(v[i], a.beta2, gradient * gradient * a.rest2);
+    const float root = sqrtf(v[i] * a.root_scale) + a.epsilon;
     // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
-    w.e[i] = before - fmaf(before, a.decay, m.e[i] * a.rate / root);
+    w[i] = before - fmaf(before, a.decay, m[i] * a.rate / root);
     if (change && i < count) {
-      const double difference = static_cast<double>(w.e[i]) - before, old = before;
+      const double difference = static_cast<double>(w[i]) - before, old = before;
       change->change = fma(difference, difference, change->change);
       change->value = fma(old, old, change->value);
     }
   }
-  StoreFour<kWhole>(a.w + first, w, count);
+  StoreFour<kWhole>(a.w + first, count, w);
   if (kHalf) {
     const uint2 random = RandomBitsOfFour(a.seed, a.step, first);
     const unsigned words[2] = {random.x, random.y};
-    Four<unsigned> rounded_m, rounded_v;
+    unsigned rounded_m[4], rounded_v[4];
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const unsigned bits = words[i / 2] >> (i % 2 * 16) & 0xffffu;
-      rounded_m.e[i] = Dither(m.e[i], bits);
-      rounded_v.e[i] = Dither(v.e[i], bits ^ 0xffffu);
+      rounded_m[i] = Dither(m[i], bits);
+      rounded_v[i] = Dither(v[i], bits ^ 0xffffu);
     }
-    StoreHalves<kWhole>(half_m + first, rounded_m, count);
-    StoreHalves<kWhole>(half_v + first, rounded_v, count);
+    StoreHalves<kWhole>(half_m + first, count, rounded_m);
+    StoreHalves<kWhole>(half_v + first, count, rounded_v);
   } else {
-    StoreFour<kWhole>(static_cast<float*>(a.m) + first, m, count);
-    StoreFour<kWhole>(static_cast<float*>(a.v) + first, v, count);
+    StoreFour<kWhole>(static_cast<float*>(a.m) + first, count, m);
+    StoreFour<kWhole>(static_cast<float*>(a.v) + first, count, v);
   }
-  if (a.clear) StoreFour<kWhole>(a.g + first, {}, count);
+  if (a.clear) {
+    const float zeros[4] = {};
+    StoreFour<kWhole>(a.g + first, count, zeros);
+  }
 }
 
 }  // namespace nested_learning
@@ -157,9 +129,9 @@ extern "C" __global__ void __launch_bounds__(kAdamThreads)
   int t = 0;
   while (t + 1 < a.count && block >= a.tensors[t + 1].first_block) t++;
   const AdamTensor& tensor = a.tensors[t];
-  const auto address = [](const void* p) { return reinterpret_cast<uintptr_t>(p); };
-  const bool aligned = ((address(tensor.w) | address(tensor.g)) & 15) == 0 &&
-                       ((address(tensor.m) | address(tensor.v)) & (tensor.bfloat16 ? 7 : 15)) == 0;
+  const int moments = tensor.bfloat16 ? 8 : 16;
+  const bool aligned = IsAligned(tensor.w, 16) && IsAligned(tensor.g, 16) &&
+                       IsAligned(tensor.m, moments) && IsAligned(tensor.v, moments);
   const int64_t stride = static_cast<int64_t>(tensor.blocks) * kAdamThreads * 4;
   Change change = {0, 0};
   Change* wanted = a.parts ? &change : nullptr;

@@ -1,5 +1,6 @@
 // Element by element, float32; z may be x or y. Accesses of a warp are of 128 bytes in a row, which is what the memory wants;
 // nothing is gained by wider ones where 8 blocks a multiprocessor have enough of them under way.
+#include "cuda/block.cuh"
 #include "cuda/functions.cuh"
 #include "kernels/elementwise/elementwise.cuh"
 

@@ -8,8 +8,6 @@
 
 namespace nested_learning {
 
-enum class GemmPrecision { kFloat32, kTf32, kBf16 };
-
 // What tests leave out, to see that it is missed.
 enum class GemmFault { kNone, kNoWait, kNoBarrier, kNoLastBarrier, kSwappedFragments };
 
@@ -81,7 +79,7 @@ struct GemmOperand {
         row(row),
         extent(extent - first),
         depth(depth),
-        aligned(Aligned16(matrix) && row % 4 == 0) {}
+        aligned(IsAligned(matrix, 16) && row % 4 == 0) {}
 
   // The four elements from (k, x) on along a row, zeros where there are none.
   template <bool kAligned>
@@ -90,7 +88,7 @@ struct GemmOperand {
     const int given = max(0, min(left, 4));
     const float* source = from + (kAlongK ? x * row + k : k * row + x);
     if (kAligned) {
-      CopyAsyncUpTo16(to, source, 4 * given);
+      CopyAsync16(to, source, 4 * given);
     } else {
 #pragma unroll
       for (int i = 0; i < 4; i++) CopyAsync4(to + i, source + i, i < given);
@@ -106,12 +104,12 @@ struct GemmOperand {
 // Products do not care in which order k's are, if it is the same for A and B: a thread's four k's of a step of 16 are
 // 4t .. 4t + 3, in one access along k. They stand for 2t, 2t + 1, 2t + 8, 2t + 9 in bfloat16's product of 16, and for t and
 // t + 4 in each of tf32's two products of 8.
-template <GemmPrecision kPrecision, bool kTransposeA, bool kTransposeB, int kTile, GemmFault kFault>
+template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile, GemmFault kFault>
 struct TensorTile {
   static constexpr int kDepth = kGemmTensorDepth, kThreads = GemmThreads(false, kTile);
   static constexpr int kOperandFloats = kDepth * kTile, kStageFloats = 2 * kOperandFloats;
   static constexpr int kRows = kTile / 2 / 16, kColumns = kTile / 2 / 8;
-  static constexpr bool kBf16 = kPrecision == GemmPrecision::kBf16;
+  static constexpr bool kBf16 = kPrecision == Rounding::kBf16;
   static constexpr int kProducts = kBf16 ? 1 : 2;
 
   GemmOperand<!kTransposeA> a;
@@ -160,7 +158,7 @@ struct TensorTile {
   static __device__ __forceinline__ void Load(const float* operand, int x, float v[4]) {
     const int t = threadIdx.x & 3;
     if (kAlongK) {
-      LoadFour<true>(operand + x * kDepth + 4 * t, 0, 4, v);
+      LoadFour<true>(operand + x * kDepth + 4 * t, 4, v);
     } else {
 #pragma unroll
       for (int j = 0; j < 4; j++) v[j] = operand[(4 * t + j) * kTile + (x ^ t * 8)];
@@ -287,7 +285,7 @@ struct ExactTile {
       const int given = step * kDepth + k < depth ? max(0, min(extent - x, 4)) : 0;
       const float* source = from + (step * kDepth + k) * row + x;
       if (kAligned) {
-        CopyAsyncUpTo16(to + k * kPitch + x, source, 4 * given);
+        CopyAsync16(to + k * kPitch + x, source, 4 * given);
       } else {
 #pragma unroll
         for (int e = 0; e < 4; e++) CopyAsync4(to + k * kPitch + x + e, source + e, e < given);
@@ -306,11 +304,10 @@ struct ExactTile {
 #pragma unroll
     for (int k = 0; k < kDepth; k++) {
       float x[8], y[kQuads * 4];
-      LoadFour<true>(rows + k * kPitch, 0, 4, x);
-      LoadFour<true>(rows + k * kPitch + 16, 0, 4, x + 4);
+      LoadFour<true>(rows + k * kPitch, 4, x);
+      LoadFour<true>(rows + k * kPitch + 16, 4, x + 4);
 #pragma unroll
-      for (int q = 0; q < kQuads; q++)
-        LoadFour<true>(columns + k * kPitch + 32 * q, 0, 4, y + 4 * q);
+      for (int q = 0; q < kQuads; q++) LoadFour<true>(columns + k * kPitch + 32 * q, 4, y + 4 * q);
 #pragma unroll
       for (int i = 0; i < 8; i++) {
 #pragma unroll
@@ -332,7 +329,7 @@ struct ExactTile {
     for (int i = 0; i < 4; i++) {
 #pragma unroll
       for (int q = 0; q < kQuads; q++)
-        StoreFour<true>(staging.At(row + i, Column() + 32 * q), 0, 4, sums[4 * kPass + i] + 4 * q);
+        StoreFour<true>(staging.At(row + i, Column() + 32 * q), 4, sums[4 * kPass + i] + 4 * q);
     }
   }
 };
@@ -360,28 +357,28 @@ NL_DEVICE void FinishFour(const GemmArguments& a, int64_t at, int column, int co
     for (int i = 0; i < 4; i++) v[i] += i < count ? a.bias[column + i] : 0.0f;
   }
   if (a.epilogue == 1) {
-    if (a.pre_activation) StoreFour<kWhole>(a.pre_activation + at, 0, count, v);
+    if (a.pre_activation) StoreFour<kWhole>(a.pre_activation + at, count, v);
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] = Gelu(v[i]);
   } else if (a.epilogue == 2) {
     float z[4];
-    LoadFour<kWhole>(a.pre_activation + at, 0, count, z);
+    LoadFour<kWhole>(a.pre_activation + at, count, z);
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] *= GeluDerivative(z[i]);
   }
   if (a.residual) {
     float r[4];
-    LoadFour<kWhole>(a.residual + at, 0, count, r);
+    LoadFour<kWhole>(a.residual + at, count, r);
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] = fmaf(a.residual_scale, r[i], v[i]);
   }
   if (a.accumulate) {
     float c[4];
-    LoadFour<kWhole>(a.c + at, 0, count, c);
+    LoadFour<kWhole>(a.c + at, count, c);
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] += c[i];
   }
-  StoreFour<kWhole>(a.c + at, 0, count, v);
+  StoreFour<kWhole>(a.c + at, count, v);
 }
 
 template <int kTile, int kPass, typename TTile>
@@ -390,9 +387,9 @@ NL_DEVICE void Finish(const GemmArguments& a, const GemmPlace& place, const TTil
   constexpr int kThreads = TTile::kThreads;
   const GemmStaging<kTile> staging = {shared};
   const int64_t base = place.batch * a.batch_c;
-  const bool aligned = Aligned16(a.c + base) && Aligned16(a.residual ? a.residual + base : a.c) &&
-                       Aligned16(a.pre_activation ? a.pre_activation + base : a.c) &&
-                       a.row_c % 4 == 0;
+  const bool aligned =
+      IsAligned(a.c + base, 16) && IsAligned(a.residual ? a.residual + base : a.c, 16) &&
+      IsAligned(a.pre_activation ? a.pre_activation + base : a.c, 16) && a.row_c % 4 == 0;
   const bool mirrored = a.symmetric && place.row != place.column;
   if (kPass) __syncthreads();
   tile.template Stage<kPass>(staging);
@@ -405,13 +402,13 @@ NL_DEVICE void Finish(const GemmArguments& a, const GemmPlace& place, const TTil
     const int count = min(a.n - column, 4);
     const int64_t at = base + static_cast<int64_t>(row) * a.row_c + column;
     float v[4];
-    LoadFour<true>(staging.At(staged, c), 0, 4, v);
+    LoadFour<true>(staging.At(staged, c), 4, v);
     if (aligned && count == 4) {
       FinishFour<true>(a, at, column, count, v);
     } else {
       FinishFour<false>(a, at, column, count, v);
     }
-    if (mirrored) StoreFour<true>(staging.At(staged, c), 0, 4, v);
+    if (mirrored) StoreFour<true>(staging.At(staged, c), 4, v);
   }
   if (!mirrored) return;
   __syncthreads();
@@ -426,7 +423,7 @@ NL_DEVICE void Finish(const GemmArguments& a, const GemmPlace& place, const TTil
   }
 }
 
-template <GemmPrecision kPrecision, bool kTransposeA, bool kTransposeB, int kTile,
+template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile,
           GemmFault kFault = GemmFault::kNone>
 NL_DEVICE void GemmTensor(const GemmArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
@@ -456,8 +453,8 @@ NL_DEVICE void GemmExact(const GemmArguments& a) {
                a.k,
                along_a,
                along_b,
-               Aligned16(from_a) && a.row_a % 4 == 0,
-               Aligned16(from_b) && a.row_b % 4 == 0,
+               IsAligned(from_a, 16) && a.row_a % 4 == 0,
+               IsAligned(from_b, 16) && a.row_b % 4 == 0,
                {}};
   Pipeline<kGemmStages, kFault>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
   Finish<kTile, 0>(a, place, tile, shared);

@@ -17,11 +17,11 @@ using namespace nested_learning;
 NL_GEMM_EXACT(128)
 NL_GEMM_EXACT(64)
 
-#define NL_GEMM_TENSOR(name, precision, transpose_a, transpose_b, tile)      \
-  extern "C" __global__ void __launch_bounds__(GemmThreads(false, tile), 2)  \
-      nl_gemm_##name##_##tile(GemmArguments a) {                             \
-    GemmTensor<GemmPrecision::precision, transpose_a, transpose_b, tile>(a); \
-  }                                                                          \
+#define NL_GEMM_TENSOR(name, precision, transpose_a, transpose_b, tile)     \
+  extern "C" __global__ void __launch_bounds__(GemmThreads(false, tile), 2) \
+      nl_gemm_##name##_##tile(GemmArguments a) {                            \
+    GemmTensor<Rounding::precision, transpose_a, transpose_b, tile>(a);     \
+  }                                                                         \
   NL_KERNEL(nl_gemm_##name##_##tile)
 #define NL_GEMM_TENSOR_ALL(name, precision, tile)          \
   NL_GEMM_TENSOR(name##_nn, precision, false, false, tile) \
