@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using NestedLearning.Gpu.Cuda;
-using AdamTensor = NestedLearning.Gpu.Kernels.AdamTensor;
 using Cuda = NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
@@ -13,13 +12,24 @@ internal sealed unsafe partial class IlgpuBackend
 
     private CudaModules? CudaWith(string file) => _engine.Cuda is { } cuda && cuda.Has(file) ? cuda : null;
 
-    private bool CudaElementwise(CudaKernel<Cuda.ElementwiseArguments> kernel, Cuda.ElementwiseArguments arguments)
+    /// <summary>Queues an elementwise kernel: the hand-written one where it is there, else ILGPU's.</summary>
+    private void Elementwise(
+        CudaKernel<Cuda.ElementwiseArguments> byHand, Action<Kernels.ElementwiseArguments> kernel, Tensor x, Tensor? y = null, Tensor? z = null, float factor = 0, Activation function = default)
     {
         if (CudaWith(Cuda.ElementwiseKernels.File) is not { } cuda)
-            return false;
-        if (arguments.Count > 0)
-            LaunchCuda(cuda, kernel, Blocks(arguments.Count, Cuda.ElementwiseKernels.Threads), Cuda.ElementwiseKernels.Threads, 0, arguments);
-        return true;
+            Elementwise(kernel, new() { X = View(x), Y = View(y), Z = View(z), Factor = factor, Function = (int)function });
+        else if (x.Count > 0)
+        {
+            LaunchCuda(cuda, byHand, Blocks(x.Count, Cuda.ElementwiseKernels.Threads), Cuda.ElementwiseKernels.Threads, 0, new()
+            {
+                X = Pointer(x),
+                Y = Pointer(y),
+                Z = Pointer(z),
+                Count = x.Count,
+                Factor = factor,
+                Function = (int)function,
+            });
+        }
     }
 
     private double? CudaSumOfSquares(Tensor x)
@@ -53,7 +63,6 @@ internal sealed unsafe partial class IlgpuBackend
             for (int i = 0; i < arguments.Count; i++)
             {
                 AdamTensors t = tensors[first + i];
-                AdamTensor constants = Adam(t.W, t.G, t.M, t.V, settings[first + i]);
                 // One for an empty tensor too: its change is zero and has to be written.
                 int own = Math.Max(1, Blocks(t.W.Count, Elements));
                 arguments.Tensors[i] = new()
@@ -63,20 +72,7 @@ internal sealed unsafe partial class IlgpuBackend
                     M = Pointer(t.M),
                     V = Pointer(t.V),
                     Count = t.W.Count,
-                    Seed = constants.Seed,
-                    Step = constants.Step,
-                    Beta1 = constants.Beta1,
-                    New1 = constants.New1,
-                    Beta2 = constants.Beta2,
-                    New2 = constants.New2,
-                    Rate = constants.Rate,
-                    Correction2 = constants.Correction2,
-                    Ridge = constants.Ridge,
-                    Decay = constants.Decay,
-                    Epsilon = constants.Epsilon,
-                    GradientScale = constants.GradientScale,
-                    Half = constants.Half,
-                    Clear = constants.Clear,
+                    Constants = Constants(settings[first + i]),
                     FirstBlock = blocks,
                     Blocks = own,
                 };

@@ -5,7 +5,7 @@ using Cuda = NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
 
-internal sealed unsafe partial class IlgpuBackend
+internal sealed partial class IlgpuBackend
 {
     private static readonly Problems s_one = new() { Batches = 1, Heads = 1, Chunks = 1, Length = int.MaxValue, Tokens = int.MaxValue };
 
@@ -135,35 +135,18 @@ internal sealed unsafe partial class IlgpuBackend
         });
     }
 
-    public override void ActivationForward(Activation activation, Tensor x, Tensor y)
-    {
-        if (!CudaElementwise(Cuda.ElementwiseKernels.ActivationForward, new() { X = Pointer(x), Y = Pointer(y), Count = x.Count, Function = (int)activation }))
-            Elementwise(ElementwiseKernels.ActivationForward, new() { X = View(x), Y = View(y), Function = (int)activation });
-    }
+    public override void ActivationForward(Activation activation, Tensor x, Tensor y) =>
+        Elementwise(Cuda.ElementwiseKernels.ActivationForward, ElementwiseKernels.ActivationForward, x, y, function: activation);
 
-    public override void ActivationBackward(Activation activation, Tensor x, Tensor dy, Tensor dx)
-    {
-        if (!CudaElementwise(Cuda.ElementwiseKernels.ActivationBackward, new() { X = Pointer(x), Y = Pointer(dy), Z = Pointer(dx), Count = x.Count, Function = (int)activation }))
-            Elementwise(ElementwiseKernels.ActivationBackward, new() { X = View(x), Y = View(dy), Z = View(dx), Function = (int)activation });
-    }
+    public override void ActivationBackward(Activation activation, Tensor x, Tensor dy, Tensor dx) =>
+        Elementwise(Cuda.ElementwiseKernels.ActivationBackward, ElementwiseKernels.ActivationBackward, x, dy, dx, function: activation);
 
-    public override void AddScaled(float factor, Tensor x, Tensor y)
-    {
-        if (!CudaElementwise(Cuda.ElementwiseKernels.AddScaled, new() { X = Pointer(x), Y = Pointer(y), Count = x.Count, Factor = factor }))
-            Elementwise(ElementwiseKernels.AddScaled, new() { X = View(x), Y = View(y), Factor = factor });
-    }
+    public override void AddScaled(float factor, Tensor x, Tensor y) =>
+        Elementwise(Cuda.ElementwiseKernels.AddScaled, ElementwiseKernels.AddScaled, x, y, factor: factor);
 
-    public override void Multiply(Tensor x, Tensor y, Tensor z)
-    {
-        if (!CudaElementwise(Cuda.ElementwiseKernels.Multiply, new() { X = Pointer(x), Y = Pointer(y), Z = Pointer(z), Count = x.Count }))
-            Elementwise(ElementwiseKernels.Multiply, new() { X = View(x), Y = View(y), Z = View(z) });
-    }
+    public override void Multiply(Tensor x, Tensor y, Tensor z) => Elementwise(Cuda.ElementwiseKernels.Multiply, ElementwiseKernels.Multiply, x, y, z);
 
-    public override void Scale(Tensor x, float factor)
-    {
-        if (!CudaElementwise(Cuda.ElementwiseKernels.Scale, new() { X = Pointer(x), Count = x.Count, Factor = factor }))
-            Elementwise(ElementwiseKernels.Scale, new() { X = View(x), Factor = factor });
-    }
+    public override void Scale(Tensor x, float factor) => Elementwise(Cuda.ElementwiseKernels.Scale, ElementwiseKernels.Scale, x, factor: factor);
 
     public override double SumOfSquares(Tensor x)
     {
@@ -193,12 +176,11 @@ internal sealed unsafe partial class IlgpuBackend
     // Groups of a sum over so many elements: by the shape alone on a device, each with enough of them to be worth it.
     private int GroupsOf(int count) => (int)Math.Min(Math.Min(_maximalGroups, 1024), ((long)count + _threads * 16 - 1) / (_threads * 16));
 
-    private static AdamTensor Adam(Tensor w, Tensor? g, Tensor m, Tensor v, in AdamSettings s) => new()
+    private static AdamTensor Adam(Tensor w, Tensor? g, Tensor m, Tensor v, in AdamSettings s) =>
+        new() { W = View(w), G = View(g), M = View(m), V = View(v), Constants = Constants(s) };
+
+    private static AdamConstants Constants(in AdamSettings s) => new()
     {
-        W = View(w),
-        G = View(g),
-        M = View(m),
-        V = View(v),
         Beta1 = (float)s.Beta1,
         New1 = (float)(1 - s.Beta1),
         Beta2 = (float)s.Beta2,

@@ -10,7 +10,7 @@ namespace NestedLearning.Gpu;
 /// Every operation as ILGPU kernels. Work is queued on one stream in the order of the calls; only copies to the host wait
 /// for it. Kernels keep to barriers and shared memory, so that CUDA, OpenCL and ILGPU's CPU accelerator run the same.
 /// </summary>
-internal sealed unsafe partial class IlgpuBackend : Backend
+internal sealed partial class IlgpuBackend : Backend
 {
     private readonly Engine _engine;
     private readonly Accelerator _accelerator;
@@ -75,11 +75,7 @@ internal sealed unsafe partial class IlgpuBackend : Backend
 
     public override void Copy(Tensor source, Tensor destination) => Copy(View(source), View(destination));
 
-    public override void Fill(Tensor tensor, float value)
-    {
-        if (!CudaElementwise(Cuda.ElementwiseKernels.Fill, new() { X = Pointer(tensor), Count = tensor.Count, Factor = value }))
-            Elementwise(ElementwiseKernels.Fill, new() { X = View(tensor), Factor = value });
-    }
+    public override void Fill(Tensor tensor, float value) => Elementwise(Cuda.ElementwiseKernels.Fill, ElementwiseKernels.Fill, tensor, factor: value);
 
     protected override void Dispose(bool disposing)
     {

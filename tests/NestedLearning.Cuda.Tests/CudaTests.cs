@@ -4,7 +4,7 @@ using Xunit;
 // There is one driver, and some tests let it fail.
 [assembly: CollectionBehavior(DisableTestParallelization = true)]
 
-namespace NestedLearning.Gpu.Tests;
+namespace NestedLearning.Cuda.Tests;
 
 // The shared suites of what is hand-written, in the emulator.
 public sealed class CudaActivationTests() : ActivationTests("cuda");

@@ -1,7 +1,8 @@
+using NestedLearning.Gpu;
 using NestedLearning.Testing;
 using Xunit;
 
-namespace NestedLearning.Gpu.Tests;
+namespace NestedLearning.Cuda.Tests;
 
 /// <summary>The way from C# to hand-written kernels, and what a caller sees when a device fails.</summary>
 public sealed class DeviceTests() : BackendTests("cuda")

@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 using NestedLearning.Gpu.Cuda;
 using Xunit;
 
-namespace NestedLearning.Gpu.Tests;
+namespace NestedLearning.Cuda.Tests;
 
 /// <summary>
 /// The embedded PTX as text. Nothing here assembles it: that takes ptxas or a driver.
@@ -50,9 +50,11 @@ public sealed partial class PtxTests
         from type in typeof(CudaModules).Assembly.GetTypes()
         where type.Namespace == typeof(CudaModules).Namespace
         from field in type.GetFields(BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly)
-        where field.FieldType.IsGenericType && field.FieldType.GetGenericTypeDefinition() == typeof(CudaKernel<>)
-        let kernel = field.GetValue(null)!
-        select ((string)Property(kernel, "File"), (string)Property(kernel, "Name"), SizeOf(field.FieldType.GenericTypeArguments[0]));
+        let kernelType = field.FieldType.GetElementType() ?? field.FieldType
+        where kernelType.IsGenericType && kernelType.GetGenericTypeDefinition() == typeof(CudaKernel<>)
+        let value = field.GetValue(null)!
+        from kernel in value is Array all ? all.Cast<object>() : [value]
+        select ((string)Property(kernel, "File"), (string)Property(kernel, "Name"), SizeOf(kernelType.GenericTypeArguments[0]));
 
     private static object Property(object kernel, string name) => kernel.GetType().GetProperty(name)!.GetValue(kernel)!;
 

@@ -2,7 +2,7 @@ using NestedLearning.Testing;
 using NestedLearning.Tests;
 using Xunit;
 
-namespace NestedLearning.Gpu.Tests;
+namespace NestedLearning.Cuda.Tests;
 
 /// <summary>What of the scan is hand-written: forward, without momentum, from the start of a chunk of at most 64 tokens.</summary>
 public sealed class ScanForwardTests() : ScanSuite("cuda")

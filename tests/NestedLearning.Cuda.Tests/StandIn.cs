@@ -1,9 +1,10 @@
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using NestedLearning.Gpu;
 using NestedLearning.Testing;
 
-namespace NestedLearning.Gpu.Tests;
+namespace NestedLearning.Cuda.Tests;
 
 /// <summary>
 /// The driver of these tests: native/cuda/tests/stand_in_driver.cc, whose one device runs the hand-written kernels in the

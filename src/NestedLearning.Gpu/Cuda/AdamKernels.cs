@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using NestedLearning.Gpu.Kernels;
 
 namespace NestedLearning.Gpu.Cuda;
 
@@ -10,9 +11,8 @@ internal unsafe struct AdamTensor
     public float* W, G;
     public void* M, V;
     public long Count;
-    public ulong Seed, Step;
-    public float Beta1, New1, Beta2, New2, Rate, Correction2, Ridge, Decay, Epsilon, GradientScale;
-    public int Half, Clear, FirstBlock, Blocks;
+    public AdamConstants Constants;
+    public int FirstBlock, Blocks;
 }
 
 [InlineArray(AdamKernels.Tensors)]

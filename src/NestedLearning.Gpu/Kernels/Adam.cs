@@ -1,16 +1,24 @@
+using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Algorithms;
 
 namespace NestedLearning.Gpu.Kernels;
 
-/// <summary>A tensor's step of Adam with its constants, as <see cref="AdamSettings"/> says.</summary>
-internal struct AdamTensor : IShared
+/// <summary>A step's constants, worked out of <see cref="AdamSettings"/>; those of native/kernels/adam/adam.cuh in its order.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct AdamConstants
 {
-    /// <summary>M and V hold two bfloat16 an element with <see cref="Half"/>.</summary>
-    public ArrayView<float> W, G, M, V;
+    public ulong Seed, Step;
     public float Beta1, New1, Beta2, New2, Rate, Correction2, Ridge, Decay, Epsilon, GradientScale;
     public int Half, Clear;
-    public ulong Seed, Step;
+}
+
+/// <summary>A tensor's step of Adam.</summary>
+internal struct AdamTensor : IShared
+{
+    /// <summary>M and V hold two bfloat16 an element with <see cref="AdamConstants.Half"/>.</summary>
+    public ArrayView<float> W, G, M, V;
+    public AdamConstants Constants;
 
     public Share Share { get; set; }
 }
@@ -44,7 +52,7 @@ internal static class AdamKernels
             {
                 float before = tensor.W[i];
                 Step(tensor, i, tensor.G[i]);
-                if (tensor.Clear != 0)
+                if (tensor.Constants.Clear != 0)
                     tensor.G[i] = 0;
                 double difference = (double)tensor.W[i] - before;
                 change += difference * difference;
@@ -80,7 +88,7 @@ internal static class AdamKernels
                         if (a.Adam.G.Length != 0)
                         {
                             gradient += a.Adam.G[at];
-                            if (a.Adam.Clear != 0)
+                            if (a.Adam.Constants.Clear != 0)
                                 a.Adam.G[at] = 0;
                         }
 
@@ -93,23 +101,24 @@ internal static class AdamKernels
 
     private static void Step(AdamTensor a, long i, float gradient)
     {
+        AdamConstants c = a.Constants;
         ArrayView<ushort> halfM = a.M.Cast<ushort>(), halfV = a.V.Cast<ushort>();
         float w = a.W[i];
-        float g = gradient * a.GradientScale + w * a.Ridge;
-        float m = a.Half != 0 ? Widen(halfM[i]) : a.M[i], v = a.Half != 0 ? Widen(halfV[i]) : a.V[i];
-        m = m * a.Beta1 + g * a.New1;
-        v = v * a.Beta2 + g * g * a.New2;
-        float root = XMath.Sqrt(v * a.Correction2) + a.Epsilon;
+        float g = gradient * c.GradientScale + w * c.Ridge;
+        float m = c.Half != 0 ? Widen(halfM[i]) : a.M[i], v = c.Half != 0 ? Widen(halfV[i]) : a.V[i];
+        m = m * c.Beta1 + g * c.New1;
+        v = v * c.Beta2 + g * g * c.New2;
+        float root = XMath.Sqrt(v * c.Correction2) + c.Epsilon;
         // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
-        a.W[i] = w - (w * a.Decay + m * a.Rate / root);
-        if (a.Half == 0)
+        a.W[i] = w - (w * c.Decay + m * c.Rate / root);
+        if (c.Half == 0)
         {
             a.M[i] = m;
             a.V[i] = v;
             return;
         }
 
-        uint bits = RandomBits(a.Seed, a.Step, i);
+        uint bits = RandomBits(c.Seed, c.Step, i);
         halfM[i] = Round(m, bits);
         halfV[i] = Round(v, bits ^ 0xFFFF);
     }

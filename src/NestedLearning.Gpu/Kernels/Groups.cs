@@ -1,3 +1,4 @@
+using System.Numerics;
 using ILGPU;
 
 namespace NestedLearning.Gpu.Kernels;
@@ -19,23 +20,8 @@ internal static class Groups
     public static long Stride => (long)Grid.DimX * Group.DimX;
 
     /// <summary>The group's sum, for all its threads. Every thread of the group must call it.</summary>
-    public static double Sum(ArrayView<double> shared, double value)
-    {
-        Group.Barrier();
-        shared[Group.IdxX] = value;
-        Group.Barrier();
-        for (int half = Group.DimX / 2; half > 0; half /= 2)
-        {
-            if (Group.IdxX < half)
-                shared[Group.IdxX] += shared[Group.IdxX + half];
-            Group.Barrier();
-        }
-
-        return shared[0];
-    }
-
-    /// <inheritdoc cref="Sum(ArrayView{double}, double)"/>
-    public static float Sum(ArrayView<float> shared, float value)
+    public static T Sum<T>(ArrayView<T> shared, T value)
+        where T : unmanaged, IAdditionOperators<T, T, T>
     {
         Group.Barrier();
         shared[Group.IdxX] = value;
