@@ -28,6 +28,19 @@ NL_DEVICE void ForElements(Tile& tile, Body body) {
   }
 }
 
+// body(row, column, element of one, element of the other) for each of the lane's elements.
+template <typename Body>
+NL_DEVICE void ForElements(Tile& one, const Tile& other, Body body) {
+  const int g = LaneOfWarp() >> 2, t = LaneOfWarp() & 3;
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+      body(g + (r >> 1) * 8, j * 8 + 2 * t + (r & 1), one.c[j][r], other.c[j][r]);
+    }
+  }
+}
+
 // tile += A [16, depth] B [depth, 32] with a(i, k) and b(k, j) their elements. depth is a multiple of 16.
 template <Rounding kRounding, typename A, typename B>
 NL_DEVICE void Multiply(Tile& tile, int depth, A a, B b) {
@@ -66,6 +79,44 @@ NL_DEVICE void Multiply(Tile& tile, int depth, A a, B b) {
         const unsigned y[2] = {PackBf16(b(left, j * 8 + g), b(left + 1, j * 8 + g)),
                                PackBf16(b(right, j * 8 + g), b(right + 1, j * 8 + g))};
         MmaBf16(tile.c[j], x, y, tile.c[j]);
+      }
+    }
+  }
+}
+
+// tile += diag(factor) other, of the first `rows` rows.
+NL_DEVICE void AddRows(Tile& tile, const Tile& other, const float* factor, int rows) {
+  const int g = LaneOfWarp() >> 2;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    if (g + half * 8 >= rows) continue;
+    const float x = factor[g + half * 8];
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      tile.c[j][half * 2] = fmaf(x, other.c[j][half * 2], tile.c[j][half * 2]);
+      tile.c[j][half * 2 + 1] = fmaf(x, other.c[j][half * 2 + 1], tile.c[j][half * 2 + 1]);
+    }
+  }
+}
+
+// tile += A B with A [16, 16] of which only the elements that `has`(i, k) are multiplied. float32.
+template <typename Has, typename A, typename B>
+NL_DEVICE void MultiplyCorner(Tile& tile, Has has, A a, B b) {
+  const int g = LaneOfWarp() >> 2, t = LaneOfWarp() & 3;
+#pragma unroll 1
+  for (int k = 0; k < 16; k++) {
+    const bool has_low = has(g, k), has_high = has(g + 8, k);
+    const float low = a(g, k), high = a(g + 8, k);
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      const float left = b(k, j * 8 + 2 * t), right = b(k, j * 8 + 2 * t + 1);
+      if (has_low) {
+        tile.c[j][0] = fmaf(low, left, tile.c[j][0]);
+        tile.c[j][1] = fmaf(low, right, tile.c[j][1]);
+      }
+      if (has_high) {
+        tile.c[j][2] = fmaf(high, left, tile.c[j][2]);
+        tile.c[j][3] = fmaf(high, right, tile.c[j][3]);
       }
     }
   }

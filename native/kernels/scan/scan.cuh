@@ -1,6 +1,12 @@
-// Arguments of scan.cu, and what it can do: no momentum, a chunk of at most kScanChunk tokens that begins with the sequence
-// (phase 0), keys of at most kScanKeyDim. A block of kScanThreads threads for each (batch, head, kScanColumns value columns):
-//   grid = batch · heads · ⌈value_dim / kScanColumns⌉, shared memory ScanSharedBytes(key_dim)
+// Arguments of scan.cu and scan_backward.cu, and what they can do: chunks of at most kScanChunk tokens, keys of at most
+// kScanKeyDim. Blocks have kScanThreads threads; those of a state have ScanColumns(momentum) of its value columns:
+//
+//   nl_scan_forward[_momentum]_P    B · H · ⌈Dv / columns⌉            ScanSharedBytes(Dk, momentum)
+//   nl_scan_writes_P                chunks · B · H · ⌈Dv / 64⌉        ScanWritesSharedBytes(Dk, momentum)
+//   nl_scan_states[_momentum]_P     B · H · ⌈Dv / columns⌉            ScanSharedBytes(Dk, momentum)
+//   nl_scan_tokens_P                chunks · B · H                    ScanTokensSharedBytes(Dk)
+//
+// with P float32, tf32 or bf16. The last three, in this order, are the backward pass.
 #ifndef NESTED_LEARNING_KERNELS_SCAN_SCAN_CUH_
 #define NESTED_LEARNING_KERNELS_SCAN_SCAN_CUH_
 
@@ -8,42 +14,101 @@
 
 namespace nested_learning {
 
-constexpr int kScanThreads = 256, kScanChunk = 64, kScanColumns = 64, kScanKeyDim = 128;
+constexpr int kScanThreads = 256, kScanChunk = 64, kScanKeyDim = 128;
+
+// A state with its momentum takes the room of two.
+constexpr int ScanColumns(bool momentum) { return momentum ? 32 : 64; }
+constexpr int kScanWritesColumns = 64, kScanTokensColumns = 32;
 
 // Rows of shared memory are 4 floats longer than a multiple of 32, so that the 8 rows of which a warp reads 4 elements each
 // lie in different banks; 8 longer where it reads 8 elements of 4 rows.
 constexpr int ScanRow(int columns) { return (columns + 31) / 32 * 32 + 4; }
-constexpr int kScanW = kScanColumns + 8;
+constexpr int ScanW(int columns) { return columns + 8; }
+constexpr int ScanKeys(int key_dim) { return (key_dim + 15) / 16 * 16; }
 
-// K, Q [chunk, Dk]; S [Dk, columns]; W [chunk, columns]; N, M [chunk, chunk]; gates.
-constexpr int ScanSharedBytes(int key_dim) {
-  const int keys = (key_dim + 15) / 16 * 16;
-  return 4 * (2 * kScanChunk * ScanRow(keys) + keys * kScanW + kScanChunk * kScanW +
-              2 * kScanChunk * ScanRow(kScanChunk) + 6 * kScanChunk + 4);
+constexpr int kScanT = ScanRow(kScanChunk);
+// Gates, G_n, X_n and rows' factors [chunk]; a, b, c [chunk + 1].
+constexpr int kScanCoefficients = 10 * kScanChunk + 3 * (kScanChunk + 4);
+
+// K [chunk, Dk]; S, P [Dk, columns]; W [chunk, columns]; N [chunk, chunk]; coefficients.
+constexpr int ScanWritesFloats(int key_dim, int columns, bool momentum) {
+  return kScanChunk * ScanRow(ScanKeys(key_dim)) +
+         ScanKeys(key_dim) * ScanW(columns) * (momentum ? 2 : 1) + kScanChunk * ScanW(columns) +
+         kScanChunk * kScanT + kScanCoefficients;
+}
+constexpr int ScanWritesSharedBytes(int key_dim, bool momentum) {
+  return 4 * ScanWritesFloats(key_dim, kScanWritesColumns, momentum);
+}
+
+// And Q [chunk, Dk]; M [chunk, chunk].
+constexpr int ScanSharedBytes(int key_dim, bool momentum) {
+  return 4 * (ScanWritesFloats(key_dim, ScanColumns(momentum), momentum) +
+              kScanChunk * ScanRow(ScanKeys(key_dim)) + kScanChunk * kScanT);
+}
+
+// K, Q [chunk, Dk]; Y, W, dO [chunk, columns] and a state [Dk, columns], later K Kᵀ and Q Kᵀ; another state, later Y Wᵀ and
+// dO Wᵀ; coefficients; 7 row sums of up to 4 parts; what reaches α and μ by way of a, b and c; a sum for each warp, three times.
+constexpr int ScanTokensSharedBytes(int key_dim) {
+  const int keys = (key_dim + 31) / 32 * 32, triangles = 2 * kScanChunk * kScanT;
+  const int loaded = (3 * kScanChunk + keys) * ScanW(kScanTokensColumns);
+  return 4 * (2 * kScanChunk * ScanRow(keys) + (loaded > triangles ? loaded : triangles) +
+              triangles + kScanCoefficients + 7 * 4 * kScanChunk + 2 * kScanChunk + 24);
 }
 
 enum class CudaScanRead : int32_t { kAfter, kBefore, kChunkStart };
 
-// Tokens are rows [B, T, H, ·], states [B, H, Dk, Dv].
+// Rows of tokens are [B, T, H, ·], a batch after the other by read_tokens · H rows for q and o, by write_tokens · H for the
+// rest; states [B, H, Dk, Dv]. Gradients are null where they are not wanted, or zero where they are given.
 struct ScanArguments {
   const float* q;
   const float* k;
-  const float* u;
+  const float* u;          // [.., Dv]
+  const float* values;     // [.., Dk]: writes are made of values · S_c in place of u; or null
   const float* log_alpha;  // null: 0
   const float* erase;      // null: 0
+  const float* mu;         // null: without momentum
   const float* theta;      // null: 1
   const float* s0;         // null: 0
-  float* o;
-  float* s;       // may be s0
-  float* states;  // [B, H, chunks, Dk, Dv]: before each chunk; null: not wanted
+  const float* p0;         // null: 0
+  const float* start;      // S_c of the first chunk; null: s0
+
+  float* o;        // [.., read_dim]
+  float* s;        // may be s0
+  float* p;        // may be p0
+  float* states;   // [B, H, chunks, Dk, Dv]: before each chunk; forward null: not wanted
+  float* momenta;  // the same of P
   float*
-      chunk_start;  // [B, H, Dk, Dv]: before the chunk that the next token is of; null: not wanted
-  int32_t batch, time, heads, key_dim, value_dim, chunk;
+      next_start;  // [B, H, Dk, Dv]: S_c of the chunk that the next token is of; null: not wanted; may be start
+
+  const float* d_o;
+  const float* d_s;
+  const float* d_p;
+  const float* d_next_start;
+  float* w;  // [.., Dv]: W and Y, which the backward kernels hand on
+  float* y;
+  float* d_states;  // [B, H, chunks, Dk, Dv]: dL/dS and dL/dP after each chunk, likewise
+  float* d_momenta;
+  float* d_q;
+  float* d_k;
+  float* d_u;
+  float* d_values;
+  float* d_log_alpha;
+  float* d_erase;
+  float* d_mu;
+  float* d_theta;
+  float* d_s0;     // may be d_s
+  float* d_p0;     // may be d_p
+  float* d_start;  // given where `start` is
+
+  int64_t read_tokens, write_tokens;
+  int32_t batch, time, heads, key_dim, value_dim;
+  int32_t chunk, phase;          // tokens a chunk, and of the first one before the sequence
+  int32_t read_first, read_dim;  // the columns of S that reads see
   CudaScanRead read;
-  int32_t frozen;  // writes are θ (u − k S_c)
+  int32_t frozen;  // writes hold −θ k S_c
   float scale;
-  int32_t reserved;
 };
+static_assert(sizeof(ScanArguments) == 352, "C# mirrors it");
 
 }  // namespace nested_learning
 
