@@ -180,44 +180,6 @@ internal sealed unsafe partial class IlgpuBackend
         }
     }
 
-    private bool CudaScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
-    {
-        if (CudaWith(Cuda.ScanKernels.File) is not { } cuda)
-            return false;
-        // Where its length is free, a chunk is what the kernel does best; saved states say what it is.
-        int chunk = settings.HasMeaningfulChunk || outputs.Saved.States is not null ? settings.Chunk : Cuda.ScanKernels.Chunk;
-        int sharedBytes = Cuda.ScanKernels.SharedBytes(inputs.KeyDim);
-        if (inputs.Mu is not null || settings.Phase != 0 || chunk > Cuda.ScanKernels.Chunk || inputs.KeyDim > Cuda.ScanKernels.MaxKeyDim || sharedBytes > cuda.LargestSharedBytes)
-            return false;
-        int blocks = inputs.Batch * inputs.Heads * ((inputs.ValueDim + Cuda.ScanKernels.Columns - 1) / Cuda.ScanKernels.Columns);
-        if (blocks == 0)
-            return true;
-        LaunchCuda(cuda, Cuda.ScanKernels.Forward(TensorCores), blocks, Cuda.ScanKernels.Threads, sharedBytes, new()
-        {
-            Q = Pointer(inputs.Q),
-            K = Pointer(inputs.K),
-            U = Pointer(inputs.U),
-            LogAlpha = Pointer(inputs.LogAlpha),
-            Erase = Pointer(inputs.Erase),
-            Theta = Pointer(inputs.Theta),
-            S0 = Pointer(inputs.S0),
-            O = Pointer(outputs.O),
-            S = Pointer(outputs.S),
-            States = Pointer(outputs.Saved.States),
-            ChunkStart = Pointer(outputs.ChunkStart),
-            Batch = inputs.Batch,
-            Time = inputs.Time,
-            Heads = inputs.Heads,
-            KeyDim = inputs.KeyDim,
-            ValueDim = inputs.ValueDim,
-            Chunk = chunk,
-            Read = (int)settings.Read,
-            Frozen = settings.Write == ScanWrite.FrozenL2 ? 1 : 0,
-            Scale = settings.Scale,
-        });
-        return true;
-    }
-
     private bool CudaCrossEntropy(CudaKernel<Cuda.CrossEntropyArguments> kernel, Tensor logits, IndexTensor targets, Cuda.CrossEntropyArguments arguments)
     {
         if (CudaWith(Cuda.CrossEntropyKernels.File) is not { } cuda)

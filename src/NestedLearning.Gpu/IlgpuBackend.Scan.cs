@@ -8,7 +8,8 @@ internal sealed partial class IlgpuBackend
     {
         if (outputs.Saved.States is null && inputs.Time is > 0 and <= DecodeKernels.Tokens)
         {
-            Decode(inputs, settings, outputs);
+            if (!CudaScanDecode(inputs, settings, outputs))
+                Decode(inputs, settings, outputs);
             return;
         }
 
@@ -62,6 +63,8 @@ internal sealed partial class IlgpuBackend
 
     public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
     {
+        if (CudaScanBackward(inputs, settings, saved, upstream, gradients))
+            return;
         bool momentum = inputs.Mu is not null;
         using var workspace = new Workspace(this);
         int dk = inputs.KeyDim, dv = inputs.ValueDim;

@@ -338,6 +338,28 @@ class CudaScan : public InEveryOrder {
     return out;
   }
 
+  static Floats Decode(const Case& c, const Inputs& in) {
+    DeviceFloats q(in.q), k(in.k), u(in.u), log_alpha(in.log_alpha), erase(in.erase), mu(in.mu),
+        theta(in.theta), s(in.s0), p(in.p0), next_start(in.start), o(c.Tokens() * c.value_dim);
+    ScanArguments a = ArgumentsOf(c);
+    a.q = q.data(), a.k = k.data(), a.u = u.data();
+    a.log_alpha = c.decays ? log_alpha.data() : nullptr;
+    a.erase = c.erases ? erase.data() : nullptr;
+    a.mu = c.momentum ? mu.data() : nullptr;
+    a.theta = c.frozen ? theta.data() : nullptr;
+    // In place.
+    a.s0 = a.s = s.data();
+    if (c.momentum) a.p0 = a.p = p.data();
+    a.start = c.phase ? next_start.data() : nullptr;
+    a.o = o.data(), a.next_start = next_start.data();
+    const int across = (c.value_dim + kScanDecodeColumns - 1) / kScanDecodeColumns;
+    LaunchKernel("nl_scan_decode", c.batch * c.heads * across, kScanDecodeThreads, 0, a);
+    Floats out;
+    out.o = o.values(), out.s = s.values(), out.p = p.values();
+    out.next_start = next_start.values();
+    return out;
+  }
+
   static void Near(const char* what, const std::vector<float>& actual, const Doubles& expected,
                    double tolerance) {
     ASSERT_EQ(actual.size(), expected.size()) << what;
@@ -418,6 +440,45 @@ TEST_P(CudaScan, RoundedOperands_MatchReference) {
   for (const Case& c : kCases) {
     Check("tf32", c, 4e-3, 8e-3);
     Check("bf16", c, 3e-2, 6e-2);
+  }
+}
+
+const Case kDecodeCases[] = {
+    {1, 1, 1, 1, 1, 64, kAfter, true, true, false, false},
+    {2, 1, 3, 128, 64, 64, kAfter, true, true, false, false},
+    {1, 1, 2, 17, 40, 64, kBefore, true, true, true, false},
+    {2, 8, 2, 24, 33, 64, kAfter, false, true, true, false},
+    {1, 5, 1, 16, 36, 64, kAfter, true, false, true, false},
+    {1, 7, 2, 12, 10, 4, kBefore, true, true, false, true, 3},
+    {1, 8, 1, 9, 8, 4, kChunkStart, true, true, true, true},
+    {1, 2, 1, 9, 8, 16, kChunkStart, true, true, true, true, 11},
+    {1, 3, 1, 40, 12, 8, kAfter, true, true, true, true, 5},
+};
+
+TEST_P(CudaScan, Decode_MatchesReference) {
+  for (const Case& c : kDecodeCases) {
+    SCOPED_TRACE(::testing::Message()
+                 << "T " << c.time << " Dk " << c.key_dim << " phase " << c.phase);
+    const Inputs in = InputsOf(c);
+    const Results expected = Reference(c, in);
+    const Floats actual = Decode(c, in);
+    Near("o", actual.o, expected.o, 2e-6);
+    Near("s", actual.s, expected.s, 2e-6);
+    if (c.momentum) Near("p", actual.p, expected.p, 2e-6);
+    Near("next start", actual.next_start, expected.next_start, 2e-6);
+  }
+}
+
+TEST_P(CudaScan, LongChunks_AreComputedInPieces) {
+  for (int chunk : {70, 128, 300}) {
+    const Case c{2, 141, 1, 8, 9, chunk, kAfter, true, true, true, false};
+    const Inputs in = InputsOf(c);
+    const Results expected = Reference(c, in);
+    const Floats actual = Run("float32", c, in, false);
+    Near("o", actual.o, expected.o, 2e-6);
+    Near("s", actual.s, expected.s, 2e-6);
+    Near("states", actual.states, expected.states, 2e-6);
+    Near("momenta", actual.momenta, expected.momenta, 2e-6);
   }
 }
 

@@ -11,8 +11,16 @@
 
 namespace nested_learning {
 
-NL_DEVICE int ChunksOf(const ScanArguments& a) {
+// A chunk of more than kScanChunk tokens, where its length has no meaning, is computed in pieces of that many.
+NL_DEVICE int PiecesOf(const ScanArguments& a) { return (a.chunk + kScanChunk - 1) / kScanChunk; }
+
+// Chunks that states are saved of, and pieces of them all.
+NL_DEVICE int SavedChunksOf(const ScanArguments& a) {
   return a.time == 0 ? 0 : (a.phase + a.time + a.chunk - 1) / a.chunk;
+}
+NL_DEVICE int ChunksOf(const ScanArguments& a) {
+  if (a.chunk <= kScanChunk) return SavedChunksOf(a);
+  return a.time / a.chunk * PiecesOf(a) + (a.time % a.chunk + kScanChunk - 1) / kScanChunk;
 }
 
 NL_DEVICE int NextPhaseOf(const ScanArguments& a) { return (a.phase + a.time) % a.chunk; }
@@ -49,15 +57,18 @@ struct ScanPlace {
   }
 };
 
-// A chunk's tokens.
+// A chunk's tokens, or a piece's.
 struct ScanTokens {
   int start, count;
+  int saved;            // the chunk whose states are saved before its first token; −1 elsewhere
   bool began_before;    // its S_c is given
   int64_t read, write;  // rows of the first token
 
   __device__ __forceinline__ ScanTokens(const ScanArguments& a, const ScanPlace& place, int c) {
-    start = max(0, c * a.chunk - a.phase);
-    count = min((c + 1) * a.chunk - a.phase, a.time) - start;
+    const int pieces = PiecesOf(a), chunk = c / pieces, piece = c % pieces;
+    start = max(0, chunk * a.chunk - a.phase) + piece * kScanChunk;
+    count = min(min((chunk + 1) * a.chunk - a.phase, a.time) - start, kScanChunk);
+    saved = piece == 0 ? chunk : -1;
     began_before = c == 0 && a.start;
     read = (place.b * a.read_tokens + start) * a.heads + place.h;
     write = (place.b * a.write_tokens + start) * a.heads + place.h;

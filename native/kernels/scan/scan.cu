@@ -74,7 +74,7 @@ NL_DEVICE void ScanForward(const ScanArguments& a) {
   const Shared shared(memory, a.key_dim);
   const ScanPlace place(a, static_cast<int>(blockIdx.x), Shared::kColumns);
   const ScanCoefficients co(shared.coefficients, a);
-  const int chunks = ChunksOf(a), next_phase = NextPhaseOf(a);
+  const int chunks = ChunksOf(a), saved_chunks = SavedChunksOf(a), next_phase = NextPhaseOf(a);
   const int64_t key_stride = static_cast<int64_t>(a.heads) * a.key_dim;
   float *const n = a.erase ? shared.n : nullptr, *const m = co.at_start ? nullptr : shared.m;
   const auto load_state = [&](float* to, const float* from) {
@@ -105,8 +105,10 @@ NL_DEVICE void ScanForward(const ScanArguments& a) {
   for (int c = 0; c < chunks; c++) {
     const ScanTokens tokens(a, place, c);
     __syncthreads();
-    if (a.states) store_state(place.Saved(a, a.states, chunks, c), shared.s);
-    if (kMomentum && a.momenta) store_state(place.Saved(a, a.momenta, chunks, c), shared.p);
+    if (a.states && tokens.saved >= 0) {
+      store_state(place.Saved(a, a.states, saved_chunks, tokens.saved), shared.s);
+      if (kMomentum) store_state(place.Saved(a, a.momenta, saved_chunks, tokens.saved), shared.p);
+    }
     if (a.next_start && c == chunks - 1 && next_phase) {
       if (!tokens.began_before) store_state(place.State(a, a.next_start), shared.s);
     }

@@ -1,12 +1,15 @@
-// Arguments of scan.cu and scan_backward.cu, and what they can do: chunks of at most kScanChunk tokens, keys of at most
-// kScanKeyDim. Blocks have kScanThreads threads; those of a state have ScanColumns(momentum) of its value columns:
+// Arguments of the scan's kernels. What they can do: keys of at most kScanKeyDim, and chunks of at most kScanChunk tokens but for
+// the forward pass of rules to which a chunk means nothing.
 //
-//   nl_scan_forward[_momentum]_P    B · H · ⌈Dv / columns⌉            ScanSharedBytes(Dk, momentum)
-//   nl_scan_writes_P                chunks · B · H · ⌈Dv / 64⌉        ScanWritesSharedBytes(Dk, momentum)
-//   nl_scan_states[_momentum]_P     B · H · ⌈Dv / columns⌉            ScanSharedBytes(Dk, momentum)
-//   nl_scan_tokens_P                chunks · B · H                    ScanTokensSharedBytes(Dk)
+//   kernel                          blocks                            bytes of shared memory
+//   nl_scan_forward[_momentum]_P    B · H · ⌈Dv / ScanColumns⌉        ScanSharedBytes
+//   nl_scan_writes_P                chunks · B · H · ⌈Dv / 64⌉        ScanWritesSharedBytes
+//   nl_scan_states[_momentum]_P     B · H · ⌈Dv / ScanColumns⌉        ScanSharedBytes
+//   nl_scan_tokens_P                chunks · B · H                    ScanTokensSharedBytes
+//   nl_scan_decode                  B · H · ⌈Dv / 32⌉                 0
 //
-// with P float32, tf32 or bf16. The last three, in this order, are the backward pass.
+// with P float32, tf32 or bf16 and kScanThreads threads a block, kScanDecodeThreads to decode. Writes, states and tokens, in
+// this order, are the backward pass. To decode is the forward pass in float32 without `states`, `values` and ranges of reads.
 #ifndef NESTED_LEARNING_KERNELS_SCAN_SCAN_CUH_
 #define NESTED_LEARNING_KERNELS_SCAN_SCAN_CUH_
 
@@ -19,6 +22,7 @@ constexpr int kScanThreads = 256, kScanChunk = 64, kScanKeyDim = 128;
 // A state with its momentum takes the room of two.
 constexpr int ScanColumns(bool momentum) { return momentum ? 32 : 64; }
 constexpr int kScanWritesColumns = 64, kScanTokensColumns = 32;
+constexpr int kScanDecodeThreads = 128, kScanDecodeColumns = 32;
 
 // Rows of shared memory are 4 floats longer than a multiple of 32, so that the 8 rows of which a warp reads 4 elements each
 // lie in different banks; 8 longer where it reads 8 elements of 4 rows.

@@ -6,33 +6,60 @@ namespace NestedLearning.Gpu.Cuda;
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct ScanArguments
 {
-    public float* Q, K, U, LogAlpha, Erase, Theta, S0, O, S, States, ChunkStart;
-    public int Batch, Time, Heads, KeyDim, ValueDim, Chunk, Read, Frozen;
+    public float* Q, K, U, Values, LogAlpha, Erase, Mu, Theta, S0, P0, Start;
+    public float* O, S, P, States, Momenta, NextStart;
+    public float* DO, DS, DP, DNextStart, W, Y, DStates, DMomenta;
+    public float* DQ, DK, DU, DValues, DLogAlpha, DErase, DMu, DTheta, DS0, DP0, DStart;
+    public long ReadTokens, WriteTokens;
+    public int Batch, Time, Heads, KeyDim, ValueDim, Chunk, Phase, ReadFirst, ReadDim, Read, Frozen;
     public float Scale;
-    private readonly int _reserved;
+
+    public readonly int Chunks => Time == 0 ? 0 : (int)(((long)Phase + Time + Chunk - 1) / Chunk);
 }
 
 internal static class ScanKernels
 {
-    public const string File = "scan";
-    public const int Threads = 256, Chunk = 64, Columns = 64, MaxKeyDim = 128;
+    public const string File = "scan", BackwardFile = "scan_backward", DecodeFile = "scan_decode";
+    public const int Threads = 256, Chunk = 64, MaxKeyDim = 128, WritesColumns = 64, TokensColumns = 32, DecodeThreads = 128, DecodeColumns = 32;
 
-    private static readonly CudaKernel<ScanArguments>
-        s_float32 = new(File, "nl_scan_forward_float32"),
-        s_tf32 = new(File, "nl_scan_forward_tf32"),
-        s_bf16 = new(File, "nl_scan_forward_bf16");
+    // Gates, row factors and coefficients of a chunk.
+    private const int Coefficients = (10 * Chunk) + (3 * (Chunk + 4)), TriangleRow = Chunk + 4;
 
-    public static CudaKernel<ScanArguments> Forward(TensorCores allowed) => allowed switch
-    {
-        TensorCores.TensorFloat32 => s_tf32,
-        TensorCores.BFloat16 => s_bf16,
-        _ => s_float32,
-    };
+    public static readonly CudaKernel<ScanArguments>[]
+        Forward = InEachRounding(File, "nl_scan_forward"),
+        ForwardMomentum = InEachRounding(File, "nl_scan_forward_momentum"),
+        Writes = InEachRounding(File, "nl_scan_writes"),
+        States = InEachRounding(BackwardFile, "nl_scan_states"),
+        StatesMomentum = InEachRounding(BackwardFile, "nl_scan_states_momentum"),
+        Tokens = InEachRounding(BackwardFile, "nl_scan_tokens");
+
+    public static readonly CudaKernel<ScanArguments> Decode = new(DecodeFile, "nl_scan_decode");
+
+    /// <summary>Value columns of a block that has a state, and with momentum two.</summary>
+    public static int Columns(bool momentum) => momentum ? 32 : 64;
 
     /// <summary>ScanSharedBytes of scan.cuh.</summary>
-    public static int SharedBytes(int keyDim)
+    public static int SharedBytes(int keyDim, bool momentum) =>
+        sizeof(float) * (WritesFloats(keyDim, Columns(momentum), momentum) + (Chunk * Row(Keys(keyDim))) + (Chunk * TriangleRow));
+
+    /// <summary>ScanWritesSharedBytes of scan.cuh.</summary>
+    public static int WritesSharedBytes(int keyDim, bool momentum) => sizeof(float) * WritesFloats(keyDim, WritesColumns, momentum);
+
+    /// <summary>ScanTokensSharedBytes of scan.cuh.</summary>
+    public static int TokensSharedBytes(int keyDim)
     {
-        int keys = (keyDim + 15) / 16 * 16, row = ((keys + 31) / 32 * 32) + 4;
-        return sizeof(float) * ((2 * Chunk * row) + (keys * (Columns + 8)) + (Chunk * (Columns + 8)) + (2 * Chunk * (Chunk + 4)) + (6 * Chunk) + 4);
+        int keys = (keyDim + 31) / 32 * 32, triangles = 2 * Chunk * TriangleRow, loaded = ((3 * Chunk) + keys) * (TokensColumns + 8);
+        return sizeof(float) * ((2 * Chunk * Row(keys)) + Math.Max(loaded, triangles) + triangles + Coefficients + (7 * 4 * Chunk) + (2 * Chunk) + 24);
     }
+
+    private static int Keys(int keyDim) => (keyDim + 15) / 16 * 16;
+
+    private static int Row(int columns) => ((columns + 31) / 32 * 32) + 4;
+
+    private static int WritesFloats(int keyDim, int columns, bool momentum) =>
+        (Chunk * Row(Keys(keyDim))) + (Keys(keyDim) * (columns + 8) * (momentum ? 2 : 1)) + (Chunk * (columns + 8)) + (Chunk * TriangleRow) + Coefficients;
+
+    // By what TensorCores allows.
+    private static CudaKernel<ScanArguments>[] InEachRounding(string file, string name) =>
+        [new(file, $"{name}_float32"), new(file, $"{name}_tf32"), new(file, $"{name}_bf16")];
 }
