@@ -22,3 +22,7 @@ public sealed class CudaElementwiseTests() : ElementwiseTests("cuda");
 public sealed class CudaGemmTests() : GemmTests("cuda");
 
 public sealed class CudaNewtonSchulzTests() : NewtonSchulzTests("cuda");
+
+public sealed class CudaScanTests() : ScanTests("cuda");
+
+public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda");
