@@ -6,11 +6,18 @@
 
 namespace nested_learning {
 
-// Over a block of whole warps, the same in every thread: lanes by halves, then warps in order. `shared` has an element for
-// each warp, which nobody uses until the block's next barrier but one.
+// Over a warp, the same in every lane: by halves.
+template <typename T>
+NL_DEVICE T SumOfWarp(T x) {
+  for (int offset = 16; offset; offset >>= 1) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+
+// Over a block of whole warps, the same in every thread: warps' sums in order. `shared` has an element for each warp, which nobody uses
+// until the block's next barrier but one.
 template <typename T>
 NL_DEVICE T SumOfBlock(T x, T* shared) {
-  for (int offset = 16; offset; offset >>= 1) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  x = SumOfWarp(x);
   if ((threadIdx.x & 31) == 0) shared[threadIdx.x >> 5] = x;
   __syncthreads();
   x = shared[0];

@@ -53,20 +53,29 @@ plant() {
   build "$source"
 }
 
-for kernel in cross_entropy scan; do
+for kernel in cross_entropy scan self_modifying; do
   source=native/kernels/$kernel/$kernel.cu
-  filter=$([ $kernel = scan ] && echo '*CudaScan*' || echo '*CudaCrossEntropy*')
+  case $kernel in
+    scan) filter='*CudaScan*' ;;
+    self_modifying) filter='*CudaSelfModifying*' ;;
+    *) filter='*CudaCrossEntropy*' ;;
+  esac
   grep -n '__syncthreads();' "$source" | cut -d: -f1 >lines
   while read -r line; do
     plant "$kernel.cu:$line: barrier dropped" "$source" "$source" "$filter" "${line}s/__syncthreads();/;/" </dev/null
   done <lines
 done
 functions=native/cuda/functions.cuh tile=native/cuda/tile.cuh scan=native/kernels/scan/scan.cu adam=native/kernels/adam/adam.cu
+self_modifying=native/kernels/self_modifying/self_modifying.cu
 plant "functions.cuh: barrier of a block's sum dropped" $functions $adam '*CudaAdam*' 's/  __syncthreads();/  ;/'
 plant "tile.cuh: A's middle fragments of tf32 swapped" $tile $scan '*CudaScan*' \
   's/RoundToTf32(a(g + 8, k + t)),/RoundToTf32(a(g, k + t + 4)),/; s/RoundToTf32(a(g, k + t + 4)), RoundToTf32(a(g + 8, k + t + 4))/RoundToTf32(a(g + 8, k + t)), RoundToTf32(a(g + 8, k + t + 4))/'
 plant "tile.cuh: B's fragments of bf16 swapped" $tile $scan '*CudaScan*' 's/PackBf16(b(left, j/PackBf16(b(right, j/; s/PackBf16(b(right, j \* 8 + g), b(right + 1/PackBf16(b(left, j * 8 + g), b(left + 1/'
 plant "scan.cu: erase of the state after the token" $scan $scan '*CudaScan*' 's/shared.erase\[t\] \* before/shared.erase[t] * g/'
+plant "self_modifying.cu: norms of some rows over the first columns alone" $self_modifying $self_modifying '*CudaSelfModifying*' \
+  's/to\[8 \* across\] = lower/to[8 * across] = at.column ? 0 : lower/'
+plant "self_modifying.cu: dS of the later columns added to the first" $self_modifying $self_modifying '*CudaSelfModifying*' \
+  's/part \* a.dim + first + left/part * a.dim + left/'
 plant "adam.cu: the second moment not corrected" $adam $adam '*CudaAdam*' 's/ \* a.root_scale//'
 echo "$planted faults planted, $missed missed"
 [ $missed = 0 ]
