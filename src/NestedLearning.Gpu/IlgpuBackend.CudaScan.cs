@@ -93,21 +93,20 @@ internal sealed unsafe partial class IlgpuBackend
     // The modules, where they can do such a scan.
     private CudaModules? CudaScan(in ScanInputs inputs, ScanSettings settings, int chunk, string file)
     {
-        bool momentum = inputs.Mu is not null;
-        if (CudaWith(Cuda.ScanKernels.File) is not { } cuda || !cuda.Has(file) || inputs.KeyDim > Cuda.ScanKernels.MaxKeyDim)
-            return null;
         // S_c of a chunk in pieces would be none of the states at their starts.
         if (settings.HasMeaningfulChunk && chunk > Cuda.ScanKernels.Chunk)
             return null;
-        return Largest(inputs.KeyDim, momentum, file) <= cuda.LargestSharedBytes ? cuda : null;
+        return CudaWith(file) is { } cuda && CudaScanFits(cuda, file, inputs.KeyDim, inputs.Mu is not null) ? cuda : null;
+    }
 
-        static int Largest(int keyDim, bool momentum, string file)
-        {
-            int forward = Cuda.ScanKernels.SharedBytes(keyDim, momentum);
-            return file == Cuda.ScanKernels.File
-                ? forward
-                : Math.Max(forward, Math.Max(Cuda.ScanKernels.WritesSharedBytes(keyDim, momentum), Cuda.ScanKernels.TokensSharedBytes(keyDim)));
-        }
+    private static bool CudaScanFits(CudaModules cuda, string file, int keyDim, bool momentum)
+    {
+        if (keyDim > Cuda.ScanKernels.MaxKeyDim || !cuda.Has(Cuda.ScanKernels.File) || !cuda.Has(file))
+            return false;
+        int largest = Cuda.ScanKernels.SharedBytes(keyDim, momentum);
+        if (file == Cuda.ScanKernels.BackwardFile)
+            largest = Math.Max(largest, Math.Max(Cuda.ScanKernels.WritesSharedBytes(keyDim, momentum), Cuda.ScanKernels.TokensSharedBytes(keyDim)));
+        return largest <= cuda.LargestSharedBytes;
     }
 
     private static Cuda.ScanArguments Arguments(in ScanInputs inputs, ScanSettings settings, int chunk) => new()

@@ -15,6 +15,8 @@ internal sealed partial class IlgpuBackend
             return;
         }
 
+        if (CudaSelfModifyingForward(inputs, settings, outputs))
+            return;
         var chunk = new SelfModifyingChunk(this, workspace, inputs, settings);
         Matrix s = State(outputs.S), states = State(outputs.ChunkStates), o = Tokens(outputs.O, chunk.Length);
         Matrix start = State(inputs.ChunkStart), next = State(outputs.ChunkStart);
@@ -87,6 +89,8 @@ internal sealed partial class IlgpuBackend
 
     public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
+        if (CudaSelfModifyingBackward(inputs, settings, chunkStates, upstream, gradients))
+            return;
         using var workspace = new Workspace(this);
         ChunkPlan plan = settings.Plan(inputs.Time);
         var chunk = new SelfModifyingChunk(this, workspace, inputs, settings);

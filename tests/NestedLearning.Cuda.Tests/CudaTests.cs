@@ -26,3 +26,5 @@ public sealed class CudaNewtonSchulzTests() : NewtonSchulzTests("cuda");
 public sealed class CudaScanTests() : ScanTests("cuda");
 
 public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda");
+
+public sealed class CudaSelfModifyingTests() : SelfModifyingTests("cuda");

@@ -177,9 +177,19 @@ constexpr Form kForms[] = {{"float32", 2e-6}, {"tf32", 4e-3}, {"bf16", 3e-2}};
 
 class CudaSelfModifying : public InEveryOrder {
  protected:
+  // Heads' states with others between them, as they are where those of several chunks are saved.
+  static int64_t SHead(const Case& c) { return int64_t{2} * c.dim * (3 * c.dim + 2); }
+  static std::vector<float> Apart(const Case& c, const std::vector<float>& s) {
+    const size_t state = SHead(c) / 2;
+    std::vector<float> apart(2 * s.size(), std::nanf(""));
+    for (size_t i = 0; i < s.size(); i++) apart[i / state * SHead(c) + i % state] = s[i];
+    return apart;
+  }
+
   static Projections<float> Run(const char* rounding, const Case& c, const Inputs<float>& in) {
-    DeviceFloats x(in.x), s(in.s), k(c.places() * c.dim), v(c.places() * c.dim), theta(c.places()),
-        erase(c.places()), log_alpha(c.places()), norms(2 * c.places()), gates(2 * c.places());
+    DeviceFloats x(in.x), s(Apart(c, in.s)), k(c.places() * c.dim), v(c.places() * c.dim),
+        theta(c.places()), erase(c.places()), log_alpha(c.places()), norms(2 * c.places()),
+        gates(2 * c.places());
     const SelfModifyingProjectArguments a{x.data() + c.row_of_x(0, 0, 0),
                                           s.data(),
                                           k.data(),
@@ -190,6 +200,7 @@ class CudaSelfModifying : public InEveryOrder {
                                           norms.data(),
                                           gates.data(),
                                           int64_t{1} * c.time * c.heads,
+                                          SHead(c),
                                           c.heads,
                                           c.dim,
                                           c.rows,
@@ -210,9 +221,9 @@ class CudaSelfModifying : public InEveryOrder {
   static Gradients<float> RunBackward(const char* rounding, const Case& c, const Inputs<float>& in,
                                       const Projections<float>& y, const Projections<float>& dy,
                                       const std::vector<float>& ds_given, bool wants_dx = true) {
-    DeviceFloats x(in.x), s(in.s), k(y.k), v(y.v), norms(y.norms), gates(y.gates), dk(dy.k),
-        dv(dy.v), d_theta(dy.theta), d_erase(dy.erase), d_log_alpha(dy.log_alpha), dx(in.x.size()),
-        ds(ds_given);
+    DeviceFloats x(in.x), s(Apart(c, in.s)), k(y.k), v(y.v), norms(y.norms), gates(y.gates),
+        dk(dy.k), dv(dy.v), d_theta(dy.theta), d_erase(dy.erase), d_log_alpha(dy.log_alpha),
+        dx(in.x.size()), ds(ds_given);
     const SelfModifyingProjectBackwardArguments a{
         x.data() + c.row_of_x(0, 0, 0),
         s.data(),
@@ -228,6 +239,7 @@ class CudaSelfModifying : public InEveryOrder {
         wants_dx ? dx.data() + c.row_of_x(0, 0, 0) : nullptr,
         ds.data(),
         int64_t{1} * c.time * c.heads,
+        SHead(c),
         c.heads,
         c.dim,
         c.rows,

@@ -18,6 +18,9 @@ NL_DEVICE int PiecesOf(const ScanArguments& a) { return (a.chunk + kScanChunk - 
 NL_DEVICE int SavedChunksOf(const ScanArguments& a) {
   return a.time == 0 ? 0 : (a.phase + a.time + a.chunk - 1) / a.chunk;
 }
+NL_DEVICE int StateChunksOf(const ScanArguments& a) {
+  return a.state_chunks ? a.state_chunks : SavedChunksOf(a);
+}
 NL_DEVICE int ChunksOf(const ScanArguments& a) {
   if (a.chunk <= kScanChunk) return SavedChunksOf(a);
   return a.time / a.chunk * PiecesOf(a) + (a.time % a.chunk + kScanChunk - 1) / kScanChunk;

@@ -74,7 +74,7 @@ NL_DEVICE void ScanForward(const ScanArguments& a) {
   const Shared shared(memory, a.key_dim);
   const ScanPlace place(a, static_cast<int>(blockIdx.x), Shared::kColumns);
   const ScanCoefficients co(shared.coefficients, a);
-  const int chunks = ChunksOf(a), saved_chunks = SavedChunksOf(a), next_phase = NextPhaseOf(a);
+  const int chunks = ChunksOf(a), saved_chunks = StateChunksOf(a), next_phase = NextPhaseOf(a);
   const int64_t key_stride = static_cast<int64_t>(a.heads) * a.key_dim;
   float *const n = a.erase ? shared.n : nullptr, *const m = co.at_start ? nullptr : shared.m;
   const auto load_state = [&](float* to, const float* from) {
@@ -160,7 +160,7 @@ NL_DEVICE void ScanWrites(const ScanArguments& a) {
   float* n = w + kScanChunk * kW;
   const ScanCoefficients co(n + kScanChunk * kScanT, a);
   const int blocks = a.batch * a.heads * ((a.value_dim + kColumns - 1) / kColumns);
-  const int chunks = ChunksOf(a), c = static_cast<int>(blockIdx.x) / blocks;
+  const int c = static_cast<int>(blockIdx.x) / blocks;
   const ScanPlace place(a, static_cast<int>(blockIdx.x) % blocks, kColumns);
   const ScanTokens tokens(a, place, c);
   const int64_t value_stride = static_cast<int64_t>(a.heads) * a.value_dim;
@@ -168,11 +168,11 @@ NL_DEVICE void ScanWrites(const ScanArguments& a) {
 
   LoadRows(k, row, kScanChunk, keys, a.k + tokens.write * a.key_dim,
            static_cast<int64_t>(a.heads) * a.key_dim, tokens.count, 0, a.key_dim);
-  LoadRows(s, kW, keys, kColumns, place.Saved(a, a.states, chunks, c), a.value_dim, a.key_dim, 0,
-           place.columns);
+  LoadRows(s, kW, keys, kColumns, place.Saved(a, a.states, StateChunksOf(a), c), a.value_dim,
+           a.key_dim, 0, place.columns);
   if (p) {
-    LoadRows(p, kW, keys, kColumns, place.Saved(a, a.momenta, chunks, c), a.value_dim, a.key_dim, 0,
-             place.columns);
+    LoadRows(p, kW, keys, kColumns, place.Saved(a, a.momenta, StateChunksOf(a), c), a.value_dim,
+             a.key_dim, 0, place.columns);
   }
   if (!a.values)
     LoadRows(w, kW, kScanChunk, kColumns, a.u + rows, value_stride, tokens.count, 0, place.columns);

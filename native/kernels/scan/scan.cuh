@@ -110,9 +110,12 @@ struct ScanArguments {
   int32_t read_first, read_dim;  // the columns of S that reads see
   CudaScanRead read;
   int32_t frozen;  // writes hold −θ k S_c
+  int32_t
+      state_chunks;  // chunks from one head's `states` and `momenta` to the next one's; 0: those of the tokens
   float scale;
+  int32_t reserved;
 };
-static_assert(sizeof(ScanArguments) == 352, "C# mirrors it");
+static_assert(sizeof(ScanArguments) == 360, "C# mirrors it");
 
 }  // namespace nested_learning
 

@@ -292,9 +292,9 @@ struct ScanTokenBlock {
       case kLeftP:
         return place.Saved(a, static_cast<const float*>(a.d_momenta), chunks, c);
       case kBeforeS:
-        return place.Saved(a, static_cast<const float*>(a.states), chunks, c);
+        return place.Saved(a, static_cast<const float*>(a.states), StateChunksOf(a), c);
       case kBeforeP:
-        return place.Saved(a, static_cast<const float*>(a.momenta), chunks, c);
+        return place.Saved(a, static_cast<const float*>(a.momenta), StateChunksOf(a), c);
       default:
         return place.State(a, a.start);
     }

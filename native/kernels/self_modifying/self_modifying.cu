@@ -41,15 +41,17 @@ NL_DEVICE void CopyRows(float* to, int row, int rows, int columns, const float* 
 
 // The places of a head's tokens and state.
 struct SelfModifyingHead {
-  int64_t x, token, state;  // the chunk's first row in x and in the other arrays
-  int stride;               // from a token to the next
+  int64_t x, token;  // the chunk's first row in x and in the other arrays
+  int64_t s, ds;     // where S_c and dS_c begin
+  int stride;        // from a token to the next
 
   template <typename Arguments>
   __device__ __forceinline__ SelfModifyingHead(const Arguments& a, int head) {
     const int b = head / a.heads, h = head % a.heads;
     x = b * a.x_batch + h;
     token = static_cast<int64_t>(b) * a.rows * a.heads + h;
-    state = static_cast<int64_t>(head) * a.dim * (3 * a.dim + 2);
+    s = head * a.s_head;
+    ds = static_cast<int64_t>(head) * a.dim * (3 * a.dim + 2);
     stride = a.heads;
   }
 
@@ -62,7 +64,7 @@ struct SelfModifyingHead {
 NL_DEVICE void Gates(const SelfModifyingProjectArguments& a, const SelfModifyingHead& head,
                      const float* x, int row, int first, int count) {
   const int columns = 3 * a.dim + 2;
-  const float* s = a.s + head.state + 3 * a.dim;
+  const float* s = a.s + head.s + 3 * a.dim;
   float of_eta[kLaneElements], of_alpha[kLaneElements];
 #pragma unroll
   for (int n = 0; n < kLaneElements; n++) {
@@ -112,7 +114,7 @@ NL_DEVICE void Project(const SelfModifyingProjectArguments& a) {
 
   const int64_t stride = static_cast<int64_t>(a.heads) * a.dim;
   CopyRows(x, x_row, kRows, depth, a.x + head.x * a.dim + first * stride, stride, count, a.dim);
-  CopyRows(s, s_row, depth, width, a.s + head.state + part * a.dim, columns, a.dim, a.dim);
+  CopyRows(s, s_row, depth, width, a.s + head.s + part * a.dim, columns, a.dim, a.dim);
   CopyAsyncCommit();
   CopyAsyncWait<0>();
   __syncthreads();
@@ -214,7 +216,7 @@ NL_DEVICE void TokenGradients(const SelfModifyingProjectBackwardArguments& a,
   float* s = dz + kRows * row;          // [D, D]
   float* gates = s + width * row;       // [kRows, 2]
   float* of_gates = gates + 2 * kRows;  // [D, 2]: S_η and S_α
-  const float* state = a.s + head.state;
+  const float* state = a.s + head.s;
   const SelfModifyingTile at(width);
   Tile tile = {};
   for (int part = 0; part < 2; part++) {
@@ -255,7 +257,7 @@ NL_DEVICE void StateGradients(const SelfModifyingProjectBackwardArguments& a,
   float* x = memory;                               // [chunk, D]
   float* dz = x + kSelfModifyingChunk * row;       // [chunk, columns]
   float* gates = dz + kSelfModifyingChunk * kRow;  // [chunk, 2]
-  float* ds = a.ds + head.state;
+  float* ds = a.ds + head.ds;
   const int64_t stride = static_cast<int64_t>(a.heads) * a.dim;
   CopyRows(x, row, depth, WholeTiles(a.dim), a.x + head.x * a.dim, stride, a.count, a.dim);
   CopyAsyncCommit();

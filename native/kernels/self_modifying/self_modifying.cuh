@@ -56,7 +56,7 @@ constexpr int SelfModifyingProjectBackwardSharedBytes(int dim) {
 // at (b · rows + t) · heads + h of the other tokens' arrays.
 struct SelfModifyingProjectArguments {
   const float* x;
-  const float* s;  // S_c [B, H, D, 3D + 2]
+  const float* s;  // S_c [D, 3D + 2] of each head
   float* k;        // [.., D]
   float* v;        // [.., D]
   float* theta;    // η
@@ -65,6 +65,7 @@ struct SelfModifyingProjectArguments {
   float* inverse_norms;  // [.., 2]: r and r_v, 1 where values are not normalised
   float* gate_inputs;    // [.., 2]: z_η and z_α
   int64_t x_batch;       // tokens · heads of a batch of x
+  int64_t s_head;        // elements from one head's S_c to the next one's
   int32_t heads, dim, rows, count;
   int32_t normalizes_values;
   float erase_factor, eta_scale, eta_bias, alpha_bias, norm_epsilon;
@@ -73,7 +74,7 @@ struct SelfModifyingProjectArguments {
 // The same places; dx has x's.
 struct SelfModifyingProjectBackwardArguments {
   const float* x;
-  const float* s;  // S_c [B, H, D, 3D + 2]
+  const float* s;
   const float* k;
   const float* v;
   const float* inverse_norms;
@@ -85,7 +86,7 @@ struct SelfModifyingProjectBackwardArguments {
   const float* d_log_alpha;
   float* dx;  // null: not wanted; not x
   float* ds;  // [B, H, D, 3D + 2]: added to, the columns of mem apart
-  int64_t x_batch;
+  int64_t x_batch, s_head;
   int32_t heads, dim, rows, count;
   int32_t normalizes_values;
   float erase_factor, eta_scale;

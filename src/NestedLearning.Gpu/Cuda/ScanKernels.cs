@@ -11,8 +11,9 @@ internal unsafe struct ScanArguments
     public float* DO, DS, DP, DNextStart, W, Y, DStates, DMomenta;
     public float* DQ, DK, DU, DValues, DLogAlpha, DErase, DMu, DTheta, DS0, DP0, DStart;
     public long ReadTokens, WriteTokens;
-    public int Batch, Time, Heads, KeyDim, ValueDim, Chunk, Phase, ReadFirst, ReadDim, Read, Frozen;
+    public int Batch, Time, Heads, KeyDim, ValueDim, Chunk, Phase, ReadFirst, ReadDim, Read, Frozen, StateChunks;
     public float Scale;
+    private readonly int _reserved;
 
     public readonly int Chunks => Time == 0 ? 0 : (int)(((long)Phase + Time + Chunk - 1) / Chunk);
 }

@@ -7,7 +7,7 @@ namespace NestedLearning.Gpu.Cuda;
 internal unsafe struct SelfModifyingProjectArguments
 {
     public float* X, S, K, V, Theta, Erase, LogAlpha, InverseNorms, GateInputs;
-    public long XBatch;
+    public long XBatch, SHead;
     public int Heads, Dim, Rows, Count, NormalizesValues;
     public float EraseFactor, EtaScale, EtaBias, AlphaBias, NormEpsilon;
 }
@@ -16,7 +16,7 @@ internal unsafe struct SelfModifyingProjectArguments
 internal unsafe struct SelfModifyingProjectBackwardArguments
 {
     public float* X, S, K, V, InverseNorms, GateInputs, DK, DV, DTheta, DErase, DLogAlpha, DX, DS;
-    public long XBatch;
+    public long XBatch, SHead;
     public int Heads, Dim, Rows, Count, NormalizesValues;
     public float EraseFactor, EtaScale;
     private readonly int _reserved;
