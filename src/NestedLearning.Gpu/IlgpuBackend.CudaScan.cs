@@ -8,11 +8,9 @@ internal sealed unsafe partial class IlgpuBackend
 {
     private bool CudaScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
-        // Where its length is free, a chunk is what the kernel does best; saved states say what it is.
-        int chunk = settings.HasMeaningfulChunk || outputs.Saved.States is not null ? settings.Chunk : Cuda.ScanKernels.Chunk;
-        if (CudaScan(inputs, settings, chunk, Cuda.ScanKernels.File) is not { } cuda)
+        if (CudaScan(inputs, settings, settings.Chunk, Cuda.ScanKernels.File) is not { } cuda)
             return false;
-        LaunchScanForward(cuda, Arguments(inputs, settings, chunk) with
+        LaunchScanForward(cuda, Arguments(inputs, settings, settings.Chunk) with
         {
             O = Pointer(outputs.O),
             S = Pointer(outputs.S),
