@@ -205,7 +205,9 @@ internal sealed class OpenClBackendProvider : IlgpuBackendProvider
 }
 
 /// <summary><c>ilgpu-cpu</c>: the kernels as .NET code, one thread for each of a group's. For tests: it is slow.</summary>
-internal sealed class IlgpuCpuBackendProvider : IlgpuBackendProvider
+/// <param name="warpThreads">Threads of a warp.</param>
+/// <param name="warps">Warps of a group; there is one group at a time.</param>
+internal sealed class IlgpuCpuBackendProvider(int warpThreads, int warps) : IlgpuBackendProvider
 {
     public override string Name => "ilgpu-cpu";
 
@@ -213,8 +215,7 @@ internal sealed class IlgpuCpuBackendProvider : IlgpuBackendProvider
 
     protected override string? Obstacle() => null;
 
-    // One group of 4 warps of 2 at a time.
-    protected override void Enable(Context.Builder builder) => builder.CPU(new CPUDevice(2, 4, 1));
+    protected override void Enable(Context.Builder builder) => builder.CPU(new CPUDevice(warpThreads, warps, 1));
 
     protected override ILGPU.Runtime.Device? Choose(Context context) => context.GetCPUDevices()[0];
 

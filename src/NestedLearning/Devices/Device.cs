@@ -52,7 +52,7 @@ public sealed class Device : IDisposable
 {
     private static readonly List<BackendProvider> s_providers = [new ManagedBackendProvider(), new CpuBackendProvider()];
 
-    private Device(Backend backend) => Backend = backend;
+    internal Device(Backend backend) => Backend = backend;
 
     /// <summary>The backend that runs operations.</summary>
     public Backend Backend { get; }
