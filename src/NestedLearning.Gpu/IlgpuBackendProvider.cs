@@ -151,7 +151,8 @@ internal sealed class CudaBackendProvider : IlgpuBackendProvider
 
     protected override string? Obstacle() => DriverLibrary.CudaObstacle();
 
-    // The driver accepts or refuses the hand-written kernels.
+    // The description says which hand-written kernels run, and only loading a file tells whether the driver takes it. So a probe and
+    // a description load all of them, for nl doctor and reports; what only opens the device loads each when it first runs.
     protected override bool KnowsItselfWhenOpen => true;
 
     protected override void Enable(Context.Builder builder) => builder.Cuda();

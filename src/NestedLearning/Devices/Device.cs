@@ -105,8 +105,14 @@ public sealed class Device : IDisposable
     {
         foreach (BackendProvider provider in Providers())
         {
-            if (provider.Probe().Available)
+            try
+            {
                 return new Device(provider.Create());
+            }
+            catch (BackendUnavailableException)
+            {
+                // No probe: what a backend says of itself may take longer than opening it.
+            }
         }
 
         throw new BackendUnavailableException("No backend is registered.");
