@@ -7,6 +7,7 @@ namespace NestedLearning.Gpu.Tests;
 /// Sums of a group within warps, as CUDA has them, on ILGPU's CPU accelerator with warps of CUDA's length: beside the portable
 /// sums in every operation that has one.
 /// </summary>
+[Collection(typeof(IlgpuCpuCollection))]
 public sealed class WarpTests : IDisposable
 {
     private const int WarpThreads = 32, Warps = 2;
