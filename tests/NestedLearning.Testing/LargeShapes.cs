@@ -12,7 +12,7 @@ namespace NestedLearning.Testing;
 [AttributeUsage(AttributeTargets.Class)]
 public sealed class SmallShapesAttribute : Attribute;
 
-/// <summary>A test that needs large shapes: none of a suite with <see cref="SmallShapesAttribute"/>.</summary>
+/// <summary>A test that needs large shapes, or thousands of launches: none of a suite with <see cref="SmallShapesAttribute"/>.</summary>
 [XunitTestCaseDiscoverer(typeof(LargeFactDiscoverer))]
 public sealed class LargeFactAttribute([CallerFilePath] string? sourceFilePath = null, [CallerLineNumber] int sourceLineNumber = -1)
     : FactAttribute(sourceFilePath, sourceLineNumber);

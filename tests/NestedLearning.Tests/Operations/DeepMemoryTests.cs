@@ -68,7 +68,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         }
     }
 
-    [LargeTheory]
+    [Theory]
     [InlineData(MemoryObjective.L2, ScanRead.After)]
     [InlineData(MemoryObjective.L2, ScanRead.ChunkStart)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.Before)]
