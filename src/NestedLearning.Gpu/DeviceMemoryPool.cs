@@ -82,7 +82,11 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
 
     private readonly Dictionary<long, Stack<MemoryBuffer1D<float, Stride1D.Dense>>> _free = [];
     private readonly Lock _lock = new();
+    private long _allocated;
     private bool _disposed;
+
+    /// <summary>Elements in use or kept.</summary>
+    public long Allocated => Interlocked.Read(ref _allocated);
 
     public MemoryBuffer1D<float, Stride1D.Dense> Take(int length)
     {
@@ -94,7 +98,7 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
                 return buffer;
             try
             {
-                return accelerator.Allocate1D<float>(size);
+                return Allocate(size);
             }
             catch (Exception e) when (DeviceFailure.IsOutOfMemory(e))
             {
@@ -105,7 +109,7 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
 
             try
             {
-                return accelerator.Allocate1D<float>(size);
+                return Allocate(size);
             }
             catch (Exception e) when (DeviceFailure.IsOutOfMemory(e))
             {
@@ -157,9 +161,17 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
         }
     }
 
-    // A device that is lost takes nothing back, and has lost the memory with all else.
-    private static void Free(MemoryBuffer1D<float, Stride1D.Dense> buffer)
+    private MemoryBuffer1D<float, Stride1D.Dense> Allocate(long size)
     {
+        MemoryBuffer1D<float, Stride1D.Dense> buffer = accelerator.Allocate1D<float>(size);
+        Interlocked.Add(ref _allocated, size);
+        return buffer;
+    }
+
+    // A device that is lost takes nothing back, and has lost the memory with all else.
+    private void Free(MemoryBuffer1D<float, Stride1D.Dense> buffer)
+    {
+        Interlocked.Add(ref _allocated, -buffer.Length);
         try
         {
             buffer.Dispose();

@@ -29,7 +29,8 @@ internal sealed partial class IlgpuBackend
             Matrix frozen = plan.BeganBefore(c) ? start : default;
             if (states.Given)
                 chunk.Copy(s, Only(states, c));
-            MemoryChunks memory = chunk.Load(c, s, frozen);
+            using var scratch = new Workspace(this);
+            MemoryChunks memory = chunk.Load(c, s, frozen, scratch);
             memory.Read(s, default, o.FromRow(plan.Start(c)));
             if (next.Given && c == plan.Count - 1)
                 chunk.Copy(frozen.Given ? frozen : s, next);
@@ -108,9 +109,10 @@ internal sealed partial class IlgpuBackend
         {
             bool beganBefore = plan.BeganBefore(c);
             int first = plan.Start(c);
+            using var scratch = new Workspace(this);
             chunk.Backward(
                 c, Only(states, c), beganBefore ? State(inputs.ChunkStart) : default, dS, beganBefore ? dStart : default,
-                dO.FromRow(first), dX.FromRow(first), dQ.FromRow(first));
+                dO.FromRow(first), dX.FromRow(first), dQ.FromRow(first), scratch);
             if (c == plan.Count - 1 && plan.NextPhase != 0 && dNext.Given && !beganBefore)
                 chunk.Add(dNext, dS);
         }
@@ -123,14 +125,13 @@ internal sealed partial class IlgpuBackend
     private sealed class SelfModifyingChunk
     {
         private readonly IlgpuBackend _backend;
-        private readonly Workspace _workspace;
         private readonly SelfModifyingInputs _inputs;
         private readonly SelfModifyingSettings _settings;
         private readonly Matrix _x, _q, _u, _projections, _gateInputs, _k, _inverseNorms;
 
         public SelfModifyingChunk(IlgpuBackend backend, Workspace workspace, in SelfModifyingInputs inputs, SelfModifyingSettings settings)
         {
-            (_backend, _workspace, _inputs, _settings) = (backend, workspace, inputs, settings);
+            (_backend, _inputs, _settings) = (backend, inputs, settings);
             Length = Math.Min(settings.Chunk, inputs.Time);
             Heads = new Problems { Batches = inputs.Batch, Heads = inputs.Heads, Chunks = 1, Length = Length, Tokens = Length };
             _x = Tokens(inputs.X, Length);
@@ -155,14 +156,17 @@ internal sealed partial class IlgpuBackend
 
         public void Add(Matrix from, Matrix to) => _backend.AddStates(Heads, from, to, Dim, Columns);
 
-        /// <summary>A chunk's tokens, coefficients and writes, from the memories before its first token and, where it is another, S_c.</summary>
-        public MemoryChunks Load(int c, Matrix s, Matrix start)
+        /// <summary>
+        /// A chunk's tokens, coefficients and writes, from the memories before its first token and, where it is another, S_c. What
+        /// only this chunk needs is of a workspace of its own.
+        /// </summary>
+        public MemoryChunks Load(int c, Matrix s, Matrix start, Workspace scratch)
         {
             ChunkPlan plan = _settings.Plan(_inputs.Time);
             Problems problems = Heads with { Tokens = plan.Length(c) };
             Matrix frozen = start.Given ? start : s;
             var memory = new MemoryChunks(
-                _backend, _workspace, problems, start, Dim, Columns, 2 * Dim, Dim, momentum: false, erases: true, _settings.WritesFrozenError, _settings.Read, scale: 1)
+                _backend, scratch, problems, start, Dim, Columns, 2 * Dim, Dim, momentum: false, erases: true, _settings.WritesFrozenError, _settings.Read, scale: 1)
             {
                 Q = _q.FromRow(plan.Start(c)),
                 K = _k,
@@ -180,9 +184,9 @@ internal sealed partial class IlgpuBackend
         }
 
         /// <summary>dX, dQ of a chunk; dS from its end to before its first token, in place; and dStart += what reaches an S_c that is not S.</summary>
-        public void Backward(int c, Matrix s, Matrix start, Matrix dS, Matrix dStart, Matrix dO, Matrix dX, Matrix dQ)
+        public void Backward(int c, Matrix s, Matrix start, Matrix dS, Matrix dStart, Matrix dO, Matrix dX, Matrix dQ, Workspace scratch)
         {
-            MemoryChunks memory = Load(c, s, start);
+            MemoryChunks memory = Load(c, s, start, scratch);
             Problems problems = memory.Problems;
             Matrix y = memory.Take(Length, Columns), frozen = start.Given ? start : s;
             memory.WriteGradients(0, dS, default, dO, y);

@@ -7,8 +7,9 @@ using Cuda = NestedLearning.Gpu.Cuda;
 namespace NestedLearning.Gpu;
 
 /// <summary>
-/// Every operation as ILGPU kernels. Work is queued on one stream in the order of the calls; only copies to the host wait
-/// for it. Kernels keep to barriers and shared memory, so that CUDA, OpenCL and ILGPU's CPU accelerator run the same.
+/// Every operation as ILGPU kernels. Work is queued on one stream in the order of the calls; only copies from and to the host
+/// wait for it. Kernels keep to barriers and shared memory, so that CUDA, OpenCL and ILGPU's CPU accelerator run the same, but
+/// for sums of a group, which CUDA has of warps.
 /// </summary>
 internal sealed partial class IlgpuBackend : Backend
 {
@@ -40,15 +41,19 @@ internal sealed partial class IlgpuBackend : Backend
     /// <summary>Kernels queued so far.</summary>
     internal long Launches => Interlocked.Read(ref _launches);
 
+    /// <summary>Elements of device memory that tensors and operations have taken so far: what is given back is kept for the next.</summary>
+    internal long AllocatedElements => _pool.Allocated;
+
     public override TensorStorage Allocate(int length) => Take(length);
 
+    // Waits for the stream: a driver may read the source until the copy is done, and on return it is the caller's again.
     public override void Upload(ReadOnlySpan<byte> source, TensorStorage destination)
     {
         if (source.IsEmpty)
             return;
         try
         {
-            ViewOf(destination).SubView(0, source.Length / sizeof(float)).CopyFromCPU(_stream, MemoryMarshal.Cast<byte, float>(source).ToArray());
+            ViewOf(destination).SubView(0, source.Length / sizeof(float)).CopyFromCPU(_stream, MemoryMarshal.Cast<byte, float>(source));
         }
         catch (Exception e) when (DeviceFailure.IsOfDevice(e))
         {
@@ -62,10 +67,7 @@ internal sealed partial class IlgpuBackend : Backend
             return;
         try
         {
-            float[] elements = new float[destination.Length / sizeof(float)];
-            ViewOf(source).SubView(0, elements.Length).CopyToCPU(_stream, elements);
-            _stream.Synchronize();
-            MemoryMarshal.AsBytes(elements.AsSpan()).CopyTo(destination);
+            ViewOf(source).SubView(0, destination.Length / sizeof(float)).CopyToCPU(_stream, MemoryMarshal.Cast<byte, float>(destination));
         }
         catch (Exception e) when (DeviceFailure.IsOfDevice(e))
         {

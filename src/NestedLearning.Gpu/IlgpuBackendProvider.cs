@@ -151,7 +151,8 @@ internal sealed class CudaBackendProvider : IlgpuBackendProvider
 
     protected override string? Obstacle() => DriverLibrary.CudaObstacle();
 
-    // The driver accepts or refuses the hand-written kernels.
+    // The description says which hand-written kernels run, and only loading a file tells whether the driver takes it. So a probe and
+    // a description load all of them, for nl doctor and reports; what only opens the device loads each when it first runs.
     protected override bool KnowsItselfWhenOpen => true;
 
     protected override void Enable(Context.Builder builder) => builder.Cuda();
@@ -205,7 +206,9 @@ internal sealed class OpenClBackendProvider : IlgpuBackendProvider
 }
 
 /// <summary><c>ilgpu-cpu</c>: the kernels as .NET code, one thread for each of a group's. For tests: it is slow.</summary>
-internal sealed class IlgpuCpuBackendProvider : IlgpuBackendProvider
+/// <param name="warpThreads">Threads of a warp.</param>
+/// <param name="warps">Warps of a group; there is one group at a time.</param>
+internal sealed class IlgpuCpuBackendProvider(int warpThreads, int warps) : IlgpuBackendProvider
 {
     public override string Name => "ilgpu-cpu";
 
@@ -213,8 +216,7 @@ internal sealed class IlgpuCpuBackendProvider : IlgpuBackendProvider
 
     protected override string? Obstacle() => null;
 
-    // One group of 4 warps of 2 at a time.
-    protected override void Enable(Context.Builder builder) => builder.CPU(new CPUDevice(2, 4, 1));
+    protected override void Enable(Context.Builder builder) => builder.CPU(new CPUDevice(warpThreads, warps, 1));
 
     protected override ILGPU.Runtime.Device? Choose(Context context) => context.GetCPUDevices()[0];
 

@@ -31,4 +31,16 @@ public sealed class BackendProviderTests
         string[] order = [.. Device.Probe().Select(r => r.Name)];
         Assert.Equal(["cuda", "cpu", "managed", "opencl", "ilgpu-cpu"], order);
     }
+
+    [Fact]
+    public void ADisposedDevice_LeavesItsTensorsToBeDisposed()
+    {
+        Device device = Device.Open("ilgpu-cpu");
+        Tensor tensor = device.Full([10], 3);
+        device.Dispose();
+        tensor.Dispose();
+        using var again = Device.Open("ilgpu-cpu");
+        using Tensor other = again.Full([10], 4);
+        Assert.All(other.ToArray(), e => Assert.Equal(4, e));
+    }
 }

@@ -150,4 +150,5 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
 public sealed class OpenClCommitLaunchTests() : CommitLaunchTests("opencl", large: 200_001);
 
 // Slow, so the large tensor is one of a few groups.
+[Collection(typeof(IlgpuCpuCollection))]
 public sealed class IlgpuCpuCommitLaunchTests() : CommitLaunchTests("ilgpu-cpu", large: 300);

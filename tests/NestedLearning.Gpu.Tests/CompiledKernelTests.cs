@@ -20,6 +20,15 @@ public sealed partial class CompiledKernelTests
         "CrossEntropyKernels.WithGradient", "ChunkBackwardKernels.StateDot",
     ];
 
+    // Kernels with a group's sum or maximum.
+    private static readonly string[] s_sums =
+    [
+        "AdamKernels.Commit", "ChunkBackwardKernels.StateDot", "CrossEntropyKernels.Forward", "CrossEntropyKernels.WithGradient", "DecodeKernels.SelfModifying",
+        "DeepMemoryKernels.Writes", "DeepMemoryKernels.WritesBackward", "MomentKernels.Commit", "NormKernels.Backward", "NormKernels.Forward", "SumKernels.Parts", "SumKernels.Squares",
+    ];
+
+    public static TheoryData<string> Sums => [.. s_sums];
+
     public static TheoryData<string> Kernels() => [.. CompiledKernels.All().Select(CompiledKernels.NameOf)];
 
     [Theory]
@@ -28,16 +37,28 @@ public sealed partial class CompiledKernelTests
     {
         string ptx = CompiledKernels.Ptx(Named(name));
         Assert.Null(Fault(ptx, mayUseDouble: s_double.Any(d => name == d || name.StartsWith(d + ".", StringComparison.Ordinal))));
+        Assert.Equal(s_sums.Contains(name), ptx.Contains("shfl.sync.bfly", StringComparison.Ordinal));
     }
 
     [Theory]
     [MemberData(nameof(Kernels))]
-    public void OpenCl_UsesNoGenericAddresses(string name)
+    public void OpenCl_UsesNeitherGenericAddressesNorWarps(string name)
     {
-        using Context context = CompiledKernels.NewContext();
-        using var backend = new CLBackend(context, new CLCapabilityContext(true, true, true, true, true), CLDeviceVendor.Other, CLCVersion.CL30);
-        var kernel = (CLCompiledKernel)CompiledKernels.Compile(backend, Named(name));
-        Assert.DoesNotContain("generic", kernel.Source, StringComparison.Ordinal);
+        string source = OpenCl(Named(name));
+        Assert.DoesNotContain("generic", source, StringComparison.Ordinal);
+        Assert.DoesNotContain("sub_group", source, StringComparison.Ordinal);
+    }
+
+    // A sum within warps is two barriers; elsewhere one more stands in its loop.
+    [Theory]
+    [MemberData(nameof(Sums))]
+    public void SumsOfWarps_HaveFewerBarriers(string name)
+    {
+        MethodInfo kernel = Named(name);
+        int ofWarps = Count(CompiledKernels.Ptx(kernel), "bar.sync"), ofHalves = Count(OpenCl(kernel), "work_group_barrier");
+        Assert.InRange(ofWarps, 2, ofHalves - 1);
+
+        static int Count(string text, string word) => text.Split(word).Length - 1;
     }
 
     [Fact]
@@ -67,6 +88,13 @@ public sealed partial class CompiledKernelTests
     private static void Double(ElementwiseArguments a) => a.X[Grid.GlobalIndex.X] = (float)((double)a.Factor * a.X[0]);
 
     private static MethodInfo Named(string name) => CompiledKernels.All().Single(m => CompiledKernels.NameOf(m) == name);
+
+    private static string OpenCl(MethodInfo method)
+    {
+        using Context context = CompiledKernels.NewContext();
+        using var backend = new CLBackend(context, new CLCapabilityContext(true, true, true, true, true), CLDeviceVendor.Other, CLCVersion.CL30);
+        return ((CLCompiledKernel)CompiledKernels.Compile(backend, method)).Source;
+    }
 
     private static string? Fault(string ptx, bool mayUseDouble)
     {

@@ -36,7 +36,7 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
         (int Chunk, int Phase)[] chunks = write == ScanWrite.FrozenL2 || read == ScanRead.ChunkStart ? [(1, 0), (3, 0), (3, 2), (5, 1), (64, 0), (64, 60)] : [(64, 0)];
         foreach ((int chunk, int phase) in chunks)
         {
-            foreach ((int dk, int dv) in (ReadOnlySpan<(int, int)>)[(1, 1), (3, 17), (17, 3), (40, 24)])
+            foreach ((int dk, int dv) in Small<(int Dk, int Dv)>([(1, 1), (3, 17), (17, 3), (40, 24)], d => d.Dk * d.Dv))
             {
                 foreach (int time in (ReadOnlySpan<int>)[1, 2, 7, 8])
                 {
@@ -79,7 +79,7 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("ae", ScanRead.After, ScanWrite.Given)]
     [InlineData("aem", ScanRead.Before, ScanWrite.FrozenL2)]
     [InlineData("am", ScanRead.ChunkStart, ScanWrite.FrozenL2)]
@@ -134,7 +134,7 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
     {
         foreach ((int chunk, int phase) in (ReadOnlySpan<(int, int)>)[(1, 0), (3, 2), (8, 0), (8, 3), (8, 7)])
         {
-            foreach (int dim in (ReadOnlySpan<int>)[1, 5, 24])
+            foreach (int dim in Small([1, 5, 24], d => d * d))
             {
                 foreach (int time in (ReadOnlySpan<int>)[1, 5, 8])
                 {
@@ -166,7 +166,7 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
         return rules;
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(ScanRead.Before)]
     [InlineData(ScanRead.ChunkStart)]
     public void ASelfModifyingStreamInSmallPieces_IsTheWholeSequence(ScanRead read)

@@ -49,6 +49,17 @@ public abstract class BackendTests : IDisposable
     /// <summary>The backend under test.</summary>
     protected Backend Backend => Device.Backend;
 
+    /// <summary>The largest case of many that a test goes through, by the suite's own measure of them. Suites of small shapes have a limit.</summary>
+    protected virtual long LargestCase => long.MaxValue;
+
+    /// <summary>The cases that are not too large here. That none is left is a failure.</summary>
+    protected IEnumerable<T> Small<T>(IEnumerable<T> cases, Func<T, long> size)
+    {
+        T[] small = [.. cases.Where(c => size(c) <= LargestCase)];
+        Assert.NotEmpty(small);
+        return small;
+    }
+
     /// <summary>A tensor of these elements, disposed after the test.</summary>
     protected Tensor From(Shape shape, ReadOnlySpan<float> elements) => Track(Device.From(shape, elements));
 

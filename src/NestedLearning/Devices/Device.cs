@@ -52,7 +52,7 @@ public sealed class Device : IDisposable
 {
     private static readonly List<BackendProvider> s_providers = [new ManagedBackendProvider(), new CpuBackendProvider()];
 
-    private Device(Backend backend) => Backend = backend;
+    internal Device(Backend backend) => Backend = backend;
 
     /// <summary>The backend that runs operations.</summary>
     public Backend Backend { get; }
@@ -105,8 +105,14 @@ public sealed class Device : IDisposable
     {
         foreach (BackendProvider provider in Providers())
         {
-            if (provider.Probe().Available)
+            try
+            {
                 return new Device(provider.Create());
+            }
+            catch (BackendUnavailableException)
+            {
+                // No probe: what a backend says of itself may take longer than opening it.
+            }
         }
 
         throw new BackendUnavailableException("No backend is registered.");

@@ -44,7 +44,9 @@ public sealed class DeviceTests
         Assert.Equal(new BackendReport(AbsentProvider.BackendName, false, "no such accelerator"), report);
         BackendUnavailableException e = Assert.Throws<BackendUnavailableException>(() => Device.Open(AbsentProvider.BackendName));
         Assert.Contains("no such accelerator", e.Message, StringComparison.Ordinal);
+        int probes = AbsentProvider.Probes;
         using Device device = Device.Open();
+        Assert.Equal(probes, AbsentProvider.Probes);
         Assert.NotEqual(AbsentProvider.BackendName, device.Name);
         Assert.Throws<ArgumentNullException>(() => Device.Register(null!));
     }
@@ -82,7 +84,15 @@ public sealed class DeviceTests
 
         public override int Preference => 1000;
 
-        public override BackendReport Probe() => new(Name, false, reason);
+        // Of this thread: other tests probe as well.
+        [field: ThreadStatic]
+        public static int Probes { get; private set; }
+
+        public override BackendReport Probe()
+        {
+            Probes++;
+            return new(Name, false, reason);
+        }
 
         public override Backend Create() => throw new BackendUnavailableException(reason);
     }

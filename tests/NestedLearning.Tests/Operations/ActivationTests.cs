@@ -137,7 +137,7 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
         Compare.SameBits("dx", gradient.ToArray(), dx.ToArray());
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Activations))]
     public void Threads_DoNotChangeBits(Activation activation)
     {

@@ -80,7 +80,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             Assert.Equal(Enumerable.Range(0, 21).Select(i => i == 20), result.ToArray().Select(float.IsNaN));
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         const int Count = 150_001;
@@ -123,7 +123,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(MomentPrecision.Float32)]
     [InlineData(MomentPrecision.BFloat16)]
     public void ManyTensors_Threads_DoNotChangeBits(MomentPrecision moments)
@@ -233,7 +233,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             BitConverter.UInt32BitsToSingle((BitConverter.SingleToUInt32Bits(x) + bits) & 0xFFFF0000);
     }
 
-    [Fact]
+    [LargeFact]
     public void HalfMoments_AreRightOnAverage()
     {
         // Each rounding is off by up to 2⁻⁷; the mean of n of them by their standard deviation over √n.
@@ -264,7 +264,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void HalfMoments_ConvergeAsFloatMomentsDo()
     {
         // f(w) = ½ Σ c (w − 1)² with noise in the gradient; the second moment's steps of 10⁻³ are below what bfloat16

@@ -59,7 +59,7 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         Assert.All([.. run["dq"].ToArray(), .. run["dk"].ToArray()], g => Assert.InRange(Math.Abs(g), 0, 1e-6f));
     }
 
-    [Fact]
+    [LargeFact]
     public void GradientsThatAreNotWanted_ChangeNoOther()
     {
         AttentionCase c = AttentionCase.Create(3, [2, 70, 75, 2, 9, 17]);
@@ -80,7 +80,7 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         Compare.SameBits("o", o.ToArray(), Forward(c).O.ToArray());
     }
 
-    [Fact]
+    [LargeFact]
     public void CachedKeys_ContinueASequence()
     {
         // The last 30 queries of 100, with the first 70 tokens' keys in the cache.
@@ -122,7 +122,7 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         Assert.Equal(Time, gradients.V.ToArray().Sum(), 2e-2f);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(0)]
     [InlineData(7)]
     [InlineData(64)]
@@ -157,7 +157,7 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void NanInAnUpstreamGradient_ReachesTheKeysItsQuerySees_AndNoOther()
     {
         const int Time = 97, Keys = 100, Heads = 3, Token = 40;
@@ -193,7 +193,7 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         Assert.All([.. gradients["dk"].ToArray(), .. gradients["dv"].ToArray()], g => Assert.Equal(0, g));
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         // Few heads, whose keys are cut, and many.

@@ -12,8 +12,9 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void Products_MatchReference(bool transposeA, bool transposeB)
     {
-        foreach ((int batch, int m, int n, int k) in ((int, int, int, int)[])
-            [(1, 1, 1, 1), (3, 1, 9, 5), (2, 9, 1, 5), (5, 7, 17, 1), (4, 33, 31, 65), (7, 64, 64, 64), (2, 130, 70, 300), (2, 161, 163, 162), (3, 4, 5, 0)])
+        (int Batch, int M, int N, int K)[] shapes =
+            [(1, 1, 1, 1), (3, 1, 9, 5), (2, 9, 1, 5), (5, 7, 17, 1), (4, 33, 31, 65), (7, 64, 64, 64), (2, 130, 70, 300), (2, 161, 163, 162), (3, 4, 5, 0)];
+        foreach ((int batch, int m, int n, int k) in Small(shapes, s => (long)s.Batch * s.M * s.N * s.K))
         {
             foreach (bool accumulate in (ReadOnlySpan<bool>)[false, true])
                 Check([batch], m, n, k, transposeA, transposeB, accumulate);
@@ -41,7 +42,7 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
             Assert.True(float.IsNaN(elements[i]) == (i / 6 == 1 * 4 + 2), $"c[{i}] is {elements[i]}.");
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(40, 33, 20, 17)]
     [InlineData(2, 170, 200, 180)]
     public void Threads_DoNotChangeBits(int batch, int m, int n, int k)

@@ -126,7 +126,7 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
             y.ToArray().Select(float.IsNaN));
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         SameBitsForAnyThreads(() =>

@@ -49,7 +49,7 @@ public abstract class ColumnSumTests(string backend) : DenseTests(backend)
         Assert.Equal(35, elements.Count(float.IsFinite));
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         float[] x = new TestData(2).Normal(500 * 301), start = new TestData(3).Normal(301);

@@ -195,7 +195,7 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         SameBitsForAnyThreads(() =>

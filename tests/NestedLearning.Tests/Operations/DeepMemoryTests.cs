@@ -79,7 +79,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         CheckBackward(c);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(double.NegativeInfinity, 0.5, 0.3)]
     [InlineData(0, 1, 0.9)]
     [InlineData(-0.1, 0, 0)]
@@ -99,7 +99,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
     }
 
     // Inputs of length 0 erase nothing and write nothing: ε stands between them and a division by zero.
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2)]
     [InlineData(MemoryObjective.DotProduct)]
     public void ZeroKeys_EraseAndWriteNothing(MemoryObjective objective)
@@ -118,7 +118,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         Compare.SameBits("w1", ToFloat(Forward(c).Final.W1), ToFloat(c.W1));
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2, ScanRead.Before)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.ChunkStart)]
     public void FinalState_MayTakeThePlaceOfTheInitialOne(MemoryObjective objective, ScanRead read)
@@ -144,7 +144,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void SavingStates_DoesNotChangeResults()
     {
         DeepMemoryCase c = Create(MemoryObjective.L2, ScanRead.Before, 5);
@@ -157,7 +157,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         Compare.SameBits("p2", outputs.P2!.ToArray(), ToFloat(with.Final.P2));
     }
 
-    [Fact]
+    [LargeFact]
     public void UnwantedGradients_DoNotChangeOthers()
     {
         DeepMemoryCase c = Create(MemoryObjective.L2, ScanRead.After, 5);
@@ -177,7 +177,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         CheckBackward(c, withOutput: false);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2, ScanRead.After)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.ChunkStart)]
     public void Threads_DoNotChangeBits(MemoryObjective objective, ScanRead read)
@@ -196,7 +196,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
     }
 
     // The whole sequence's results from two halves, cut anywhere; and its gradients, the second half's going into the first.
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2, ScanRead.After)]
     [InlineData(MemoryObjective.L2, ScanRead.Before)]
     [InlineData(MemoryObjective.L2, ScanRead.ChunkStart)]
@@ -242,7 +242,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         double[] Tokens(double[] all, int start, int end) => ScanCase.SliceTime(all, c.Batch, c.Heads * c.Dim, start, end);
     }
 
-    [Fact]
+    [LargeFact]
     public void ChunkLength_IsPartOfTheMeaning()
     {
         DeepMemoryCase c = DeepMemoryCase.Create(78, [1, 48, 1, 12, 16], new DeepMemorySettings(8, MemoryObjective.L2, ScanRead.Before));
@@ -250,7 +250,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
     }
 
     // What it is for: the more often keys come by, the better their values are known.
-    [Fact]
+    [LargeFact]
     public void Memory_LearnsItsTargets()
     {
         const int Keys = 8, Times = 60, D = 16;
@@ -268,7 +268,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         double Error(int time) => Enumerable.Range(time * Keys * D, Keys * D).Sum(i => Math.Pow(o[i] - c.V[i], 2));
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(ScanRead.Before)]
     [InlineData(ScanRead.After)]
     [InlineData(ScanRead.ChunkStart)]
@@ -290,7 +290,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void NaNInAnUpstreamGradient_ReachesItsHead_AndNoOther()
     {
         const int Time = 21, Heads = 3, Token = 10, Head = 1, D = 6;
@@ -314,7 +314,7 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         Assert.True(float.IsNaN(run["dw1"][(Heads + Head) * 9 * D]));
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(GoldenNames.DeepMemory), MemberType = typeof(GoldenNames))]
     public void Forward_GivesGoldenResults(string name)
     {

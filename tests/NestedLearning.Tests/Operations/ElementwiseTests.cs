@@ -117,7 +117,7 @@ public abstract class ElementwiseTests(string backend) : DenseTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         float[] x = new TestData(4).Normal(Large), y = new TestData(5).Normal(Large);

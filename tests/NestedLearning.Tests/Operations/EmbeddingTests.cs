@@ -71,7 +71,7 @@ public abstract class EmbeddingTests(string backend) : DenseTests(backend)
         Assert.Equal(Enumerable.Range(0, 44).Select(i => i == 0), dTable.ToArray().Select(float.IsNaN));
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         var data = new TestData(3);

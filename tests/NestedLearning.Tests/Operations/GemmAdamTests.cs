@@ -11,8 +11,8 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
     [Fact]
     public void Step_MatchesReference()
     {
-        foreach ((int m, int n, int k) in ((int, int, int)[])
-            [(1, 1, 1), (3, 5, 0), (1, 70, 9), (70, 1, 9), (7, 17, 3), (47, 127, 65), (48, 128, 8), (49, 129, 257), (193, 260, 130), (100, 530, 33)])
+        (int M, int N, int K)[] shapes = [(1, 1, 1), (3, 5, 0), (1, 70, 9), (70, 1, 9), (7, 17, 3), (47, 127, 65), (48, 128, 8), (49, 129, 257), (193, 260, 130), (100, 530, 33)];
+        foreach ((int m, int n, int k) in Small(shapes, s => (long)s.M * s.N * s.K))
         {
             foreach (bool accumulated in (ReadOnlySpan<bool>)[false, true])
             {
@@ -93,7 +93,7 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
             Assert.Equal(Enumerable.Range(0, M * N).Select(i => i % N == 77), result.ToArray().Select(float.IsNaN));
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         const int M = 200, N = 300, K = 140;

@@ -22,17 +22,11 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void Product_MatchesReferenceForSmallShapes(bool transposeA, bool transposeB)
     {
-        foreach (int m in s_rows)
-        {
-            foreach (int n in s_columns)
-            {
-                foreach (int k in s_depths)
-                    CheckProduct(m, n, k, transposeA, transposeB);
-            }
-        }
+        foreach ((int m, int n, int k) in Small(from m in s_rows from n in s_columns from k in s_depths select (M: m, N: n, K: k), Size))
+            CheckProduct(m, n, k, transposeA, transposeB);
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Transposes))]
     public void Product_MatchesReferenceForLargeShapes(bool transposeA, bool transposeB)
     {
@@ -41,7 +35,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     }
 
     // One float32 sum over all of k would lose four of its digits here: terms of one sign do not cancel each other's errors.
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Transposes))]
     public void LongSums_OfOneSign_StayPrecise(bool transposeA, bool transposeB)
     {
@@ -60,7 +54,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void Epilogue_MatchesReference(bool transposeA, bool transposeB)
     {
-        foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 1), (1, 65, 33), (3, 17, 9), (7, 40, 65), (31, 33, 300), (130, 129, 65), (60, 150, 520)])
+        foreach ((int m, int n, int k) in Small([(1, 1, 1), (1, 65, 33), (3, 17, 9), (7, 40, 65), (31, 33, 300), (130, 129, 65), (60, 150, 520)], Size))
         {
             foreach (bool bias in (ReadOnlySpan<bool>)[false, true])
                 CheckEpilogues(m, n, k, transposeA, transposeB, bias);
@@ -109,7 +103,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void Nan_StaysInItsRowAndColumn(bool transposeA, bool transposeB)
     {
-        foreach ((int m, int n, int k) in ((int, int, int)[])[(2, 9, 5), (4, 33, 40), (19, 37, 21), (100, 70, 300)])
+        foreach ((int m, int n, int k) in Small([(2, 9, 5), (4, 33, 40), (19, 37, 21), (100, 70, 300)], Size))
         {
             var data = new TestData(5);
             float[] a = data.Normal(m * k), b = data.Normal(k * n);
@@ -135,7 +129,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         Assert.Equal(epilogue == Epilogue.Gelu ? [false, true, false] : [false, true, true], c.ToArray().Select(float.IsNaN));
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Transposes))]
     public void Threads_DoNotChangeBits(bool transposeA, bool transposeB)
     {
@@ -168,7 +162,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void BFloat16_RoundsTheOperands(bool transposeA, bool transposeB)
     {
-        foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 1), (1, 65, 33), (5, 1, 300), (19, 37, 21), (130, 140, 300)])
+        foreach ((int m, int n, int k) in Small([(1, 1, 1), (1, 65, 33), (5, 1, 300), (19, 37, 21), (130, 140, 300)], Size))
         {
             var data = new TestData(7);
             float[] a = data.Normal(m * k), b = data.Normal(k * n), bias = data.Normal(n);
@@ -202,11 +196,11 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         }
     }
 
+    /// <summary>Rows and columns of a symmetric product.</summary>
+    public static TheoryData<int, int> SymmetricShapes => new() { { 1, 4 }, { 33, 20 }, { 97, 300 }, { 300, 40 } };
+
     [Theory]
-    [InlineData(1, 4)]
-    [InlineData(33, 20)]
-    [InlineData(97, 300)]
-    [InlineData(300, 40)]
+    [MemberData(nameof(SymmetricShapes))]
     public void Symmetric_IsMirrored(int n, int k)
     {
         var data = new TestData(8);
@@ -238,6 +232,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         Assert.Throws<ArgumentException>(() => Dense.Gemm(arguments with { B = Input([3, 4], new float[12]), C = Output([2, 4]) }));
         Assert.Throws<ArgumentOutOfRangeException>(() => Dense.Gemm(arguments with { Symmetric = false, Residual = c, ResidualScale = float.NaN }));
     }
+
+    private static long Size((int M, int N, int K) shape) => (long)shape.M * shape.N * shape.K;
 
     private static Shape ShapeOf(int rows, int columns, bool transposed) => transposed ? [columns, rows] : [rows, columns];
 

@@ -48,7 +48,7 @@ public abstract class LinearCrossEntropyTests(string backend) : DenseTests(backe
         Compare.Close("losses", again, losses.ToArray(), Tolerances.CrossEntropy.Forward);
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         SameBitsForAnyThreads(() =>

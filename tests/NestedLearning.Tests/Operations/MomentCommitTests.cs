@@ -27,7 +27,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Presence))]
     public void Commit_MatchesTheEquations(bool w, bool m, bool v, bool start)
     {
-        foreach (int count in (ReadOnlySpan<int>)[0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 1000, 1025, 16_385])
+        foreach (int count in Small([0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 1000, 1025, 16_385], n => n))
         {
             var data = new TestData((ulong)count);
             MomentTensors tensors = Tensors(data, count, w, m, v, start);
@@ -106,7 +106,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits() => SameBitsForAnyThreads(() =>
     {
         var data = new TestData(3);

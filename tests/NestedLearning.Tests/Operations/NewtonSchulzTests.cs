@@ -5,17 +5,13 @@ namespace NestedLearning.Tests;
 
 public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
 {
+    public static TheoryData<int, int> Shapes => new()
+    {
+        { 1, 1 }, { 1, 9 }, { 9, 1 }, { 2, 2 }, { 5, 7 }, { 17, 16 }, { 64, 200 }, { 200, 65 }, { 97, 97 }, { 193, 260 },
+    };
+
     [Theory]
-    [InlineData(1, 1)]
-    [InlineData(1, 9)]
-    [InlineData(9, 1)]
-    [InlineData(2, 2)]
-    [InlineData(5, 7)]
-    [InlineData(17, 16)]
-    [InlineData(64, 200)]
-    [InlineData(200, 65)]
-    [InlineData(97, 97)]
-    [InlineData(193, 260)]
+    [MemberData(nameof(Shapes))]
     public void Result_MatchesReference(int rows, int columns)
     {
         float[] g = new TestData(1).Normal(rows * columns, 0.1f);
@@ -62,7 +58,7 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
         Dense.NewtonSchulz(Input([0, 4], []), Output([0, 4]));
     }
 
-    [Fact]
+    [LargeFact]
     public void Threads_DoNotChangeBits()
     {
         float[] g = new TestData(3).Normal(300 * 220);

@@ -73,7 +73,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         CheckBackward(c, upstream, Backward(c, upstream), Tolerances.ScanFrozen.Gradient);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("", ScanRead.ChunkStart)]
     [InlineData("aem", ScanRead.Before)]
     [InlineData("ae", ScanRead.After)]
@@ -102,7 +102,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void DeltaGradientDescent_MatchesReference()
     {
         // ε = η = θ (NL 90, 93): two brackets with one learning rate.
@@ -111,7 +111,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         CheckBoth(c, Tolerances.ScanFrozen);
     }
 
-    [Fact]
+    [LargeFact]
     public void ChunkOfOne_IsTheExactRule()
     {
         // With C = 1 the frozen state is the running one: θ(v − k S) as Titans' exact online rule has it, ε = θ.
@@ -124,7 +124,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         Compare.Close("p", a.P, b.P, Tolerances.ScanFrozen.Forward);
     }
 
-    [Fact]
+    [LargeFact]
     public void ChunkLength_IsPartOfTheMeaning()
     {
         ScanCase c = ScanCase.Create(33, [1, 48, 2, 8, 12], new ScanSettings(1, ScanRead.After, ScanWrite.FrozenL2, 8), "ae");
@@ -132,7 +132,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         Assert.True(Compare.RelativeError(eight.O, sixteen.O) > 1e-2);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("a")]
     [InlineData("ae")]
     [InlineData("aem")]
@@ -146,7 +146,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         CheckBoth(c, Tolerances.ScanFrozen);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("a")]
     [InlineData("aem")]
     public void LongStrongDecay_MatchesReference(string gates)
@@ -156,7 +156,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         CheckBoth(c, Tolerances.ScanFrozen);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("")]
     [InlineData("aem")]
     public void CarriedStates_ContinueASequenceAtAChunksStart(string gates)
@@ -174,7 +174,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("")]
     [InlineData("aem")]
     public void FinalStates_MayTakeThePlaceOfInitialOnes(string gates)
@@ -190,7 +190,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("dk")]
     [InlineData("du")]
     [InlineData("dtheta")]
@@ -203,7 +203,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         CheckBackward(c, upstream, Backward(c, upstream, n => n != name), Tolerances.ScanFrozen.Gradient);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("")]
     [InlineData("aem")]
     public void Threads_DoNotChangeBits(string gates)
@@ -230,7 +230,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(GoldenNames.ScanFrozen), MemberType = typeof(GoldenNames))]
     public void Forward_GivesGoldenResults(string name)
     {

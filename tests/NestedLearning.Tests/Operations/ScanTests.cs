@@ -65,7 +65,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         CheckBackward(c, upstream, Backward(c, upstream), Tolerances.Scan.Gradient);
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Rules))]
     public void Result_DoesNotDependOnChunkLength(string gates, ScanWrite write, ScanRead read)
     {
@@ -113,7 +113,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
     public void AbsentInitialStates_AreZero(string gates, ScanWrite write, ScanRead read) =>
         CheckBoth(ScanCase.Create(6, [2, 21, 2, 8, 12], new ScanSettings(1, read, write, 8), gates, initial: false), Tolerances.Scan);
 
-    [Theory]
+    [LargeTheory]
     [InlineData("", "a")]
     [InlineData("m", "am")]
     [InlineData("", "e")]
@@ -143,7 +143,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         CheckBackward(given, upstream, gradients, Tolerances.Scan.Gradient);
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Rules))]
     public void FinalStates_MayTakeThePlaceOfInitialOnes(string gates, ScanWrite write, ScanRead read)
     {
@@ -178,7 +178,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         Compare.SameBits("dp0", g["dp0"], ToFloat(upstream.P!));
     }
 
-    [Fact]
+    [LargeFact]
     public void SavingStates_DoesNotChangeResults()
     {
         ScanCase c = Create("aem", ScanWrite.Given, ScanRead.After, 5);
@@ -188,7 +188,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         Compare.SameBits("p", without.P, with.P);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("a", ScanRead.After)]
     [InlineData("ae", ScanRead.After)]
     [InlineData("aem", ScanRead.After)]
@@ -211,7 +211,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         CheckBoth(c, Tolerances.Scan);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(ScanRead.After)]
     [InlineData(ScanRead.Before)]
     public void TotalDecay_LeavesNothingBehind(ScanRead read)
@@ -234,7 +234,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         Assert.All(Backward(c, late)["ds0"], d => Assert.Equal(0, d));
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(-50f, "a")]
     [InlineData(-50f, "ae")]
     [InlineData(-50f, "aem")]
@@ -251,7 +251,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         CheckBoth(c, Tolerances.Scan);
     }
 
-    [Fact]
+    [LargeFact]
     public void NoDecayOverALongChunk_MatchesReference()
     {
         ScanCase c = ScanCase.Create(10, [1, 260, 1, 8, 8], new ScanSettings(1, ScanRead.After, ScanWrite.Given, 256), "aem");
@@ -259,7 +259,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         CheckBoth(c, Tolerances.Scan);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("dq")]
     [InlineData("dk")]
     [InlineData("du")]
@@ -280,7 +280,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         CheckBackward(c, upstream, others, Tolerances.Scan.Gradient);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("aem", ScanRead.After)]
     [InlineData("aem", ScanRead.Before)]
     [InlineData("e", ScanRead.After)]
@@ -295,7 +295,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Rules))]
     public void Threads_DoNotChangeBits(string gates, ScanWrite write, ScanRead read)
     {
@@ -324,7 +324,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Rules))]
     public void CarriedStates_ContinueASequence(string gates, ScanWrite write, ScanRead read)
     {
@@ -393,7 +393,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("log_alpha")]
     [InlineData("erase")]
     [InlineData("mu")]
@@ -433,7 +433,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void NaNInAnUpstreamGradient_ReachesItsHead_AndNoOther()
     {
         const int Time = 21, Heads = 3, Token = 10, Head = 1;
@@ -471,7 +471,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(GoldenNames.Scan), MemberType = typeof(GoldenNames))]
     public void Forward_GivesGoldenResults(string name)
     {
@@ -486,7 +486,7 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(GoldenNames.ScanBackward), MemberType = typeof(GoldenNames))]
     public void Backward_GivesGoldenResults(string name)
     {

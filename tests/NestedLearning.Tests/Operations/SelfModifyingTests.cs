@@ -101,7 +101,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         CheckBackward(c);
     }
 
-    [Fact]
+    [LargeFact]
     public void ExactGradient_OfChunksOfOne_IsTheFrozenOne()
     {
         SelfModifyingCase frozen = SelfModifyingCase.Create(61, [1, 20, 2, 8], Settings(MemoryObjective.L2, ScanRead.After, 1));
@@ -110,7 +110,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
     }
 
     // Memories of three times their usual size outgrow every bound, unless their values have length one.
-    [Theory]
+    [LargeTheory]
     [InlineData(false)]
     [InlineData(true)]
     public void LargeMemories_StayBounded_WithNormalizedValues(bool normalize)
@@ -122,7 +122,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         Assert.Equal(normalize, largest < 100 * c.S0.Max());
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(-200f, -1f, 0.1f)]  // α underflows: total decay
     [InlineData(200f, -1f, 0.1f)]   // α = 1
     [InlineData(2f, -200f, 0.1f)]   // η underflows: nothing is learned
@@ -154,7 +154,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         CheckBackward(c);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2, ScanRead.Before)]
     [InlineData(MemoryObjective.L2, ScanRead.After)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.Before)]
@@ -189,7 +189,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void SavingStates_DoesNotChangeResults()
     {
         SelfModifyingCase c = Create(MemoryObjective.L2, ScanRead.Before, 5);
@@ -200,7 +200,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         Compare.SameBits("s", s.ToArray(), with.S);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData("dx")]
     [InlineData("dq")]
     [InlineData("ds0")]
@@ -216,7 +216,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
     public void AbsentStateGradient_IsZero(MemoryObjective objective, ScanRead read, int shape) =>
         CheckBackward(Create(objective, read, shape), withState: false);
 
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2, ScanRead.Before)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.After)]
     public void Threads_DoNotChangeBits(MemoryObjective objective, ScanRead read)
@@ -226,7 +226,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         SameBitsForAnyThreads(() => [.. Everything(heads), .. Everything(wide)]);
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2)]
     [InlineData(MemoryObjective.DotProduct)]
     public void CarriedState_ContinuesASequenceAtAChunksStart(MemoryObjective objective)
@@ -242,7 +242,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         }
     }
 
-    [Theory]
+    [LargeTheory]
     [InlineData(MemoryObjective.L2, ScanRead.Before, false)]
     [InlineData(MemoryObjective.L2, ScanRead.ChunkStart, true)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.After, false)]
@@ -272,7 +272,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void ChunkLength_IsPartOfTheMeaning()
     {
         SelfModifyingCase c = SelfModifyingCase.Create(56, [1, 48, 1, 12], Settings(MemoryObjective.L2, ScanRead.Before, 8));
@@ -311,7 +311,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         }
     }
 
-    [Fact]
+    [LargeFact]
     public void NaNInAnUpstreamGradient_ReachesItsHead_AndNoOther()
     {
         const int Time = 21, Heads = 3, Token = 10, Head = 1, D = 6;
@@ -342,7 +342,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         Assert.True(float.IsNaN(run["ds0"][(Heads + Head) * state]));
     }
 
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(GoldenNames.SelfModifying), MemberType = typeof(GoldenNames))]
     public void Forward_GivesGoldenResults(string name)
     {
