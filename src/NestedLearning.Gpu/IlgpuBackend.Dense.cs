@@ -53,6 +53,8 @@ internal sealed partial class IlgpuBackend
 
     public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
+        if (CudaGemmAdam(x, dy, accumulated, w, m, v, settings))
+            return;
         int rows = w.Shape[0], columns = w.Shape[1];
         AdamTensor adam = Adam(w, accumulated, m, v, settings);
         var product = new ProductArguments

@@ -17,12 +17,12 @@ struct GemmPlace {
 };
 
 template <int kTile>
-NL_DEVICE GemmPlace PlaceOf(const GemmArguments& a) {
-  const int rows = (a.m + kTile - 1) / kTile, columns = (a.n + kTile - 1) / kTile;
-  const int tiles = a.symmetric ? rows * (rows + 1) / 2 : rows * columns;
+NL_DEVICE GemmPlace PlaceOf(int m, int n, bool symmetric) {
+  const int rows = (m + kTile - 1) / kTile, columns = (n + kTile - 1) / kTile;
+  const int tiles = symmetric ? rows * (rows + 1) / 2 : rows * columns;
   const int batch = blockIdx.x / tiles, tile = blockIdx.x % tiles;
   int i, j;
-  if (a.symmetric) {
+  if (symmetric) {
     // Row by row of the lower triangle; the root may be off by one.
     i = static_cast<int>((sqrtf(fmaf(8, static_cast<float>(tile), 1)) - 1) * 0.5f);
     while ((i + 1) * (i + 2) / 2 <= tile) i++;
@@ -448,7 +448,7 @@ template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile,
 NL_DEVICE void GemmTensor(const GemmArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
   using Tile = TensorTile<kPrecision, kTransposeA, kTransposeB, kTile, kFault>;
-  const GemmPlace place = PlaceOf<kTile>(a);
+  const GemmPlace place = PlaceOf<kTile>(a.m, a.n, a.symmetric);
   Tile tile = {{a.a + place.batch * a.batch_a, a.row_a, place.row, a.m, a.k},
                {a.b + place.batch * a.batch_b, a.row_b, place.column, a.n, a.k},
                {}};
@@ -460,7 +460,7 @@ template <int kTile, GemmFault kFault = GemmFault::kNone>
 NL_DEVICE void GemmExact(const GemmArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
   using Tile = ExactTile<kTile, kFault>;
-  const GemmPlace place = PlaceOf<kTile>(a);
+  const GemmPlace place = PlaceOf<kTile>(a.m, a.n, a.symmetric);
   const float* from_a = a.a + place.batch * a.batch_a;
   const float* from_b = a.b + place.batch * a.batch_b;
   const bool along_a = !a.transpose_a, along_b = a.transpose_b;
