@@ -32,20 +32,36 @@ internal sealed unsafe partial class IlgpuBackend
         }
     }
 
-    private double? CudaSumOfSquares(Tensor x)
+    // Sums that are not written stay as they are: those of tensors without elements.
+    private bool CudaSumsOfSquares(ReadOnlySpan<Tensor> tensors, Span<double> sums)
     {
+        // Few enough that their sums are one more block's work.
+        const int MaxBlocks = 1024;
         if (CudaWith(Cuda.ElementwiseKernels.File) is not { } cuda)
-            return null;
-        // Few enough that their sums are one more block's work; on one device by the shape alone.
-        int blocks = Math.Min(Blocks(x.Count, Cuda.ElementwiseKernels.Threads), 1024);
+            return false;
         using var workspace = new Workspace(this);
-        DeviceStorage parts = workspace.Take(2 * blocks), result = workspace.Take(2);
-        var arguments = new Cuda.SumArguments { X = Pointer(x), Parts = (double*)parts.Pointer, Result = (double*)result.Pointer, Count = x.Count };
-        LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfSquares, blocks, Cuda.ElementwiseKernels.Threads, 0, arguments);
-        LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfParts, 1, Cuda.ElementwiseKernels.Threads, 0, arguments with { Count = blocks });
-        double sum = 0;
-        Download(result, new Span<byte>(&sum, sizeof(double)));
-        return sum;
+        // One after the other they take the same memory for their parts.
+        DeviceStorage parts = workspace.Take(2 * MaxBlocks), results = workspace.Take(2L * tensors.Length);
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            if (tensors[i].Count == 0)
+                continue;
+            // On one device by the shape alone.
+            int blocks = Math.Min(Blocks(tensors[i].Count, Cuda.ElementwiseKernels.Threads), MaxBlocks);
+            var arguments = new Cuda.SumArguments { X = Pointer(tensors[i]), Parts = (double*)parts.Pointer, Result = (double*)results.Pointer + i, Count = tensors[i].Count };
+            LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfSquares, blocks, Cuda.ElementwiseKernels.Threads, 0, arguments);
+            LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfParts, 1, Cuda.ElementwiseKernels.Threads, 0, arguments with { Count = blocks });
+        }
+
+        double[] read = new double[tensors.Length];
+        Download(results, MemoryMarshal.AsBytes(read.AsSpan()));
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            if (tensors[i].Count > 0)
+                sums[i] = read[i];
+        }
+
+        return true;
     }
 
     private bool CudaAdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes)

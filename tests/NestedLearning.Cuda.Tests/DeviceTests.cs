@@ -39,6 +39,21 @@ public sealed class DeviceTests() : BackendTests("cuda")
             Assert.All(tensors[i].W.ToArray(), w => Assert.Equal(1 - (0.01f * i), w, 1e-6f));
     }
 
+    [Fact]
+    public void ANormOfManyTensors_WaitsOnce()
+    {
+        var data = new TestData(3);
+        Tensor[] tensors = [.. Enumerable.Range(0, 9).Select(i => From([300 * i], data.Normal(300 * i)))];
+        int before = StandIn.Waits();
+        double[] squares = [.. tensors.Select(Backend.SumOfSquares)];
+        int each = (StandIn.Waits() - before) / 8;
+        Assert.InRange(each, 1, 2);
+        (int launches, before) = (StandIn.Launches(), StandIn.Waits());
+        Assert.Equal(Math.Sqrt(squares.Sum()), Dense.GlobalNorm(tensors));
+        Assert.Equal(each, StandIn.Waits() - before);
+        Assert.Equal(16, StandIn.Launches() - launches);
+    }
+
     // Bit for bit the product and then its step, whatever operands are rounded to.
     [Theory]
     [InlineData(TensorCores.None)]

@@ -198,12 +198,23 @@ public static partial class Dense
         logits.Device.Backend.CrossEntropyWithGradient(logits, targets, gradientScale, losses, dLogits);
     }
 
-    /// <summary>√Σ‖xᵢ‖² over tensors, accumulated in double.</summary>
+    /// <summary>√Σ‖xᵢ‖² over tensors, accumulated in double. A GPU is waited for once, however many they are.</summary>
     public static double GlobalNorm(params ReadOnlySpan<Tensor> tensors)
     {
+        double[] squares = new double[tensors.Length];
+        // Tensors that follow each other and are on one device go there together.
+        for (int first = 0, end; first < tensors.Length; first = end)
+        {
+            Device device = tensors[first].Device;
+            end = first + 1;
+            while (end < tensors.Length && tensors[end].Device == device)
+                end++;
+            device.Backend.SumsOfSquares(tensors[first..end], squares.AsSpan(first..end));
+        }
+
         double sum = 0;
-        foreach (Tensor tensor in tensors)
-            sum += tensor.Device.Backend.SumOfSquares(tensor);
+        foreach (double square in squares)
+            sum += square;
         return Math.Sqrt(sum);
     }
 
