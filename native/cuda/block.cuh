@@ -53,6 +53,23 @@ NL_DEVICE void StoreFour(float* p, int count, const float x[4]) {
   }
 }
 
+// The same where that is known at run time alone.
+NL_DEVICE void LoadFour(bool whole, const float* p, int count, float x[4]) {
+  if (whole) {
+    LoadFour<true>(p, count, x);
+  } else {
+    LoadFour<false>(p, count, x);
+  }
+}
+
+NL_DEVICE void StoreFour(bool whole, float* p, int count, const float x[4]) {
+  if (whole) {
+    StoreFour<true>(p, count, x);
+  } else {
+    StoreFour<false>(p, count, x);
+  }
+}
+
 }  // namespace nested_learning
 
 #endif  // NESTED_LEARNING_CUDA_BLOCK_CUH_

@@ -92,20 +92,17 @@ NL_DEVICE float NormalDistribution(float x, float* bell) {
   return x < 0 ? tail : 1 - tail;
 }
 
-// x Φ(x)
-NL_DEVICE float Gelu(float x) {
+// x Φ(x), or its derivative Φ(x) + x e^(−x²/2) / √(2π): what does either has their common part once.
+NL_DEVICE float GeluOrDerivative(float x, bool derivative) {
   float bell;
   const float cumulative = NormalDistribution(x, &bell);
-  return (x < -20.f ? -20.f : x) * cumulative;
+  const float bounded = x < -20.f ? -20.f : x, clamped = bounded > 20.f ? 20.f : bounded;
+  return derivative ? fmaf(clamped * 0.39894228f, bell, cumulative) : bounded * cumulative;
 }
 
-// Φ(x) + x e^(−x²/2) / √(2π)
-NL_DEVICE float GeluDerivative(float x) {
-  float bell;
-  const float cumulative = NormalDistribution(x, &bell);
-  const float clamped = x > 20.f ? 20.f : x < -20.f ? -20.f : x;
-  return fmaf(clamped * 0.39894228f, bell, cumulative);
-}
+NL_DEVICE float Gelu(float x) { return GeluOrDerivative(x, false); }
+
+NL_DEVICE float GeluDerivative(float x) { return GeluOrDerivative(x, true); }
 
 }  // namespace nested_learning
 

@@ -32,20 +32,36 @@ internal sealed unsafe partial class IlgpuBackend
         }
     }
 
-    private double? CudaSumOfSquares(Tensor x)
+    // Sums that are not written stay as they are: those of tensors without elements.
+    private bool CudaSumsOfSquares(ReadOnlySpan<Tensor> tensors, Span<double> sums)
     {
+        // Few enough that their sums are one more block's work.
+        const int MaxBlocks = 1024;
         if (CudaWith(Cuda.ElementwiseKernels.File) is not { } cuda)
-            return null;
-        // Few enough that their sums are one more block's work; on one device by the shape alone.
-        int blocks = Math.Min(Blocks(x.Count, Cuda.ElementwiseKernels.Threads), 1024);
+            return false;
         using var workspace = new Workspace(this);
-        DeviceStorage parts = workspace.Take(2 * blocks), result = workspace.Take(2);
-        var arguments = new Cuda.SumArguments { X = Pointer(x), Parts = (double*)parts.Pointer, Result = (double*)result.Pointer, Count = x.Count };
-        LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfSquares, blocks, Cuda.ElementwiseKernels.Threads, 0, arguments);
-        LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfParts, 1, Cuda.ElementwiseKernels.Threads, 0, arguments with { Count = blocks });
-        double sum = 0;
-        Download(result, new Span<byte>(&sum, sizeof(double)));
-        return sum;
+        // One after the other they take the same memory for their parts.
+        DeviceStorage parts = workspace.Take(2 * MaxBlocks), results = workspace.Take(2L * tensors.Length);
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            if (tensors[i].Count == 0)
+                continue;
+            // On one device by the shape alone.
+            int blocks = Math.Min(Blocks(tensors[i].Count, Cuda.ElementwiseKernels.Threads), MaxBlocks);
+            var arguments = new Cuda.SumArguments { X = Pointer(tensors[i]), Parts = (double*)parts.Pointer, Result = (double*)results.Pointer + i, Count = tensors[i].Count };
+            LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfSquares, blocks, Cuda.ElementwiseKernels.Threads, 0, arguments);
+            LaunchCuda(cuda, Cuda.ElementwiseKernels.SumOfParts, 1, Cuda.ElementwiseKernels.Threads, 0, arguments with { Count = blocks });
+        }
+
+        double[] read = new double[tensors.Length];
+        Download(results, MemoryMarshal.AsBytes(read.AsSpan()));
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            if (tensors[i].Count > 0)
+                sums[i] = read[i];
+        }
+
+        return true;
     }
 
     private bool CudaAdamCommit(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes)
@@ -65,17 +81,7 @@ internal sealed unsafe partial class IlgpuBackend
                 AdamTensors t = tensors[first + i];
                 // One for an empty tensor too: its change is zero and has to be written.
                 int own = Math.Max(1, Blocks(t.W.Count, Elements));
-                arguments.Tensors[i] = new()
-                {
-                    W = Pointer(t.W),
-                    G = Pointer(t.G),
-                    M = Pointer(t.M),
-                    V = Pointer(t.V),
-                    Count = t.W.Count,
-                    Constants = Constants(settings[first + i]),
-                    FirstBlock = blocks,
-                    Blocks = own,
-                };
+                arguments.Tensors[i] = CudaAdam(t.W, t.G, t.M, t.V, settings[first + i]) with { FirstBlock = blocks, Blocks = own };
                 blocks += own;
             }
 
@@ -96,6 +102,35 @@ internal sealed unsafe partial class IlgpuBackend
             Download(sums, MemoryMarshal.AsBytes(read.AsSpan()));
             for (int i = 0; i < tensors.Length; i++)
                 changes[i] = new CommitChange(read[2 * i], read[(2 * i) + 1]);
+        }
+
+        return true;
+    }
+
+    private static Cuda.AdamTensor CudaAdam(Tensor w, Tensor? g, Tensor m, Tensor v, in AdamSettings settings) =>
+        new() { W = Pointer(w), G = Pointer(g), M = Pointer(m), V = Pointer(v), Count = w.Count, Constants = Constants(settings) };
+
+    private bool CudaGemmAdam(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, in AdamSettings settings)
+    {
+        if (CudaWith(Cuda.GemmAdamKernels.File) is not { } cuda)
+            return false;
+        int rows = w.Shape[0], columns = w.Shape[1];
+        (int tile, long blocks) = CudaTile(rows, columns);
+        if (blocks > int.MaxValue)
+            return false;
+        if (blocks > 0)
+        {
+            LaunchCuda(
+                cuda, Cuda.GemmAdamKernels.For(TensorCores, tile), (int)blocks,
+                Cuda.GemmKernels.Threads(TensorCores, tile), Cuda.GemmKernels.SharedBytes(TensorCores, tile), new()
+                {
+                    X = Pointer(x),
+                    Dy = Pointer(dy),
+                    Adam = CudaAdam(w, accumulated, m, v, settings),
+                    M = rows,
+                    N = columns,
+                    K = x.Count / rows,
+                });
         }
 
         return true;
@@ -159,9 +194,7 @@ internal sealed unsafe partial class IlgpuBackend
     {
         if (CudaWith(Cuda.GemmKernels.File) is not { } cuda)
             return false;
-        // The larger tile reads less and is worth it where its blocks fill the device.
-        int tile = TilesOf(arguments, 128) >= 2 * _accelerator.NumMultiprocessors ? 128 : 64;
-        long blocks = TilesOf(arguments, tile);
+        (int tile, long blocks) = CudaTile(arguments.M, arguments.N, arguments.Batches, arguments.Symmetric != 0);
         if (blocks > int.MaxValue)
             return false;
         if (blocks > 0)
@@ -172,11 +205,18 @@ internal sealed unsafe partial class IlgpuBackend
         }
 
         return true;
+    }
 
-        static long TilesOf(in Cuda.GemmKernelArguments a, int tile)
+    // The tile of products, and the blocks of all. The larger tile reads less and is worth it where its blocks fill the device.
+    private (int Tile, long Blocks) CudaTile(int m, int n, int batches = 1, bool symmetric = false)
+    {
+        long large = BlocksOf(128);
+        return large >= 2 * _accelerator.NumMultiprocessors ? (128, large) : (64, BlocksOf(64));
+
+        long BlocksOf(int tile)
         {
-            long rows = (a.M + tile - 1) / tile, columns = (a.N + tile - 1) / tile;
-            return a.Batches * (a.Symmetric != 0 ? rows * (rows + 1) / 2 : rows * columns);
+            long rows = (m + tile - 1) / tile, columns = (n + tile - 1) / tile;
+            return batches * (symmetric ? rows * (rows + 1) / 2 : rows * columns);
         }
     }
 

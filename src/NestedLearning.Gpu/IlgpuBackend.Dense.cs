@@ -53,6 +53,8 @@ internal sealed partial class IlgpuBackend
 
     public override void GemmAdamCommit(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
+        if (CudaGemmAdam(x, dy, accumulated, w, m, v, settings))
+            return;
         int rows = w.Shape[0], columns = w.Shape[1];
         AdamTensor adam = Adam(w, accumulated, m, v, settings);
         var product = new ProductArguments
@@ -150,14 +152,36 @@ internal sealed partial class IlgpuBackend
 
     public override double SumOfSquares(Tensor x)
     {
-        if (x.Count == 0)
-            return 0;
-        if (CudaSumOfSquares(x) is double sum)
-            return sum;
-        int groups = GroupsOf(x.Count);
-        using var tally = new Tally(this, groups, 1, 1);
-        Launch(SumKernels.Squares, groups, new SumArguments { X = View(x), Parts = tally.Parts, Ranges = tally.Ranges });
-        return tally.Read()[0];
+        double sum = 0;
+        SumsOfSquares([x], new Span<double>(ref sum));
+        return sum;
+    }
+
+    public override void SumsOfSquares(ReadOnlySpan<Tensor> tensors, Span<double> sums)
+    {
+        sums.Clear();
+        int groups = 0;
+        foreach (Tensor x in tensors)
+            groups += GroupsOf(x.Count);
+        if (groups == 0 || CudaSumsOfSquares(tensors, sums))
+            return;
+        using var tally = new Tally(this, groups, tensors.Length, 1);
+        int first = 0, results = 0;
+        foreach (Tensor x in tensors)
+        {
+            int own = GroupsOf(x.Count);
+            if (own == 0)
+                continue;
+            Launch(SumKernels.Squares, own, new SumArguments { X = View(x), Parts = tally.Parts, Ranges = tally.Ranges.SubView(2 * results++, 2), First = first });
+            first += own;
+        }
+
+        double[] read = tally.Read(results);
+        for (int i = 0, result = 0; i < tensors.Length; i++)
+        {
+            if (tensors[i].Count > 0)
+                sums[i] = read[result++];
+        }
     }
 
     /// <summary>Queues a product of each problem of its arguments.</summary>
@@ -278,7 +302,7 @@ internal sealed partial class IlgpuBackend
         public ArrayView<int> Ranges => _ranges.View.Cast<int>();
 
         /// <summary>The first so many results.</summary>
-        public double[] Read(int results = 1)
+        public double[] Read(int results)
         {
             double[] sums = new double[results * _width];
             _backend.Launch(SumKernels.Parts, results, new SumArguments { Parts = Parts, Ranges = Ranges, Result = _result.View.Cast<double>(), Count = results, Width = _width });

@@ -19,6 +19,8 @@ public sealed class CudaCrossEntropyTests() : CrossEntropyTests("cuda");
 
 public sealed class CudaElementwiseTests() : ElementwiseTests("cuda");
 
+public sealed class CudaGemmAdamTests() : GemmAdamTests("cuda");
+
 public sealed class CudaGemmTests() : GemmTests("cuda");
 
 public sealed class CudaNewtonSchulzTests() : NewtonSchulzTests("cuda");

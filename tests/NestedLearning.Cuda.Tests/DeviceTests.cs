@@ -40,6 +40,47 @@ public sealed class DeviceTests() : BackendTests("cuda")
     }
 
     [Fact]
+    public void ANormOfManyTensors_WaitsOnce()
+    {
+        var data = new TestData(3);
+        Tensor[] tensors = [.. Enumerable.Range(0, 9).Select(i => From([300 * i], data.Normal(300 * i)))];
+        int before = StandIn.Waits();
+        double[] squares = [.. tensors.Select(Backend.SumOfSquares)];
+        int each = (StandIn.Waits() - before) / 8;
+        Assert.InRange(each, 1, 2);
+        (int launches, before) = (StandIn.Launches(), StandIn.Waits());
+        Assert.Equal(Math.Sqrt(squares.Sum()), Dense.GlobalNorm(tensors));
+        Assert.Equal(each, StandIn.Waits() - before);
+        Assert.Equal(16, StandIn.Launches() - launches);
+    }
+
+    // Bit for bit the product and then its step, whatever operands are rounded to.
+    [Theory]
+    [InlineData(TensorCores.None)]
+    [InlineData(TensorCores.TensorFloat32)]
+    [InlineData(TensorCores.BFloat16)]
+    public void AProductAndItsCommit_AreOneLaunch_WithTheBitsOfTwo(TensorCores allowed)
+    {
+        Device.TensorCores = allowed;
+        var data = new TestData(9);
+        Tensor x = From([40, 70], data.Normal(40 * 70)), dy = From([40, 66], data.Normal(40 * 66));
+        float[] w = data.Normal(70 * 66), gathered = data.Normal(70 * 66);
+        AdamSettings settings = new(0.01f, 0.9, 0.999, 1e-3f, 0.1f, Decoupled: true, Step: 2, GradientScale: 0.5f) { ClearGradient = true };
+        AdamTensors together = Weight(), apart = Weight();
+        int before = StandIn.Launches();
+        Dense.GemmAdamCommit(x, dy, together.G, together.W, together.M, together.V, settings);
+        Assert.Equal(1, StandIn.Launches() - before);
+        Dense.Gemm(new GemmArguments { A = x, B = dy, TransposeA = true, C = apart.G, Accumulate = true });
+        Dense.AdamCommit(apart.W, apart.G, apart.M, apart.V, settings);
+        Compare.SameBits("w", together.W.ToArray(), apart.W.ToArray());
+        Compare.SameBits("m", together.M.ToArray(), apart.M.ToArray());
+        Compare.SameBits("v", together.V.ToArray(), apart.V.ToArray());
+        Assert.All(together.G.ToArray(), g => Assert.Equal(0, g));
+
+        AdamTensors Weight() => new(From([70, 66], w), From([70, 66], gathered), Zeros([70, 66]), Zeros([70, 66]));
+    }
+
+    [Fact]
     public void Memory_ThatIsNotThere_IsNamed_AndNothingIsLost()
     {
         Tensor kept = From([4], [1, 2, 3, 4]);

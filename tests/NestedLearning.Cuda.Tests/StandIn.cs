@@ -51,6 +51,10 @@ internal static partial class StandIn
     [LibraryImport(Library, EntryPoint = "nl_stand_in_launches")]
     internal static partial int Launches();
 
+    /// <summary>Waits for a stream so far.</summary>
+    [LibraryImport(Library, EntryPoint = "nl_stand_in_waits")]
+    internal static partial int Waits();
+
     /// <summary>Bytes that are allocated.</summary>
     [LibraryImport(Library, EntryPoint = "nl_stand_in_allocated")]
     internal static partial long Allocated();

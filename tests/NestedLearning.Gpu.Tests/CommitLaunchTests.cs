@@ -65,6 +65,19 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         }
     }
 
+    [Fact]
+    public void SquaresOfManyTensors_AreSummedTogether_AndHaveTheBitsOfEachAlone()
+    {
+        Tensor[] tensors = [.. Adam().Select(t => t.W)];
+        double[] apart = [.. tensors.Select(Backend.SumOfSquares)];
+        double[] sums = [.. tensors.Select(_ => double.NaN)];
+        long before = Launches;
+        Backend.SumsOfSquares(tensors, sums);
+        Assert.Equal(37 + 1, Launches - before);
+        Assert.Equal(apart, sums);
+        Assert.Equal(tensors.Select(t => t.Count > 0), sums.Select(s => s > 0));
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(Capacity)]

@@ -53,29 +53,25 @@ plant() {
   build "$source"
 }
 
-for kernel in cross_entropy scan self_modifying; do
+for kernel in cross_entropy scan; do
   source=native/kernels/$kernel/$kernel.cu
-  case $kernel in
-    scan) filter='*CudaScan*' ;;
-    self_modifying) filter='*CudaSelfModifying*' ;;
-    *) filter='*CudaCrossEntropy*' ;;
-  esac
+  filter=$([ $kernel = scan ] && echo '*CudaScan*' || echo '*CudaCrossEntropy*')
   grep -n '__syncthreads();' "$source" | cut -d: -f1 >lines
   while read -r line; do
     plant "$kernel.cu:$line: barrier dropped" "$source" "$source" "$filter" "${line}s/__syncthreads();/;/" </dev/null
   done <lines
 done
-functions=native/cuda/functions.cuh tile=native/cuda/tile.cuh scan=native/kernels/scan/scan.cu adam=native/kernels/adam/adam.cu
-self_modifying=native/kernels/self_modifying/self_modifying.cu
-plant "functions.cuh: barrier of a block's sum dropped" $functions $adam '*CudaAdam*' 's/  __syncthreads();/  ;/'
+block=native/cuda/block.cuh tile=native/cuda/tile.cuh scan=native/kernels/scan/scan.cu adam=native/kernels/adam/adam.cu
+step=native/kernels/adam/adam-inl.cuh product=native/kernels/gemm/gemm-inl.cuh commit=native/kernels/gemm_adam/gemm_adam.cu
+plant "block.cuh: barrier of a block's sum dropped" $block $adam '*CudaAdam*' 's/  __syncthreads();/  ;/'
 plant "tile.cuh: A's middle fragments of tf32 swapped" $tile $scan '*CudaScan*' \
   's/RoundToTf32(a(g + 8, k + t)),/RoundToTf32(a(g, k + t + 4)),/; s/RoundToTf32(a(g, k + t + 4)), RoundToTf32(a(g + 8, k + t + 4))/RoundToTf32(a(g + 8, k + t)), RoundToTf32(a(g + 8, k + t + 4))/'
 plant "tile.cuh: B's fragments of bf16 swapped" $tile $scan '*CudaScan*' 's/PackBf16(b(left, j/PackBf16(b(right, j/; s/PackBf16(b(right, j \* 8 + g), b(right + 1/PackBf16(b(left, j * 8 + g), b(left + 1/'
 plant "scan.cu: erase of the state after the token" $scan $scan '*CudaScan*' 's/shared.erase\[t\] \* before/shared.erase[t] * g/'
-plant "self_modifying.cu: norms of some rows over the first columns alone" $self_modifying $self_modifying '*CudaSelfModifying*' \
-  's/to\[8 \* across\] = lower/to[8 * across] = at.column ? 0 : lower/'
-plant "self_modifying.cu: dS of the later columns added to the first" $self_modifying $self_modifying '*CudaSelfModifying*' \
-  's/part \* a.dim + first + left/part * a.dim + left/'
-plant "adam.cu: the second moment not corrected" $adam $adam '*CudaAdam*' 's/ \* a.root_scale//'
+plant "adam-inl.cuh: the second moment not corrected" $step $adam '*CudaAdam*' 's/ \* a.root_scale//'
+plant "adam-inl.cuh: random bits not from within a four" $step $commit '*CudaGemmAdam*' 's/const int shift = .*;/const int shift = 0;/'
+plant "gemm-inl.cuh: barrier after the sums dropped" $product $commit '*CudaGemmAdam*' '/tile.Stage(pass, staging);/{n;s/__syncthreads();/;/}'
+plant "gemm-inl.cuh: barrier between passes dropped" $product $commit '*CudaGemmAdam*' 's/if (pass) __syncthreads();/;/'
+plant "gemm_adam.cu: cleared unasked" $commit $commit '*CudaGemmAdam*' 's/if (adam.clear) //'
 echo "$planted faults planted, $missed missed"
 [ $missed = 0 ]

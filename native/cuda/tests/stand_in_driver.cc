@@ -48,7 +48,7 @@ struct Module {
 std::mutex g_lock;
 std::unordered_map<uintptr_t, size_t> g_allocations;
 size_t g_allocated = 0, g_limit = kMemory;
-int g_launches = 0, g_fail_launch = -1, g_error = 0;
+int g_launches = 0, g_waits = 0, g_fail_launch = -1, g_error = 0;
 int g_version = 11080;
 bool g_refuses = false;
 
@@ -90,6 +90,11 @@ NL_DRIVER nl_stand_in_refuse(int refuses) {
 NL_DRIVER nl_stand_in_launches() {
   const std::lock_guard lock(g_lock);
   return g_launches;
+}
+
+NL_DRIVER nl_stand_in_waits() {
+  const std::lock_guard lock(g_lock);
+  return g_waits;
 }
 
 // Bytes that are allocated.
@@ -274,7 +279,13 @@ NL_DRIVER cuStreamCreateWithPriority(void** stream, unsigned, int) {
   return kSuccess;
 }
 NL_DRIVER cuStreamDestroy_v2(void*) { return kSuccess; }
-NL_DRIVER cuStreamSynchronize(void*) { return Lost(); }
+NL_DRIVER cuStreamSynchronize(void*) {
+  {
+    const std::lock_guard lock(g_lock);
+    g_waits++;
+  }
+  return Lost();
+}
 
 NL_DRIVER cuEventCreate(void** event, unsigned) {
   static char one;

@@ -17,12 +17,12 @@ struct GemmPlace {
 };
 
 template <int kTile>
-NL_DEVICE GemmPlace PlaceOf(const GemmArguments& a) {
-  const int rows = (a.m + kTile - 1) / kTile, columns = (a.n + kTile - 1) / kTile;
-  const int tiles = a.symmetric ? rows * (rows + 1) / 2 : rows * columns;
+NL_DEVICE GemmPlace PlaceOf(int m, int n, bool symmetric) {
+  const int rows = (m + kTile - 1) / kTile, columns = (n + kTile - 1) / kTile;
+  const int tiles = symmetric ? rows * (rows + 1) / 2 : rows * columns;
   const int batch = blockIdx.x / tiles, tile = blockIdx.x % tiles;
   int i, j;
-  if (a.symmetric) {
+  if (symmetric) {
     // Row by row of the lower triangle; the root may be off by one.
     i = static_cast<int>((sqrtf(fmaf(8, static_cast<float>(tile), 1)) - 1) * 0.5f);
     while ((i + 1) * (i + 2) / 2 <= tile) i++;
@@ -42,22 +42,21 @@ NL_DEVICE GemmPlace PlaceOf(const GemmArguments& a) {
 // Loads of the stages to come run while one is multiplied. TTile: Copy(step, shared), Multiply(shared).
 template <int kStages, GemmFault kFault, typename TTile>
 NL_DEVICE void Pipeline(TTile& tile, float* shared, int steps) {
-#pragma unroll
-  for (int i = 0; i < kStages - 1; i++) {
-    if (i < steps) tile.Copy(i, shared + i * TTile::kStageFloats);
-    CopyAsyncCommit();
-  }
-  int stage = 0, free = kStages - 1;
-  for (int step = 0; step < steps; step++) {
-    if (kFault != GemmFault::kNoWait) CopyAsyncWait<kStages - 2>();
-    // This step's stage is there for all, and all are done with the last one's, which is free then.
-    if (kFault != GemmFault::kNoBarrier) __syncthreads();
+  int stage = 0, free = 0;
+  // The first steps only copy: copies are long, and stand here once.
+  for (int step = 1 - kStages; step < steps; step++) {
+    if (step >= 0) {
+      if (kFault != GemmFault::kNoWait) CopyAsyncWait<kStages - 2>();
+      // This step's stage is there for all, and all are done with the last one's, which is free then.
+      if (kFault != GemmFault::kNoBarrier) __syncthreads();
+    }
     if (step + kStages - 1 < steps)
       tile.Copy(step + kStages - 1, shared + free * TTile::kStageFloats);
     CopyAsyncCommit();
+    free = free + 1 == kStages ? 0 : free + 1;
+    if (step < 0) continue;
     tile.Multiply(shared + stage * TTile::kStageFloats);
     stage = stage + 1 == kStages ? 0 : stage + 1;
-    free = free + 1 == kStages ? 0 : free + 1;
   }
   // What comes next writes over the stages.
   if (kFault != GemmFault::kNoLastBarrier) __syncthreads();
@@ -216,8 +215,8 @@ struct TensorTile {
   static constexpr int kPasses = 1, kPassRows = kTile;
   static __device__ __forceinline__ int RowOf(int, int staged) { return staged; }
 
-  template <int kPass, typename TStaging>
-  __device__ __forceinline__ void Stage(TStaging staging) const {
+  template <typename TStaging>
+  __device__ __forceinline__ void Stage(int, TStaging staging) const {
     const int row = Row(), column = Column() - (threadIdx.x >> 2 & 7) + 2 * (threadIdx.x & 3);
 #pragma unroll
     for (int i = 0; i < kRows; i++) {
@@ -322,8 +321,17 @@ struct ExactTile {
     return staged / 16 * 32 + pass * 16 + staged % 16;
   }
 
+  template <typename TStaging>
+  __device__ __forceinline__ void Stage(int pass, TStaging staging) const {
+    if (pass == 0) {
+      StageHalf<0>(staging);
+    } else {
+      StageHalf<1>(staging);
+    }
+  }
+
   template <int kPass, typename TStaging>
-  __device__ __forceinline__ void Stage(TStaging staging) const {
+  __device__ __forceinline__ void StageHalf(TStaging staging) const {
     const int row = Row() / 32 * 16 + Row() % 32;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -347,79 +355,91 @@ struct GemmStaging {
   }
 };
 
-// Four elements of C from (row, column) on, of which `count` exist.
-template <bool kWhole>
-NL_DEVICE void FinishFour(const GemmArguments& a, int64_t at, int column, int count, float v[4]) {
+// Sums of a pass by way of shared memory: body(row, column, count, four) for the fours of C that are this thread's, of which
+// `count` exist.
+template <int kTile, typename TTile, typename Body>
+NL_DEVICE void ForFours(const TTile& tile, const GemmPlace& place, int m, int n, int pass,
+                        GemmStaging<kTile> staging, Body body) {
+  if (pass) __syncthreads();
+  tile.Stage(pass, staging);
+  __syncthreads();
+#pragma unroll 1
+  for (int i = threadIdx.x; i < TTile::kPassRows * (kTile / 4); i += TTile::kThreads) {
+    const int staged = i / (kTile / 4), c = i % (kTile / 4) * 4;
+    const int row = place.row + TTile::RowOf(pass, staged), column = place.column + c;
+    if (row < m && column < n) body(row, column, min(n - column, 4), staging.At(staged, c));
+  }
+}
+
+// Four elements of C from `at` on, of which `count` exist; `whole`: all do and are aligned.
+NL_DEVICE void FinishFour(const GemmArguments& a, int64_t at, int column, int count, bool whole,
+                          float v[4]) {
 #pragma unroll
   for (int i = 0; i < 4; i++) v[i] *= a.scale;
   if (a.bias) {
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] += i < count ? a.bias[column + i] : 0.0f;
   }
-  if (a.epilogue == 1) {
-    if (a.pre_activation) StoreFour<kWhole>(a.pre_activation + at, count, v);
+  if (a.epilogue) {
+    const bool gradient = a.epilogue == 2;
+    float z[4] = {v[0], v[1], v[2], v[3]};
+    if (gradient) {
+      LoadFour(whole, a.pre_activation + at, count, z);
+    } else if (a.pre_activation) {
+      StoreFour(whole, a.pre_activation + at, count, z);
+    }
 #pragma unroll
-    for (int i = 0; i < 4; i++) v[i] = Gelu(v[i]);
-  } else if (a.epilogue == 2) {
-    float z[4];
-    LoadFour<kWhole>(a.pre_activation + at, count, z);
-#pragma unroll
-    for (int i = 0; i < 4; i++) v[i] *= GeluDerivative(z[i]);
+    for (int i = 0; i < 4; i++) {
+      const float y = GeluOrDerivative(z[i], gradient);
+      v[i] = gradient ? v[i] * y : y;
+    }
   }
   if (a.residual) {
     float r[4];
-    LoadFour<kWhole>(a.residual + at, count, r);
+    LoadFour(whole, a.residual + at, count, r);
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] = fmaf(a.residual_scale, r[i], v[i]);
   }
   if (a.accumulate) {
     float c[4];
-    LoadFour<kWhole>(a.c + at, count, c);
+    LoadFour(whole, a.c + at, count, c);
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] += c[i];
   }
-  StoreFour<kWhole>(a.c + at, count, v);
+  StoreFour(whole, a.c + at, count, v);
 }
 
-template <int kTile, int kPass, typename TTile>
+template <int kTile, typename TTile>
 NL_DEVICE void Finish(const GemmArguments& a, const GemmPlace& place, const TTile& tile,
                       float* shared) {
-  constexpr int kThreads = TTile::kThreads;
   const GemmStaging<kTile> staging = {shared};
   const int64_t base = place.batch * a.batch_c;
   const bool aligned =
       IsAligned(a.c + base, 16) && IsAligned(a.residual ? a.residual + base : a.c, 16) &&
       IsAligned(a.pre_activation ? a.pre_activation + base : a.c, 16) && a.row_c % 4 == 0;
   const bool mirrored = a.symmetric && place.row != place.column;
-  if (kPass) __syncthreads();
-  tile.template Stage<kPass>(staging);
-  __syncthreads();
+  // The passes differ in what is staged alone: unrolled, the rest would stand there twice.
 #pragma unroll 1
-  for (int i = threadIdx.x; i < TTile::kPassRows * (kTile / 4); i += kThreads) {
-    const int staged = i / (kTile / 4), c = i % (kTile / 4) * 4;
-    const int row = place.row + TTile::RowOf(kPass, staged), column = place.column + c;
-    if (row >= a.m || column >= a.n) continue;
-    const int count = min(a.n - column, 4);
-    const int64_t at = base + static_cast<int64_t>(row) * a.row_c + column;
-    float v[4];
-    LoadFour<true>(staging.At(staged, c), 4, v);
-    if (aligned && count == 4) {
-      FinishFour<true>(a, at, column, count, v);
-    } else {
-      FinishFour<false>(a, at, column, count, v);
+  for (int pass = 0; pass < TTile::kPasses; pass++) {
+    ForFours(tile, place, a.m, a.n, pass, staging,
+             [&](int row, int column, int count, float* four) {
+               float v[4];
+               LoadFour<true>(four, 4, v);
+               FinishFour(a, base + static_cast<int64_t>(row) * a.row_c + column, column, count,
+                          aligned && count == 4, v);
+               if (mirrored) StoreFour<true>(four, 4, v);
+             });
+    if (!mirrored) continue;
+    __syncthreads();
+    // A warp writes 8 elements of 4 rows of the mirrored tile.
+#pragma unroll 1
+    for (int i = threadIdx.x; i < TTile::kPassRows * kTile; i += TTile::kThreads) {
+      const int staged = i % 8 + i / 32 % (TTile::kPassRows / 8) * 8;
+      const int c = i / 8 % 4 + i / (4 * TTile::kPassRows) * 4;
+      const int row = place.row + TTile::RowOf(pass, staged), column = place.column + c;
+      if (row < a.m && column < a.n)
+        a.c[base + static_cast<int64_t>(column) * a.row_c + row] = *staging.At(staged, c);
     }
-    if (mirrored) StoreFour<true>(staging.At(staged, c), 4, v);
-  }
-  if (!mirrored) return;
-  __syncthreads();
-  // A warp writes 8 elements of 4 rows of the mirrored tile.
-#pragma unroll 1
-  for (int i = threadIdx.x; i < TTile::kPassRows * kTile; i += kThreads) {
-    const int staged = i % 8 + i / 32 % (TTile::kPassRows / 8) * 8;
-    const int c = i / 8 % 4 + i / (4 * TTile::kPassRows) * 4;
-    const int row = place.row + TTile::RowOf(kPass, staged), column = place.column + c;
-    if (row < a.m && column < a.n)
-      a.c[base + static_cast<int64_t>(column) * a.row_c + row] = *staging.At(staged, c);
   }
 }
 
@@ -428,19 +448,19 @@ template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile,
 NL_DEVICE void GemmTensor(const GemmArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
   using Tile = TensorTile<kPrecision, kTransposeA, kTransposeB, kTile, kFault>;
-  const GemmPlace place = PlaceOf<kTile>(a);
+  const GemmPlace place = PlaceOf<kTile>(a.m, a.n, a.symmetric);
   Tile tile = {{a.a + place.batch * a.batch_a, a.row_a, place.row, a.m, a.k},
                {a.b + place.batch * a.batch_b, a.row_b, place.column, a.n, a.k},
                {}};
   Pipeline<kGemmStages, kFault>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
-  Finish<kTile, 0>(a, place, tile, shared);
+  Finish<kTile>(a, place, tile, shared);
 }
 
 template <int kTile, GemmFault kFault = GemmFault::kNone>
 NL_DEVICE void GemmExact(const GemmArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
   using Tile = ExactTile<kTile, kFault>;
-  const GemmPlace place = PlaceOf<kTile>(a);
+  const GemmPlace place = PlaceOf<kTile>(a.m, a.n, a.symmetric);
   const float* from_a = a.a + place.batch * a.batch_a;
   const float* from_b = a.b + place.batch * a.batch_b;
   const bool along_a = !a.transpose_a, along_b = a.transpose_b;
@@ -457,8 +477,7 @@ NL_DEVICE void GemmExact(const GemmArguments& a) {
                IsAligned(from_b, 16) && a.row_b % 4 == 0,
                {}};
   Pipeline<kGemmStages, kFault>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
-  Finish<kTile, 0>(a, place, tile, shared);
-  Finish<kTile, 1>(a, place, tile, shared);
+  Finish<kTile>(a, place, tile, shared);
 }
 
 }  // namespace nested_learning

@@ -92,12 +92,15 @@ internal struct SumArguments
 
     /// <summary>Where the sums of all parts go.</summary>
     public ArrayView<double> Result;
+
+    /// <summary>The first part of a sum of squares.</summary>
+    public int First;
     public int Count, Width;
 }
 
 internal static class SumKernels
 {
-    // parts[group] = Σ x² over the group's share of x
+    // parts[first + group] = Σ x² over the group's share of x; ranges is those parts
     public static void Squares(SumArguments a)
     {
         ArrayView<double> shared = SharedMemory.Allocate<double>(Groups.Threads);
@@ -106,10 +109,10 @@ internal static class SumKernels
             sum += (double)a.X[i] * a.X[i];
         sum = Groups.Sum(shared, sum);
         if (Group.IdxX == 0)
-            a.Parts[Grid.IdxX] = sum;
+            a.Parts[a.First + Grid.IdxX] = sum;
         if (Groups.First == 0)
         {
-            a.Ranges[0] = 0;
+            a.Ranges[0] = a.First;
             a.Ranges[1] = Grid.DimX;
         }
     }

@@ -44,6 +44,18 @@ public abstract partial class Backend
     /// </summary>
     public abstract double SumOfSquares(Tensor x);
 
+    /// <summary>
+    /// <see cref="SumOfSquares"/> of each of these: the same bits. One after the other, unless a backend has a form that waits
+    /// for its device once for all.
+    /// </summary>
+    /// <param name="tensors">Any number, of any sizes.</param>
+    /// <param name="sums">One for each, written.</param>
+    public virtual void SumsOfSquares(ReadOnlySpan<Tensor> tensors, Span<double> sums)
+    {
+        for (int i = 0; i < tensors.Length; i++)
+            sums[i] = SumOfSquares(tensors[i]);
+    }
+
     /// <summary>y [.., D] = rows of table [V, D] chosen by tokens. Tokens are known to be in 0..V−1.</summary>
     public abstract void EmbeddingForward(IndexTensor tokens, Tensor table, Tensor y);
 

@@ -107,8 +107,13 @@ public sealed class Level
     /// <summary>The number of steps whose error terms wait for the next commit.</summary>
     public long Pending { get; internal set; }
 
-    // ‖Σ of the waiting error terms‖ over all parameters, before reduction.
-    internal double ErrorNorm() => Math.Sqrt(Parameters.Sum(p => p.SquaredErrorNorm()));
+    // ‖Σ of the waiting error terms‖ over all parameters, before reduction. Products of factors need memory, so they are made
+    // one at a time.
+    internal double ErrorNorm()
+    {
+        ILookup<bool, Parameter> byFactors = Parameters.ToLookup(p => p.Factors is { Tokens: > 0 });
+        return Math.Sqrt(Dense.SquaredNorm([.. byFactors[false].Select(p => p.Error)]) + byFactors[true].Sum(p => p.SquaredErrorNorm()));
+    }
 
     // What its next commit does to each parameter, where its ErrorNorm is this. Changes nothing.
     internal ParameterCommit[] NextCommit(double errorNorm)

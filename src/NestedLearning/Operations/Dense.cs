@@ -198,14 +198,8 @@ public static partial class Dense
         logits.Device.Backend.CrossEntropyWithGradient(logits, targets, gradientScale, losses, dLogits);
     }
 
-    /// <summary>√Σ‖xᵢ‖² over tensors, accumulated in double.</summary>
-    public static double GlobalNorm(params ReadOnlySpan<Tensor> tensors)
-    {
-        double sum = 0;
-        foreach (Tensor tensor in tensors)
-            sum += tensor.Device.Backend.SumOfSquares(tensor);
-        return Math.Sqrt(sum);
-    }
+    /// <summary>√Σ‖xᵢ‖² over tensors, accumulated in double. A GPU is waited for once, however many they are.</summary>
+    public static double GlobalNorm(params ReadOnlySpan<Tensor> tensors) => Math.Sqrt(SquaredNorm(tensors));
 
     /// <summary>
     /// Scales tensors so that their global norm is at most <paramref name="limit"/>, and returns the norm from before.
@@ -224,6 +218,26 @@ public static partial class Dense
         }
 
         return norm;
+    }
+
+    /// <summary>Σ‖xᵢ‖² over tensors, each in double and their sums in order.</summary>
+    internal static double SquaredNorm(ReadOnlySpan<Tensor> tensors)
+    {
+        double[] squares = new double[tensors.Length];
+        // Tensors that follow each other and are on one device go there together.
+        for (int first = 0, end; first < tensors.Length; first = end)
+        {
+            Device device = tensors[first].Device;
+            end = first + 1;
+            while (end < tensors.Length && tensors[end].Device == device)
+                end++;
+            device.Backend.SumsOfSquares(tensors[first..end], squares.AsSpan(first..end));
+        }
+
+        double sum = 0;
+        foreach (double square in squares)
+            sum += square;
+        return sum;
     }
 
     private static void Given(Tensor first, Tensor second)

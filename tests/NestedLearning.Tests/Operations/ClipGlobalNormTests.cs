@@ -16,6 +16,20 @@ public abstract class ClipGlobalNormTests(string backend) : BackendTests(backend
     }
 
     [Fact]
+    public void Norm_IsOfAllTensors_WhateverTheirSizesAndDevices()
+    {
+        var data = new TestData(1);
+        using Device other = Device.Open("managed");
+        Tensor[] tensors = [.. ((int[])[5000, 0, 3, 1, 70_000, 0]).Select(n => From([n], data.Normal(n)))];
+        using Tensor elsewhere = other.From([7], data.Normal(7));
+        Tensor[] all = [.. tensors[..3], elsewhere, .. tensors[3..]];
+        double expected = all.Sum(t => t.ToArray().Sum(x => (double)x * x));
+        Assert.Equal(1, Dense.GlobalNorm(all) / Math.Sqrt(expected), Tolerances.SumOfSquares);
+        Assert.Equal(Math.Sqrt(all.Sum(t => t.Device.Backend.SumOfSquares(t))), Dense.GlobalNorm(all));
+        Assert.Equal(0, Dense.GlobalNorm());
+    }
+
+    [Fact]
     public void SmallerNorms_KeepEveryBit()
     {
         Tensor a = From([3], [0.1f, -0.2f, 0.3f]);
