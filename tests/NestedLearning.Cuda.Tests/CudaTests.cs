@@ -1,3 +1,4 @@
+using NestedLearning.Testing;
 using NestedLearning.Tests;
 using Xunit;
 
@@ -25,8 +26,56 @@ public sealed class CudaGemmTests() : GemmTests("cuda");
 
 public sealed class CudaNewtonSchulzTests() : NewtonSchulzTests("cuda");
 
-public sealed class CudaScanTests() : ScanTests("cuda");
+// Some shapes of each kind, since the emulator takes its time.
+public sealed class CudaScanTests() : ScanTests("cuda")
+{
+    public static new TheoryData<string, ScanWrite, ScanRead, int> Cases() => [.. ScanTests.Cases().Where(c => c.Data.Item4 is 0 or 4 or 6 or 7 or 12)];
 
-public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda");
+    // 11 and 8 significant bits of each operand; without leave for it nothing is rounded.
+    [Theory]
+    [InlineData(TensorCores.TensorFloat32, 4e-3)]
+    [InlineData(TensorCores.BFloat16, 3e-2)]
+    public void Operands_AreRoundedWhereItIsAllowed(TensorCores allowed, double tolerance)
+    {
+        ScanCase c = ScanCase.Create(2, [1, 100, 2, 32, 40], new ScanSettings(1, ScanRead.After, ScanWrite.Given, 64), "aem");
+        float[] exact = Forward(c).O;
+        Device.TensorCores = allowed;
+        ScanRun rounded = Forward(c);
+        CheckForward(c, rounded, tolerance);
+        Assert.NotEqual(exact, rounded.O);
+        ScanUpstream upstream = Upstream(c);
+        CheckBackward(c, upstream, Backward(c, upstream), 2 * tolerance);
+    }
 
-public sealed class CudaSelfModifyingTests() : SelfModifyingTests("cuda");
+    [Fact]
+    public void Launches_AreFew()
+    {
+        ScanCase c = ScanCase.Create(1, [2, 200, 2, 16, 16], new ScanSettings(1, ScanRead.After, ScanWrite.Given, 64), "aem");
+        int before = StandIn.Launches();
+        Forward(c);
+        Assert.Equal(1, StandIn.Launches() - before);
+        before = StandIn.Launches();
+        Backward(c, Upstream(c));
+        // And the forward pass that it is of.
+        Assert.Equal(1 + 3, StandIn.Launches() - before);
+    }
+}
+
+// Chunks that mean something are of at most 64 tokens where the kernels are hand-written.
+public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda")
+{
+    public static new TheoryData<string, ScanRead, int> Cases() => [.. ScanFrozenTests.Cases().Where(c => c.Data.Item3 is 0 or 4 or 6 or 11)];
+
+    public static new TheoryData<string, ScanRead, ScanWrite, int, int> CasesInsideAChunk() =>
+        [.. ScanFrozenTests.CasesInsideAChunk().Where(c => c.Data.Item4 is 4 or 6 or 8)];
+
+    public static new TheoryData<string, int> LongChunks() => new() { { "a", 64 }, { "aem", 64 } };
+}
+
+public sealed class CudaSelfModifyingTests() : SelfModifyingTests("cuda")
+{
+    public static new TheoryData<MemoryObjective, ScanRead, int> Cases() => [.. SelfModifyingTests.Cases().Where(c => c.Data.Item3 is 0 or 4 or 6 or 9)];
+
+    public static new TheoryData<MemoryObjective, ScanRead, bool, int, int> CasesInsideAChunk() =>
+        [.. SelfModifyingTests.CasesInsideAChunk().Where(c => c.Data.Item4 is 4 or 8)];
+}

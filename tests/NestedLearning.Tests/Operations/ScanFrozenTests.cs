@@ -44,6 +44,8 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
         return cases;
     }
 
+    public static TheoryData<string, int> LongChunks() => new() { { "a", 128 }, { "aem", 128 } };
+
     [Theory]
     [MemberData(nameof(Cases))]
     public void Forward_MatchesReference(string gates, ScanRead read, int shape)
@@ -147,11 +149,10 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
     }
 
     [LargeTheory]
-    [InlineData("a")]
-    [InlineData("aem")]
-    public void LongStrongDecay_MatchesReference(string gates)
+    [MemberData(nameof(LongChunks))]
+    public void LongStrongDecay_MatchesReference(string gates, int chunk)
     {
-        ScanCase c = ScanCase.Create(35, [1, 200, 1, 8, 8], new ScanSettings(1, ScanRead.After, ScanWrite.FrozenL2, 128), gates);
+        ScanCase c = ScanCase.Create(35, [1, 200, 1, 8, 8], new ScanSettings(1, ScanRead.After, ScanWrite.FrozenL2, chunk), gates);
         Array.Fill(c.LogAlpha!, -50);
         CheckBoth(c, Tolerances.ScanFrozen);
     }
