@@ -42,3 +42,5 @@ public sealed class CudaScanTests() : ScanTests("cuda");
 public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda");
 
 public sealed class CudaSelfModifyingTests() : SelfModifyingTests("cuda");
+
+public sealed class CudaTokenTests() : TokenTests("cuda");

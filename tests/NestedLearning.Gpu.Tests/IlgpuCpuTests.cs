@@ -170,3 +170,6 @@ public sealed class IlgpuCpuSelfModifyingTests() : SelfModifyingTests("ilgpu-cpu
         { MemoryObjective.L2, ScanRead.Before, false, 2, 1 }, { MemoryObjective.L2, ScanRead.ChunkStart, true, 2, 4 }, { MemoryObjective.DotProduct, ScanRead.After, false, 2, 7 },
     };
 }
+
+[SmallShapes, Collection(typeof(IlgpuCpuCollection))]
+public sealed class IlgpuCpuTokenTests() : TokenTests("ilgpu-cpu");

@@ -42,3 +42,5 @@ public sealed class OpenClScanTests() : ScanTests("opencl");
 public sealed class OpenClScanFrozenTests() : ScanFrozenTests("opencl");
 
 public sealed class OpenClSelfModifyingTests() : SelfModifyingTests("opencl");
+
+public sealed class OpenClTokenTests() : TokenTests("opencl");
