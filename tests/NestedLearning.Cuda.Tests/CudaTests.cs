@@ -29,7 +29,12 @@ public sealed class CudaNewtonSchulzTests() : NewtonSchulzTests("cuda");
 // Some shapes of each kind, since the emulator takes its time.
 public sealed class CudaScanTests() : ScanTests("cuda")
 {
-    public static new TheoryData<string, ScanWrite, ScanRead, int> Cases() => [.. ScanTests.Cases().Where(c => c.Data.Item4 is 0 or 4 or 6 or 7 or 12)];
+    public static new TheoryData<string, ScanWrite, ScanRead, int> Cases() => [.. ScanTests.Cases().Where(c => c.Data.Item4 is 0 or 4 or 6 or 12)];
+
+    public static new TheoryData<string, ScanWrite, ScanRead> Rules() => new()
+    {
+        { "", ScanWrite.Given, ScanRead.After }, { "ae", ScanWrite.Given, ScanRead.Before }, { "aem", ScanWrite.Scaled, ScanRead.After },
+    };
 
     // 11 and 8 significant bits of each operand; without leave for it nothing is rounded.
     [Theory]
@@ -48,34 +53,32 @@ public sealed class CudaScanTests() : ScanTests("cuda")
     }
 
     [Fact]
-    public void Launches_AreFew()
+    public void Forward_IsOneLaunch()
     {
         ScanCase c = ScanCase.Create(1, [2, 200, 2, 16, 16], new ScanSettings(1, ScanRead.After, ScanWrite.Given, 64), "aem");
+        ScanInputs inputs = Inputs(c);
+        var outputs = new ScanOutputs { O = Unwritten(c.ValueShape), S = Unwritten(c.StateShape), P = Unwritten(c.StateShape) };
         int before = StandIn.Launches();
-        Forward(c);
+        Scan.Forward(inputs, c.Settings, outputs);
         Assert.Equal(1, StandIn.Launches() - before);
-        before = StandIn.Launches();
-        Backward(c, Upstream(c));
-        // And the forward pass that it is of.
-        Assert.Equal(1 + 3, StandIn.Launches() - before);
     }
 }
 
 // Chunks that mean something are of at most 64 tokens where the kernels are hand-written.
 public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda")
 {
-    public static new TheoryData<string, ScanRead, int> Cases() => [.. ScanFrozenTests.Cases().Where(c => c.Data.Item3 is 0 or 4 or 6 or 11)];
+    public static new TheoryData<string, ScanRead, int> Cases() => [.. ScanFrozenTests.Cases().Where(c => c.Data.Item3 is 0 or 4 or 6)];
 
     public static new TheoryData<string, ScanRead, ScanWrite, int, int> CasesInsideAChunk() =>
-        [.. ScanFrozenTests.CasesInsideAChunk().Where(c => c.Data.Item4 is 4 or 6 or 8)];
+        [.. ScanFrozenTests.CasesInsideAChunk().Where(c => c.Data.Item4 is 4 or 6)];
 
     public static new TheoryData<string, int> LongChunks() => new() { { "a", 64 }, { "aem", 64 } };
 }
 
 public sealed class CudaSelfModifyingTests() : SelfModifyingTests("cuda")
 {
-    public static new TheoryData<MemoryObjective, ScanRead, int> Cases() => [.. SelfModifyingTests.Cases().Where(c => c.Data.Item3 is 0 or 4 or 6 or 9)];
+    public static new TheoryData<MemoryObjective, ScanRead, int> Cases() => [.. SelfModifyingTests.Cases().Where(c => c.Data.Item3 is 0 or 4 or 6)];
 
     public static new TheoryData<MemoryObjective, ScanRead, bool, int, int> CasesInsideAChunk() =>
-        [.. SelfModifyingTests.CasesInsideAChunk().Where(c => c.Data.Item4 is 4 or 8)];
+        [.. SelfModifyingTests.CasesInsideAChunk().Where(c => c.Data.Item4 is 4)];
 }

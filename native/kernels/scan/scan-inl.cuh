@@ -377,6 +377,10 @@ NL_DEVICE void MakeWrites(const ScanArguments& a, const ScanPlace& place, const 
   const bool began_before = tokens.began_before;
   ForTiles(kScanChunk, kColumns, [&](int i0, int j0) {
     Tile sum = {};
+    if (!a.values) {
+      ForElements(
+          sum, [&](int i, int j, float& x) { x = co.theta[i0 + i] * w[(i0 + i) * kW + j0 + j]; });
+    }
 #pragma unroll 1
     for (int which = 0; which < (p ? 2 : 1); which++) {
       if (!a.erase && (which || !a.frozen || began_before)) continue;
@@ -402,10 +406,7 @@ NL_DEVICE void MakeWrites(const ScanArguments& a, const ScanPlace& place, const 
         if (i0 + i < tokens.count) x = fmaf(which ? co.theta[i0 + i] : -co.theta[i0 + i], y, x);
       });
     }
-    ForElements(sum, [&](int i, int j, float x) {
-      float* at = &w[(i0 + i) * kW + j0 + j];
-      *at = a.values ? x : fmaf(co.theta[i0 + i], *at, x);
-    });
+    ForElements(sum, [&](int i, int j, float x) { w[(i0 + i) * kW + j0 + j] = x; });
   });
 }
 
