@@ -67,7 +67,7 @@ plant "block.cuh: barrier of a block's sum dropped" $block $adam '*CudaAdam*' 's
 plant "tile.cuh: A's middle fragments of tf32 swapped" $tile $scan '*CudaScan*' \
   's/RoundToTf32(a(g + 8, k + t)),/RoundToTf32(a(g, k + t + 4)),/; s/RoundToTf32(a(g, k + t + 4)), RoundToTf32(a(g + 8, k + t + 4))/RoundToTf32(a(g + 8, k + t)), RoundToTf32(a(g + 8, k + t + 4))/'
 plant "tile.cuh: B's fragments of bf16 swapped" $tile $scan '*CudaScan*' 's/PackBf16(b(left, j/PackBf16(b(right, j/; s/PackBf16(b(right, j \* 8 + g), b(right + 1/PackBf16(b(left, j * 8 + g), b(left + 1/'
-plant "scan.cu: erase of the state after the token" $scan $scan '*CudaScan*' 's/shared.erase\[t\] \* before/shared.erase[t] * g/'
+plant "scan-inl.cuh: erase of the state after the token" native/kernels/scan/scan-inl.cuh $scan '*CudaScan*' 's/-co.erase\[t\] \* before \*/-co.erase[t] * g */'
 plant "adam-inl.cuh: the second moment not corrected" $step $adam '*CudaAdam*' 's/ \* a.root_scale//'
 plant "adam-inl.cuh: random bits not from within a four" $step $commit '*CudaGemmAdam*' 's/const int shift = .*;/const int shift = 0;/'
 plant "gemm-inl.cuh: barrier after the sums dropped" $product $commit '*CudaGemmAdam*' '/tile.Stage(pass, staging);/{n;s/__syncthreads();/;/}'
