@@ -8,7 +8,7 @@ internal sealed unsafe partial class IlgpuBackend
 {
     private bool CudaScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
-        if (CudaScan(inputs, settings, settings.Chunk, Cuda.ScanKernels.File) is not { } cuda)
+        if (CudaScan(inputs, settings, Cuda.ScanKernels.File) is not { } cuda)
             return false;
         LaunchScanForward(cuda, Arguments(inputs, settings, settings.Chunk) with
         {
@@ -25,15 +25,14 @@ internal sealed unsafe partial class IlgpuBackend
     private bool CudaScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
     {
         // States that were saved at longer intervals are made again at those of the kernels.
-        bool saves = settings.Chunk <= Cuda.ScanKernels.Chunk;
-        int chunk = settings.HasMeaningfulChunk || saves ? settings.Chunk : Cuda.ScanKernels.Chunk;
-        if (CudaScan(inputs, settings, chunk, Cuda.ScanKernels.BackwardFile) is not { } cuda)
+        int chunk = Math.Min(settings.Chunk, Cuda.ScanKernels.Chunk);
+        if (CudaScan(inputs, settings, Cuda.ScanKernels.BackwardFile) is not { } cuda)
             return false;
         using var workspace = new Workspace(this);
         Cuda.ScanArguments arguments = Arguments(inputs, settings, chunk);
         bool momentum = inputs.Mu is not null;
         long state = (long)inputs.KeyDim * inputs.ValueDim * inputs.Batch * inputs.Heads, states = state * arguments.Chunks;
-        if (saves)
+        if (chunk == settings.Chunk)
         {
             arguments.States = Pointer(saved.States);
             arguments.Momenta = Pointer(saved.Momenta);
@@ -89,10 +88,10 @@ internal sealed unsafe partial class IlgpuBackend
     }
 
     // The modules, where they can do such a scan.
-    private CudaModules? CudaScan(in ScanInputs inputs, ScanSettings settings, int chunk, string file)
+    private CudaModules? CudaScan(in ScanInputs inputs, ScanSettings settings, string file)
     {
         // S_c of a chunk in pieces would be none of the states at their starts.
-        if (settings.HasMeaningfulChunk && chunk > Cuda.ScanKernels.Chunk)
+        if (settings.HasMeaningfulChunk && settings.Chunk > Cuda.ScanKernels.Chunk)
             return null;
         return CudaWith(file) is { } cuda && CudaScanFits(cuda, file, inputs.KeyDim, inputs.Mu is not null) ? cuda : null;
     }

@@ -135,7 +135,7 @@ internal sealed unsafe partial class IlgpuBackend
             if (Count(c) == 0)
                 return;
             _backend.LaunchCuda(
-                _cuda, Cuda.SelfModifyingKernels.Project(_backend.TensorCores), Cuda.SelfModifyingKernels.ProjectBlocks(Heads, Count(c)), Cuda.SelfModifyingKernels.Threads,
+                _cuda, Cuda.SelfModifyingKernels.Project[(int)_backend.TensorCores], Cuda.SelfModifyingKernels.ProjectBlocks(Heads, Count(c)), Cuda.SelfModifyingKernels.Threads,
                 Cuda.SelfModifyingKernels.ProjectSharedBytes(_inputs.Dim), new Cuda.SelfModifyingProjectArguments
                 {
                     X = Pointer(_inputs.X) + Row(c),
@@ -168,7 +168,7 @@ internal sealed unsafe partial class IlgpuBackend
             if (Count(c) == 0)
                 return;
             _backend.LaunchCuda(
-                _cuda, Cuda.SelfModifyingKernels.ProjectBackward(_backend.TensorCores), Cuda.SelfModifyingKernels.ProjectBackwardBlocks(Heads, _inputs.Dim, Count(c), dX is not null),
+                _cuda, Cuda.SelfModifyingKernels.ProjectBackward[(int)_backend.TensorCores], Cuda.SelfModifyingKernels.ProjectBackwardBlocks(Heads, _inputs.Dim, Count(c), dX is not null),
                 Cuda.SelfModifyingKernels.Threads, Cuda.SelfModifyingKernels.ProjectBackwardSharedBytes(_inputs.Dim), new Cuda.SelfModifyingProjectBackwardArguments
                 {
                     X = Pointer(_inputs.X) + Row(c),

@@ -133,11 +133,45 @@ NL_DEVICE void WaitForRows() {
   CopyAsyncWait<0>();
 }
 
-NL_DEVICE void StoreState(float* to, const float* from, int row, int key_dim, int value_dim,
-                          int columns) {
-  for (int i = static_cast<int>(threadIdx.x); i < key_dim * (row - 8); i += kScanThreads) {
-    const int d = i / (row - 8), j = i % (row - 8);
-    if (j < columns) to[static_cast<int64_t>(d) * value_dim + j] = from[d * row + j];
+// A chunk's rows of q or of k, from row `first` on.
+NL_DEVICE void LoadKeys(float* to, int row, int keys, const float* of, const ScanArguments& a,
+                        int64_t first, int count) {
+  LoadRows(to, row, kScanChunk, keys, of + first * a.key_dim,
+           static_cast<int64_t>(a.heads) * a.key_dim, count, 0, a.key_dim);
+}
+
+// A chunk's rows of u, the block's columns, in rows of ScanW.
+NL_DEVICE void LoadTargets(float* to, int row, const ScanArguments& a, const ScanPlace& place,
+                           const ScanTokens& tokens) {
+  LoadRows(to, row, kScanChunk, row - 8, a.u + tokens.write * a.value_dim + place.first,
+           static_cast<int64_t>(a.heads) * a.value_dim, tokens.count, 0, place.columns);
+}
+
+// Back to rows like u's.
+NL_DEVICE void StoreTargets(float* to, const float* from, int row, const ScanArguments& a,
+                            const ScanPlace& place, const ScanTokens& tokens) {
+  const int columns = row - 8;
+  for (int i = static_cast<int>(threadIdx.x); i < tokens.count * columns; i += kScanThreads) {
+    const int t = i / columns, j = i % columns;
+    if (j < place.columns) {
+      to[(tokens.write + static_cast<int64_t>(t) * a.heads) * a.value_dim + place.first + j] =
+          from[t * row + j];
+    }
+  }
+}
+
+// The block's columns of a state, which begin at `from` in memory, in rows of ScanW; zeros where that is null.
+NL_DEVICE void LoadState(float* to, int row, int keys, const float* from, const ScanArguments& a,
+                         const ScanPlace& place) {
+  LoadRows(to, row, keys, row - 8, from, a.value_dim, a.key_dim, 0, place.columns);
+}
+
+NL_DEVICE void StoreState(float* to, const float* from, int row, const ScanArguments& a,
+                          const ScanPlace& place) {
+  const int columns = row - 8;
+  for (int i = static_cast<int>(threadIdx.x); i < a.key_dim * columns; i += kScanThreads) {
+    const int d = i / columns, j = i % columns;
+    if (j < place.columns) to[static_cast<int64_t>(d) * a.value_dim + j] = from[d * row + j];
   }
 }
 
@@ -229,8 +263,8 @@ NL_DEVICE void PairProducts(float* n, float* m, const float* k, const float* q, 
   }
 }
 
-// From the products, in place, of those that are not null: N_ti = −ε_t G_{t−1,i} ⟨k_t, k_i⟩ for i < t and M_ti = scale · G_ρi ⟨q_t, k_i⟩ for i ≤ ρ, a column a
-// thread; and G_n, X_n.
+// From the products, in place, of those that are not null: N_ti = −ε_t G_{t−1,i} ⟨k_t, k_i⟩ for i < t and
+// M_ti = scale · G_ρi ⟨q_t, k_i⟩ for i ≤ ρ, a column a thread; and G_n, X_n.
 NL_DEVICE void ToTriangles(float* n, float* m, const ScanCoefficients& co, int count,
                            bool momentum) {
   const int i = static_cast<int>(threadIdx.x) % kScanChunk;

@@ -75,18 +75,15 @@ NL_DEVICE void ScanForward(const ScanArguments& a) {
   const ScanPlace place(a, static_cast<int>(blockIdx.x), Shared::kColumns);
   const ScanCoefficients co(shared.coefficients, a);
   const int chunks = ChunksOf(a), saved_chunks = StateChunksOf(a), next_phase = NextPhaseOf(a);
-  const int64_t key_stride = static_cast<int64_t>(a.heads) * a.key_dim;
   float *const n = a.erase ? shared.n : nullptr, *const m = co.at_start ? nullptr : shared.m;
   const auto load_state = [&](float* to, const float* from) {
-    LoadRows(to, Shared::kW, shared.keys, Shared::kColumns, place.State(a, from), a.value_dim,
-             a.key_dim, 0, place.columns);
+    LoadState(to, Shared::kW, shared.keys, place.State(a, from), a, place);
   };
   const auto store_state = [&](float* to, const float* from) {
-    StoreState(to, from, Shared::kW, a.key_dim, a.value_dim, place.columns);
+    StoreState(to, from, Shared::kW, a, place);
   };
   const auto load_queries = [&](const ScanTokens& tokens) {
-    LoadRows(shared.q, shared.row, kScanChunk, shared.keys, a.q + tokens.read * a.key_dim,
-             key_stride, tokens.count, 0, a.key_dim);
+    LoadKeys(shared.q, shared.row, shared.keys, a.q, a, tokens.read, tokens.count);
   };
   // S_c of the chunk that the next token is of is still the first one's.
   const auto keep_start = [&] {
@@ -109,16 +106,10 @@ NL_DEVICE void ScanForward(const ScanArguments& a) {
       store_state(place.Saved(a, a.states, saved_chunks, tokens.saved), shared.s);
       if (kMomentum) store_state(place.Saved(a, a.momenta, saved_chunks, tokens.saved), shared.p);
     }
-    if (a.next_start && c == chunks - 1 && next_phase) {
-      if (!tokens.began_before) store_state(place.State(a, a.next_start), shared.s);
-    }
-    LoadRows(shared.k, shared.row, kScanChunk, shared.keys, a.k + tokens.write * a.key_dim,
-             key_stride, tokens.count, 0, a.key_dim);
-    if (!a.values) {
-      LoadRows(shared.w, Shared::kW, kScanChunk, Shared::kColumns,
-               a.u + tokens.write * a.value_dim + place.first,
-               static_cast<int64_t>(a.heads) * a.value_dim, tokens.count, 0, place.columns);
-    }
+    if (a.next_start && c == chunks - 1 && next_phase && !tokens.began_before)
+      store_state(place.State(a, a.next_start), shared.s);
+    LoadKeys(shared.k, shared.row, shared.keys, a.k, a, tokens.write, tokens.count);
+    if (!a.values) LoadTargets(shared.w, Shared::kW, a, place, tokens);
     LoadGates(co, a, tokens);
     WaitForRows();
     __syncthreads();
@@ -163,19 +154,11 @@ NL_DEVICE void ScanWrites(const ScanArguments& a) {
   const int c = static_cast<int>(blockIdx.x) / blocks;
   const ScanPlace place(a, static_cast<int>(blockIdx.x) % blocks, kColumns);
   const ScanTokens tokens(a, place, c);
-  const int64_t value_stride = static_cast<int64_t>(a.heads) * a.value_dim;
-  const int64_t rows = tokens.write * a.value_dim + place.first;
 
-  LoadRows(k, row, kScanChunk, keys, a.k + tokens.write * a.key_dim,
-           static_cast<int64_t>(a.heads) * a.key_dim, tokens.count, 0, a.key_dim);
-  LoadRows(s, kW, keys, kColumns, place.Saved(a, a.states, StateChunksOf(a), c), a.value_dim,
-           a.key_dim, 0, place.columns);
-  if (p) {
-    LoadRows(p, kW, keys, kColumns, place.Saved(a, a.momenta, StateChunksOf(a), c), a.value_dim,
-             a.key_dim, 0, place.columns);
-  }
-  if (!a.values)
-    LoadRows(w, kW, kScanChunk, kColumns, a.u + rows, value_stride, tokens.count, 0, place.columns);
+  LoadKeys(k, row, keys, a.k, a, tokens.write, tokens.count);
+  LoadState(s, kW, keys, place.Saved(a, a.states, StateChunksOf(a), c), a, place);
+  if (p) LoadState(p, kW, keys, place.Saved(a, a.momenta, StateChunksOf(a), c), a, place);
+  if (!a.values) LoadTargets(w, kW, a, place, tokens);
   LoadGates(co, a, tokens);
   WaitForRows();
   __syncthreads();
@@ -186,10 +169,7 @@ NL_DEVICE void ScanWrites(const ScanArguments& a) {
   if (a.erase) ToTriangles(n, nullptr, co, tokens.count, a.mu);
   __syncthreads();
   if (a.erase) SolveLower(n, w, kW, kColumns);
-  for (int i = static_cast<int>(threadIdx.x); i < tokens.count * kColumns; i += kScanThreads) {
-    const int t = i / kColumns, j = i % kColumns;
-    if (j < place.columns) a.w[rows + t * value_stride + j] = w[t * kW + j];
-  }
+  StoreTargets(a.w, w, kW, a, place, tokens);
 }
 
 }  // namespace nested_learning

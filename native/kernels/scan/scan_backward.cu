@@ -15,19 +15,16 @@ NL_DEVICE void ScanStates(const ScanArguments& a) {
   const ScanPlace place(a, static_cast<int>(blockIdx.x), kColumns);
   const ScanCoefficients co(shared.coefficients, a);
   const int chunks = ChunksOf(a), next_phase = NextPhaseOf(a);
-  const int64_t key_stride = static_cast<int64_t>(a.heads) * a.key_dim;
-  const int64_t value_stride = static_cast<int64_t>(a.heads) * a.value_dim;
   const bool reads = a.d_o && place.Reads();
   float* const n = a.erase ? shared.n : nullptr;
   float* const m = reads && !co.at_start ? shared.m : nullptr;
   const float* d_next = place.State(a, a.d_next_start);
   float* d_start = place.State(a, a.d_start);
   const auto load_state = [&](float* to, const float* from) {
-    LoadRows(to, kW, shared.keys, kColumns, place.State(a, from), a.value_dim, a.key_dim, 0,
-             place.columns);
+    LoadState(to, kW, shared.keys, place.State(a, from), a, place);
   };
   const auto store_state = [&](float* to, const float* from) {
-    StoreState(to, from, kW, a.key_dim, a.value_dim, place.columns);
+    StoreState(to, from, kW, a, place);
   };
   // body(row, column, where it is in a state in global memory) for elements of the block's columns
   const auto for_state = [&](auto body) {
@@ -64,10 +61,8 @@ NL_DEVICE void ScanStates(const ScanArguments& a) {
     __syncthreads();
     store_state(place.Saved(a, a.d_states, chunks, c), shared.s);
     if (kMomentum) store_state(place.Saved(a, a.d_momenta, chunks, c), shared.p);
-    LoadRows(shared.k, shared.row, kScanChunk, shared.keys, a.k + tokens.write * a.key_dim,
-             key_stride, tokens.count, 0, a.key_dim);
-    LoadRows(shared.q, shared.row, kScanChunk, shared.keys, a.q + tokens.read * a.key_dim,
-             key_stride, tokens.count, 0, a.key_dim);
+    LoadKeys(shared.k, shared.row, shared.keys, a.k, a, tokens.write, tokens.count);
+    LoadKeys(shared.q, shared.row, shared.keys, a.q, a, tokens.read, tokens.count);
     LoadRows(shared.w, kW, kScanChunk, kColumns,
              reads ? a.d_o + tokens.read * a.read_dim + place.read_from : nullptr,
              static_cast<int64_t>(a.heads) * a.read_dim, tokens.count, place.low, place.high);
@@ -133,11 +128,7 @@ NL_DEVICE void ScanStates(const ScanArguments& a) {
     }
     __syncthreads();
     if (n) SolveUpper(n, shared.w, kW, kColumns);
-    for (int i = static_cast<int>(threadIdx.x); i < tokens.count * kColumns; i += kScanThreads) {
-      const int t = i / kColumns, j = i % kColumns;
-      if (j < place.columns)
-        a.y[tokens.write * a.value_dim + place.first + t * value_stride + j] = shared.w[t * kW + j];
-    }
+    StoreTargets(a.y, shared.w, kW, a, place, tokens);
 
     // dS += K_sᵀ Y, dP += K_pᵀ Y, and dS_c += K_cᵀ Y and (diag(θ) V)ᵀ Y
     ForTiles(shared.keys, kColumns, [&](int i0, int j0) {
@@ -212,8 +203,6 @@ struct ScanTokenBlock {
   Tile dk[kOwned], dq[kOwned], write_products, read_products;
   float state_dots[3];  // ⟨dS, S⟩, ⟨dS, P⟩, ⟨dP, P⟩
 
-  static __device__ __forceinline__ int Larger(int x, int y) { return x > y ? x : y; }
-
   __device__ __forceinline__ ScanTokenBlock(const ScanArguments& a, float* memory)
       : a(a),
         chunks(ChunksOf(a)),
@@ -230,7 +219,7 @@ struct ScanTokenBlock {
         left(d_o + kScanChunk * kW),
         kk(y),
         qk(kk + kScanChunk * kScanT),
-        right(y + Larger((3 * kScanChunk + keys) * kW, 2 * kScanChunk * kScanT)),
+        right(y + max((3 * kScanChunk + keys) * kW, 2 * kScanChunk * kScanT)),
         yw(right),
         ow(yw + kScanChunk * kScanT),
         co(ow + kScanChunk * kScanT, a),
@@ -482,12 +471,10 @@ struct ScanTokenBlock {
     if (a.d_theta) {
 #pragma unroll
       for (int r = 0; r < kRows; r++) {
-        for (int offset = 16; offset; offset >>= 1)
-          d_theta[r] += __shfl_xor_sync(0xffffffffu, d_theta[r], offset);
+        const float sum = SumOfWarp(d_theta[r]);
         const int t = warp * kRows + r;
         if (lane == 0 && t < tokens.count)
-          a.d_theta[tokens.write + static_cast<int64_t>(t) * a.heads] =
-              d_theta[r] + Dot(kDotTheta, t);
+          a.d_theta[tokens.write + static_cast<int64_t>(t) * a.heads] = sum + Dot(kDotTheta, t);
       }
     }
     if (pair0 < i0 + kTileRows) {
@@ -571,8 +558,7 @@ struct ScanTokenBlock {
         // The diagonal of yw is not of D.
         if (i < t) yw[at] = writes ? -co.erase[t] * before * yw[at] : 0.f;
       }
-      for (int offset = 16; offset; offset >>= 1)
-        d_erase += __shfl_xor_sync(0xffffffffu, d_erase, offset);
+      d_erase = SumOfWarp(d_erase);
       if (a.d_erase && lane == 0 && t < tokens.count) {
         float x = fmaf(-co.a[t], Dot(kDotZ, t), d_erase);
         if (momentum) x = fmaf(-co.b[t], Dot(kDotZp, t), x);
@@ -610,10 +596,8 @@ struct ScanTokenBlock {
         alpha += kk[t * kScanT + i];
         if (momentum) mu += qk[t * kScanT + i];
       }
-      for (int offset = 16; offset; offset >>= 1) {
-        alpha += __shfl_xor_sync(0xffffffffu, alpha, offset);
-        mu += __shfl_xor_sync(0xffffffffu, mu, offset);
-      }
+      alpha = SumOfWarp(alpha);
+      mu = SumOfWarp(mu);
       if (lane) continue;
       const int64_t gate = tokens.write + static_cast<int64_t>(t) * a.heads;
       if (a.d_log_alpha) a.d_log_alpha[gate] = co.alpha[t] * (alpha + of_alpha[t]);
@@ -662,11 +646,8 @@ struct ScanTokenBlock {
   }
 
   __device__ __forceinline__ void Run() {
-    const int64_t key_stride = static_cast<int64_t>(a.heads) * a.key_dim;
-    LoadRows(k, row, kScanChunk, keys, a.k + KeyRow(tokens.write, 0), key_stride, tokens.count, 0,
-             a.key_dim);
-    LoadRows(q, row, kScanChunk, keys, a.q + KeyRow(tokens.read, 0), key_stride, tokens.count, 0,
-             a.key_dim);
+    LoadKeys(k, row, keys, a.k, a, tokens.write, tokens.count);
+    LoadKeys(q, row, keys, a.q, a, tokens.read, tokens.count);
     LoadGates(co, a, tokens);
     WaitForRows();
     __syncthreads();

@@ -9,6 +9,14 @@ namespace NestedLearning.Gpu.Cuda;
 internal readonly record struct CudaKernel<TArguments>(string File, string Name)
     where TArguments : unmanaged;
 
+internal static class CudaKernel
+{
+    /// <summary>A kernel in the form of each <see cref="TensorCores"/>, by that.</summary>
+    public static CudaKernel<TArguments>[] InEachRounding<TArguments>(string file, string name)
+        where TArguments : unmanaged =>
+        [new(file, $"{name}_float32"), new(file, $"{name}_tf32"), new(file, $"{name}_bf16")];
+}
+
 /// <summary>
 /// The hand-written kernels of a device. Their PTX is embedded, loaded into ILGPU's context when it is first asked for, and
 /// launched on its stream. A file that this driver or device refuses is left out with its reason, and ILGPU's kernels do its work.

@@ -15,7 +15,7 @@ internal unsafe struct ScanArguments
     public float Scale;
     private readonly int _reserved;
 
-    public readonly int Chunks => Time == 0 ? 0 : (int)(((long)Phase + Time + Chunk - 1) / Chunk);
+    public readonly int Chunks => new ChunkPlan(Chunk, Phase, Time).Count;
 }
 
 internal static class ScanKernels
@@ -27,12 +27,12 @@ internal static class ScanKernels
     private const int Coefficients = (10 * Chunk) + (3 * (Chunk + 4)), TriangleRow = Chunk + 4;
 
     public static readonly CudaKernel<ScanArguments>[]
-        Forward = InEachRounding(File, "nl_scan_forward"),
-        ForwardMomentum = InEachRounding(File, "nl_scan_forward_momentum"),
-        Writes = InEachRounding(File, "nl_scan_writes"),
-        States = InEachRounding(BackwardFile, "nl_scan_states"),
-        StatesMomentum = InEachRounding(BackwardFile, "nl_scan_states_momentum"),
-        Tokens = InEachRounding(BackwardFile, "nl_scan_tokens");
+        Forward = CudaKernel.InEachRounding<ScanArguments>(File, "nl_scan_forward"),
+        ForwardMomentum = CudaKernel.InEachRounding<ScanArguments>(File, "nl_scan_forward_momentum"),
+        Writes = CudaKernel.InEachRounding<ScanArguments>(File, "nl_scan_writes"),
+        States = CudaKernel.InEachRounding<ScanArguments>(BackwardFile, "nl_scan_states"),
+        StatesMomentum = CudaKernel.InEachRounding<ScanArguments>(BackwardFile, "nl_scan_states_momentum"),
+        Tokens = CudaKernel.InEachRounding<ScanArguments>(BackwardFile, "nl_scan_tokens");
 
     public static readonly CudaKernel<ScanArguments> Decode = new(DecodeFile, "nl_scan_decode");
 
@@ -59,8 +59,4 @@ internal static class ScanKernels
 
     private static int WritesFloats(int keyDim, int columns, bool momentum) =>
         (Chunk * Row(Keys(keyDim))) + (Keys(keyDim) * (columns + 8) * (momentum ? 2 : 1)) + (Chunk * (columns + 8)) + (Chunk * TriangleRow) + Coefficients;
-
-    // By what TensorCores allows.
-    private static CudaKernel<ScanArguments>[] InEachRounding(string file, string name) =>
-        [new(file, $"{name}_float32"), new(file, $"{name}_tf32"), new(file, $"{name}_bf16")];
 }

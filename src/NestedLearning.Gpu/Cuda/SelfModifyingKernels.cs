@@ -31,29 +31,11 @@ internal static class SelfModifyingKernels
 
     private const int Rows = 32, Columns = 64;
 
-    private static readonly CudaKernel<SelfModifyingProjectArguments>
-        s_float32 = new(File, "nl_self_modifying_project_float32"),
-        s_tf32 = new(File, "nl_self_modifying_project_tf32"),
-        s_bf16 = new(File, "nl_self_modifying_project_bf16");
+    public static readonly CudaKernel<SelfModifyingProjectArguments>[]
+        Project = CudaKernel.InEachRounding<SelfModifyingProjectArguments>(File, "nl_self_modifying_project");
 
-    private static readonly CudaKernel<SelfModifyingProjectBackwardArguments>
-        s_backwardFloat32 = new(File, "nl_self_modifying_project_backward_float32"),
-        s_backwardTf32 = new(File, "nl_self_modifying_project_backward_tf32"),
-        s_backwardBf16 = new(File, "nl_self_modifying_project_backward_bf16");
-
-    public static CudaKernel<SelfModifyingProjectArguments> Project(TensorCores allowed) => allowed switch
-    {
-        TensorCores.TensorFloat32 => s_tf32,
-        TensorCores.BFloat16 => s_bf16,
-        _ => s_float32,
-    };
-
-    public static CudaKernel<SelfModifyingProjectBackwardArguments> ProjectBackward(TensorCores allowed) => allowed switch
-    {
-        TensorCores.TensorFloat32 => s_backwardTf32,
-        TensorCores.BFloat16 => s_backwardBf16,
-        _ => s_backwardFloat32,
-    };
+    public static readonly CudaKernel<SelfModifyingProjectBackwardArguments>[]
+        ProjectBackward = CudaKernel.InEachRounding<SelfModifyingProjectBackwardArguments>(File, "nl_self_modifying_project_backward");
 
     /// <summary>SelfModifyingProjectBlocks of self_modifying.cuh; heads of all batches.</summary>
     public static int ProjectBlocks(int heads, int count) => heads * 2 * Groups(count);
