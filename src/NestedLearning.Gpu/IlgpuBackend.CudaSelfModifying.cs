@@ -138,24 +138,10 @@ internal sealed unsafe partial class IlgpuBackend
                 _cuda, Cuda.SelfModifyingKernels.Project[(int)_backend.TensorCores], Cuda.SelfModifyingKernels.ProjectBlocks(Heads, Count(c)), Cuda.SelfModifyingKernels.Threads,
                 Cuda.SelfModifyingKernels.ProjectSharedBytes(_inputs.Dim), new Cuda.SelfModifyingProjectArguments
                 {
-                    X = Pointer(_inputs.X) + Row(c),
-                    S = s,
-                    K = _k,
-                    V = _v,
+                    Chunk = Chunk(c, s, sHead),
                     Theta = _theta,
                     Erase = _erase,
                     LogAlpha = _logAlpha,
-                    InverseNorms = _inverseNorms,
-                    GateInputs = _gateInputs,
-                    XBatch = (long)_inputs.Time * _inputs.Heads,
-                    SHead = sHead,
-                    Heads = _inputs.Heads,
-                    Dim = _inputs.Dim,
-                    Rows = Length,
-                    Count = Count(c),
-                    NormalizesValues = _settings.NormalizeValues ? 1 : 0,
-                    EraseFactor = _settings.EraseFactor,
-                    EtaScale = _settings.EtaScale,
                     EtaBias = _settings.EtaBias,
                     AlphaBias = _settings.AlphaBias,
                     NormEpsilon = SelfModifyingSettings.NormEpsilon,
@@ -171,12 +157,7 @@ internal sealed unsafe partial class IlgpuBackend
                 _cuda, Cuda.SelfModifyingKernels.ProjectBackward[(int)_backend.TensorCores], Cuda.SelfModifyingKernels.ProjectBackwardBlocks(Heads, _inputs.Dim, Count(c), dX is not null),
                 Cuda.SelfModifyingKernels.Threads, Cuda.SelfModifyingKernels.ProjectBackwardSharedBytes(_inputs.Dim), new Cuda.SelfModifyingProjectBackwardArguments
                 {
-                    X = Pointer(_inputs.X) + Row(c),
-                    S = s,
-                    K = _k,
-                    V = _v,
-                    InverseNorms = _inverseNorms,
-                    GateInputs = _gateInputs,
+                    Chunk = Chunk(c, s, sHead),
                     DK = rows.K,
                     DV = rows.V,
                     DTheta = rows.Theta,
@@ -184,15 +165,6 @@ internal sealed unsafe partial class IlgpuBackend
                     DLogAlpha = rows.LogAlpha,
                     DX = dX,
                     DS = dS,
-                    XBatch = (long)_inputs.Time * _inputs.Heads,
-                    SHead = sHead,
-                    Heads = _inputs.Heads,
-                    Dim = _inputs.Dim,
-                    Rows = Length,
-                    Count = Count(c),
-                    NormalizesValues = _settings.NormalizeValues ? 1 : 0,
-                    EraseFactor = _settings.EraseFactor,
-                    EtaScale = _settings.EtaScale,
                 });
         }
 
@@ -220,6 +192,25 @@ internal sealed unsafe partial class IlgpuBackend
             Read = (int)_settings.Read,
             Frozen = _settings.WritesFrozenError ? 1 : 0,
             Scale = 1,
+        };
+
+        private Cuda.SelfModifyingChunk Chunk(int c, float* s, long sHead) => new()
+        {
+            X = Pointer(_inputs.X) + Row(c),
+            S = s,
+            K = _k,
+            V = _v,
+            InverseNorms = _inverseNorms,
+            GateInputs = _gateInputs,
+            XBatch = (long)_inputs.Time * _inputs.Heads,
+            SHead = sHead,
+            Heads = _inputs.Heads,
+            Dim = _inputs.Dim,
+            Rows = Length,
+            Count = Count(c),
+            NormalizesValues = _settings.NormalizeValues ? 1 : 0,
+            EraseFactor = _settings.EraseFactor,
+            EtaScale = _settings.EtaScale,
         };
 
         private int Count(int c) => _plan.Count == 0 ? 0 : _plan.Length(c);

@@ -186,31 +186,39 @@ class CudaSelfModifying : public InEveryOrder {
     return apart;
   }
 
+  static SelfModifyingChunk ChunkOf(const Case& c, DeviceFloats& x, DeviceFloats& s,
+                                    DeviceFloats& k, DeviceFloats& v, DeviceFloats& norms,
+                                    DeviceFloats& gates) {
+    return {x.data() + c.row_of_x(0, 0, 0),
+            s.data(),
+            k.data(),
+            v.data(),
+            norms.data(),
+            gates.data(),
+            int64_t{1} * c.time * c.heads,
+            SHead(c),
+            c.heads,
+            c.dim,
+            c.rows,
+            c.count,
+            c.normalizes_values,
+            c.erase_factor,
+            kEtaScale,
+            0};
+  }
+
   static Projections<float> Run(const char* rounding, const Case& c, const Inputs<float>& in) {
     DeviceFloats x(in.x), s(Apart(c, in.s)), k(c.places() * c.dim), v(c.places() * c.dim),
         theta(c.places()), erase(c.places()), log_alpha(c.places()), norms(2 * c.places()),
         gates(2 * c.places());
-    const SelfModifyingProjectArguments a{x.data() + c.row_of_x(0, 0, 0),
-                                          s.data(),
-                                          k.data(),
-                                          v.data(),
+    const SelfModifyingProjectArguments a{ChunkOf(c, x, s, k, v, norms, gates),
                                           theta.data(),
                                           erase.data(),
                                           log_alpha.data(),
-                                          norms.data(),
-                                          gates.data(),
-                                          int64_t{1} * c.time * c.heads,
-                                          SHead(c),
-                                          c.heads,
-                                          c.dim,
-                                          c.rows,
-                                          c.count,
-                                          c.normalizes_values,
-                                          c.erase_factor,
-                                          kEtaScale,
                                           c.eta_bias,
                                           c.alpha_bias,
-                                          kNormEpsilon};
+                                          kNormEpsilon,
+                                          0};
     LaunchKernel(Kernel("project", rounding).c_str(),
                  SelfModifyingProjectBlocks(c.batch * c.heads, c.count), kSelfModifyingThreads,
                  SelfModifyingProjectSharedBytes(c.dim), a);
@@ -225,29 +233,14 @@ class CudaSelfModifying : public InEveryOrder {
         dk(dy.k), dv(dy.v), d_theta(dy.theta), d_erase(dy.erase), d_log_alpha(dy.log_alpha),
         dx(in.x.size()), ds(ds_given);
     const SelfModifyingProjectBackwardArguments a{
-        x.data() + c.row_of_x(0, 0, 0),
-        s.data(),
-        k.data(),
-        v.data(),
-        norms.data(),
-        gates.data(),
+        ChunkOf(c, x, s, k, v, norms, gates),
         dk.data(),
         dv.data(),
         d_theta.data(),
         d_erase.data(),
         d_log_alpha.data(),
         wants_dx ? dx.data() + c.row_of_x(0, 0, 0) : nullptr,
-        ds.data(),
-        int64_t{1} * c.time * c.heads,
-        SHead(c),
-        c.heads,
-        c.dim,
-        c.rows,
-        c.count,
-        c.normalizes_values,
-        c.erase_factor,
-        kEtaScale,
-        0};
+        ds.data()};
     LaunchKernel(Kernel("project_backward", rounding).c_str(),
                  SelfModifyingProjectBackwardBlocks(c.batch * c.heads, c.dim, c.count, wants_dx),
                  kSelfModifyingThreads, SelfModifyingProjectBackwardSharedBytes(c.dim), a);

@@ -250,6 +250,24 @@ struct ExactTile {
   bool along_a, along_b, aligned_a, aligned_b;
   float sums[8][kQuads * 4];
 
+  // Of a product of m × n with A and B as stored, in rows of so many elements that lie along k or not.
+  static __device__ __forceinline__ ExactTile Of(const GemmPlace& place, const float* a, int row_a,
+                                                 bool along_a, const float* b, int row_b,
+                                                 bool along_b, int m, int n, int k) {
+    return {a + (along_a ? place.row * static_cast<int64_t>(row_a) : place.row),
+            b + (along_b ? place.column * static_cast<int64_t>(row_b) : place.column),
+            row_a,
+            row_b,
+            m - place.row,
+            n - place.column,
+            k,
+            along_a,
+            along_b,
+            IsAligned(a, 16) && row_a % 4 == 0,
+            IsAligned(b, 16) && row_b % 4 == 0,
+            {}};
+  }
+
   static __device__ __forceinline__ int Row() {
     return (threadIdx.x >> 5) / kAcross * 32 + (threadIdx.x >> 3 & 3) * 4;
   }
@@ -463,19 +481,8 @@ NL_DEVICE void GemmExact(const GemmArguments& a) {
   const GemmPlace place = PlaceOf<kTile>(a.m, a.n, a.symmetric);
   const float* from_a = a.a + place.batch * a.batch_a;
   const float* from_b = a.b + place.batch * a.batch_b;
-  const bool along_a = !a.transpose_a, along_b = a.transpose_b;
-  Tile tile = {from_a + (along_a ? place.row * static_cast<int64_t>(a.row_a) : place.row),
-               from_b + (along_b ? place.column * static_cast<int64_t>(a.row_b) : place.column),
-               a.row_a,
-               a.row_b,
-               a.m - place.row,
-               a.n - place.column,
-               a.k,
-               along_a,
-               along_b,
-               IsAligned(from_a, 16) && a.row_a % 4 == 0,
-               IsAligned(from_b, 16) && a.row_b % 4 == 0,
-               {}};
+  Tile tile = Tile::Of(place, from_a, a.row_a, !a.transpose_a, from_b, a.row_b, a.transpose_b, a.m,
+                       a.n, a.k);
   Pipeline<kGemmStages, kFault>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
   Finish<kTile>(a, place, tile, shared);
 }

@@ -59,18 +59,7 @@ NL_DEVICE void GemmAdamExact(const GemmAdamArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
   using Tile = ExactTile<kTile, GemmFault::kNone>;
   const GemmPlace place = PlaceOf<kTile>(a.m, a.n, false);
-  Tile tile = {a.x + place.row,
-               a.dy + place.column,
-               a.m,
-               a.n,
-               a.m - place.row,
-               a.n - place.column,
-               a.k,
-               false,
-               false,
-               IsAligned(a.x, 16) && a.m % 4 == 0,
-               IsAligned(a.dy, 16) && a.n % 4 == 0,
-               {}};
+  Tile tile = Tile::Of(place, a.x, a.m, false, a.dy, a.n, false, a.m, a.n, a.k);
   Pipeline<kGemmStages, GemmFault::kNone>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
   Commit<kTile>(a, place, tile, shared);
 }

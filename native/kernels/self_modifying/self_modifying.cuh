@@ -52,45 +52,39 @@ constexpr int SelfModifyingProjectBackwardSharedBytes(int dim) {
   return 4 * (of_x > of_s ? of_x : of_s);
 }
 
-// Row t of head h of batch b stands at (b · x_batch + t · heads + h) · D of x, whose pointer is at the chunk's first token, and
-// at (b · rows + t) · heads + h of the other tokens' arrays.
-struct SelfModifyingProjectArguments {
+// A chunk and its projections. Row t of head h of batch b stands at (b · x_batch + t · heads + h) · D of x, whose pointer is at the
+// chunk's first token, and at (b · rows + t) · heads + h of the other tokens' arrays. The forward kernel writes k to gate_inputs.
+struct SelfModifyingChunk {
   const float* x;
-  const float* s;  // S_c [D, 3D + 2] of each head
-  float* k;        // [.., D]
-  float* v;        // [.., D]
-  float* theta;    // η
-  float* erase;    // erase_factor · η
-  float* log_alpha;
+  const float* s;        // S_c [D, 3D + 2] of each head
+  float* k;              // [.., D]
+  float* v;              // [.., D]
   float* inverse_norms;  // [.., 2]: r and r_v, 1 where values are not normalised
   float* gate_inputs;    // [.., 2]: z_η and z_α
   int64_t x_batch;       // tokens · heads of a batch of x
   int64_t s_head;        // elements from one head's S_c to the next one's
   int32_t heads, dim, rows, count;
   int32_t normalizes_values;
-  float erase_factor, eta_scale, eta_bias, alpha_bias, norm_epsilon;
+  float erase_factor, eta_scale;
+  int32_t reserved;
 };
 
-// The same places; dx has x's.
-struct SelfModifyingProjectBackwardArguments {
-  const float* x;
-  const float* s;
-  const float* k;
-  const float* v;
-  const float* inverse_norms;
-  const float* gate_inputs;
+struct SelfModifyingProjectArguments : SelfModifyingChunk {
+  float* theta;  // η
+  float* erase;  // erase_factor · η
+  float* log_alpha;
+  float eta_bias, alpha_bias, norm_epsilon;
+  int32_t reserved2;
+};
+
+struct SelfModifyingProjectBackwardArguments : SelfModifyingChunk {
   const float* dk;
   const float* dv;
   const float* d_theta;
   const float* d_erase;
   const float* d_log_alpha;
-  float* dx;  // null: not wanted; not x
+  float* dx;  // in rows like x's; null: not wanted; not x
   float* ds;  // [B, H, D, 3D + 2]: added to, the columns of mem apart
-  int64_t x_batch, s_head;
-  int32_t heads, dim, rows, count;
-  int32_t normalizes_values;
-  float erase_factor, eta_scale;
-  int32_t reserved;
 };
 
 }  // namespace nested_learning

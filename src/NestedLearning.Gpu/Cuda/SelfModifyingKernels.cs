@@ -4,22 +4,29 @@ namespace NestedLearning.Gpu.Cuda;
 
 // Mirrors native/kernels/self_modifying/self_modifying.cuh.
 [StructLayout(LayoutKind.Sequential)]
-internal unsafe struct SelfModifyingProjectArguments
+internal unsafe struct SelfModifyingChunk
 {
-    public float* X, S, K, V, Theta, Erase, LogAlpha, InverseNorms, GateInputs;
+    public float* X, S, K, V, InverseNorms, GateInputs;
     public long XBatch, SHead;
     public int Heads, Dim, Rows, Count, NormalizesValues;
-    public float EraseFactor, EtaScale, EtaBias, AlphaBias, NormEpsilon;
+    public float EraseFactor, EtaScale;
+    private readonly int _reserved;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct SelfModifyingProjectArguments
+{
+    public SelfModifyingChunk Chunk;
+    public float* Theta, Erase, LogAlpha;
+    public float EtaBias, AlphaBias, NormEpsilon;
+    private readonly int _reserved;
 }
 
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct SelfModifyingProjectBackwardArguments
 {
-    public float* X, S, K, V, InverseNorms, GateInputs, DK, DV, DTheta, DErase, DLogAlpha, DX, DS;
-    public long XBatch, SHead;
-    public int Heads, Dim, Rows, Count, NormalizesValues;
-    public float EraseFactor, EtaScale;
-    private readonly int _reserved;
+    public SelfModifyingChunk Chunk;
+    public float* DK, DV, DTheta, DErase, DLogAlpha, DX, DS;
 }
 
 internal static class SelfModifyingKernels
