@@ -36,10 +36,11 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define NL_DYNAMIC_SHARED(T, name) \
   T* const name = reinterpret_cast<T*>(::nested_learning::emulator::t_block.shared)
-#define NL_SHARED(T, name, count)        \
-  static constexpr char name##_site = 0; \
-  T* const name =                        \
-      static_cast<T*>(::nested_learning::emulator::SharedArray(&name##_site, (count) * sizeof(T)))
+#define NL_SHARED(T, name, extents)                 \
+  static constexpr char name##_site = 0;            \
+  using name##_array = T extents;                   \
+  name##_array& name = *static_cast<name##_array*>( \
+      ::nested_learning::emulator::SharedArray(&name##_site, sizeof(name##_array)))
 
 struct uint3 {
   unsigned x, y, z;

@@ -67,7 +67,7 @@ NL_KERNEL(nl_test_agreed_barrier)
 
 // The float of the warp before, by way of shared memory of a size that is known here.
 extern "C" __global__ void nl_test_warps(Buffers a) {
-  NL_SHARED(float, shared, kThreads / 32);
+  NL_SHARED(float, shared, [kThreads / 32]);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = a.in[threadIdx.x];
   __syncthreads();
   a.out[threadIdx.x] = shared[1 - threadIdx.x / 32];
