@@ -5,7 +5,8 @@
 // asynchronous copies that are missing, and copies to where others still read (a copy lands at its wait, or at once); reads of
 // shared memory that nobody wrote (it starts as NaN); results that depend on the order of the threads (run with each Order); and, built
 // with the sanitizers, accesses outside of what was allocated.
-// It does not model: what a block sees of another's writes, bank conflicts, time.
+// It does not model: what a block sees of another's writes, sums that get lost where two threads add to one element at a time,
+// bank conflicts, time.
 //
 // It makes faults as well, to see whether a kernel's tests notice them: Record lists the sites that kernels pass, Plant
 // makes one of them go wrong.

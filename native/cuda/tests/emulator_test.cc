@@ -28,6 +28,20 @@ extern "C" __global__ void nl_test_neighbour(Buffers a) {
 }
 NL_KERNEL(nl_test_neighbour)
 
+// Two sums for each element, by different threads.
+extern "C" __global__ void nl_test_sums(Buffers a) {
+  NL_DYNAMIC_SHARED(float, shared);
+  const int t = threadIdx.x;
+  shared[kThreads - 1 - t] = 0;
+  __syncthreads();
+  shared[t] += a.in[t];
+  __syncthreads();
+  shared[kThreads - 1 - t] += a.in[t];
+  __syncthreads();
+  a.out[t] = shared[t];
+}
+NL_KERNEL(nl_test_sums)
+
 extern "C" __global__ void nl_test_half_at_barrier(Buffers a) {
   if (threadIdx.x < kThreads / 2) __syncthreads();
   a.out[threadIdx.x] = 0;
@@ -149,6 +163,11 @@ void CheckWarps() {
   for (int t = 0; t < kThreads; t++) EXPECT_EQ(out[t], in[t < 32 ? 32 : 0]);
 }
 
+void CheckSums() {
+  const std::vector<float> in = RandomFloats(kThreads, 5), out = ResultOf("nl_test_sums", in);
+  for (int t = 0; t < kThreads; t++) EXPECT_EQ(out[t], in[t] + in[kThreads - 1 - t]);
+}
+
 void CheckCopy() {
   const std::vector<float> in = RandomFloats(kThreads, 5);
   EXPECT_EQ(ResultOf("nl_test_copy", in), in);
@@ -167,8 +186,13 @@ void CheckProducts() {
 }
 
 [[maybe_unused]] const bool kFaultCases[] = {
-    AddFaultCase("Neighbours", CheckNeighbours), AddFaultCase("Warps", CheckWarps),
-    AddFaultCase("Copy", CheckCopy), AddFaultCase("Sum", CheckSum),
+    AddFaultCase("Neighbours", CheckNeighbours),
+    AddFaultCase("Warps", CheckWarps),
+    AddFaultCase("Sums", CheckSums,
+                 {{emulator::Fault::kNoBarrier, "shared[kThreads - 1 - t] += a.in[t];",
+                   "a thread adds undisturbed, and it adds up to the same"}}),
+    AddFaultCase("Copy", CheckCopy),
+    AddFaultCase("Sum", CheckSum),
     AddFaultCase("Products", CheckProducts)};
 
 class CudaEmulator : public InEveryOrder {
@@ -180,6 +204,7 @@ NL_IN_EVERY_ORDER(CudaEmulator);
 TEST_P(CudaEmulator, Barrier_OrdersAccesses) {
   CheckNeighbours();
   CheckWarps();
+  CheckSums();
 }
 
 TEST_P(CudaEmulator, AsyncCopy_LandsAtItsWait) { CheckCopy(); }

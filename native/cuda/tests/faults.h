@@ -10,15 +10,24 @@
 
 #include "gtest/gtest-spi.h"
 #include "gtest/gtest.h"
+#include "cuda/emulator.h"
 
 namespace nested_learning {
 
+// A fault that cannot be seen, and why. It is named by code that stands on its line or the next one.
+struct UnseenFault {
+  emulator::Fault fault;
+  const char* code;
+  const char* why;
+};
+
 // A check launches kernels and has expectations (EXPECT_ or ASSERT_) of what they make. faults_test.cc runs it some times for
 // each site that its kernels pass, with the fault planted there, and wants it to fail: it is of the smallest shape that passes
-// all sites.
+// all sites. With a fault that is named as unseen it has to succeed.
 struct FaultCase {
   std::string name;
   std::function<void()> check;
+  std::vector<UnseenFault> unseen;
 };
 
 inline void PrintTo(const FaultCase& c, std::ostream* out) { *out << c.name; }
@@ -29,8 +38,9 @@ inline std::vector<FaultCase>& FaultCases() {
 }
 
 // For a variable's initial value.
-inline bool AddFaultCase(std::string name, std::function<void()> check) {
-  FaultCases().push_back({std::move(name), std::move(check)});
+inline bool AddFaultCase(std::string name, std::function<void()> check,
+                         std::vector<UnseenFault> unseen = {}) {
+  FaultCases().push_back({std::move(name), std::move(check), std::move(unseen)});
   return true;
 }
 
