@@ -15,8 +15,9 @@
 #define NL_DEVICE static __device__ __forceinline__
 
 #if !defined(NL_CUDA_EMULATE)
-// Shared memory whose size is given at launch; the emulator's starts as NaN.
+// Shared memory, whose size is given at launch or by extents such as [2][32]; the emulator's starts as NaN.
 #define NL_DYNAMIC_SHARED(T, name) extern __shared__ __align__(128) T name[]
+#define NL_SHARED(T, name, extents) __shared__ T name extents
 // Stands after each kernel: the emulator finds it by its name.
 #define NL_KERNEL(name)
 #endif

@@ -2,10 +2,14 @@
 // barrier, a warp's collective or the end of the kernel is.
 //
 // It finds: barriers and collectives that some threads miss (with the lines where the others wait); waits for
-// asynchronous copies that are missing (a copy lands at the wait and not before); reads of dynamic shared memory that
-// nobody wrote (it starts as NaN); results that depend on the order of the threads (run with each Order); and, built
+// asynchronous copies that are missing, and copies to where others still read (a copy lands at its wait, or at once); reads of
+// shared memory that nobody wrote (it starts as NaN); results that depend on the order of the threads (run with each Order); and, built
 // with the sanitizers, accesses outside of what was allocated.
-// It does not model: what a block sees of another's writes, bank conflicts, time.
+// It does not model: what a block sees of another's writes, sums that get lost where two threads add to one element at a time,
+// bank conflicts, time.
+//
+// It makes faults as well, to see whether a kernel's tests notice them: Record lists the sites that kernels pass, Plant
+// makes one of them go wrong.
 #ifndef NESTED_LEARNING_CUDA_EMULATOR_H_
 #define NESTED_LEARNING_CUDA_EMULATOR_H_
 
@@ -17,6 +21,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -25,13 +31,17 @@
 #define __host__
 #define __device__
 #define __global__
-#define __shared__ static thread_local
 #define __launch_bounds__(...)
 #define __forceinline__ inline
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 #define NL_DYNAMIC_SHARED(T, name) \
   T* const name = reinterpret_cast<T*>(::nested_learning::emulator::t_block.shared)
+#define NL_SHARED(T, name, extents)                 \
+  static constexpr char name##_site = 0;            \
+  using name##_array = T extents;                   \
+  name##_array& name = *static_cast<name##_array*>( \
+      ::nested_learning::emulator::SharedArray(&name##_site, sizeof(name##_array)))
 
 struct uint3 {
   unsigned x, y, z;
@@ -53,7 +63,9 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 
 namespace nested_learning::emulator {
 
-// The order in which threads that can run do so; at random, warps run ahead of each other as well.
+// The order in which threads that can run do so, from the start and from each barrier on. A warp runs as far as it can, to a
+// barrier of the block, ahead of the others, and so do the lanes of a warp to its next collective. What no barrier keeps apart,
+// forward and reverse do in either order. Asynchronous copies land at their wait forward, at once in reverse.
 enum class Order { kForward, kReverse, kRandom };
 
 struct Launch {
@@ -71,6 +83,57 @@ void SetOrder(Order order);
 // The bytes of each argument of a kernel; empty if there is none of this name.
 std::vector<size_t> ArgumentSizes(const std::string& kernel);
 
+// ---- faults ----
+
+// A place in a source.
+struct Place {
+  const char* file = "";
+  int line = 0;
+
+  bool operator==(const Place& other) const {
+    return line == other.line && (file == other.file || std::strcmp(file, other.file) == 0);
+  }
+};
+
+enum class Fault {
+  kNoBarrier,
+  kNoSyncWarp,
+  kNoWait,
+  kEarlyWait,    // leaves one more group of copies under way
+  kOwnValue,     // a shuffle gives each lane its own
+  kSwappedA,     // the two middle registers of A's fragment
+  kSwappedB,     // the two of B's
+  kSwappedSums,  // the two middle ones of D's
+  kSwappedRows,  // the first two of each matrix of ldmatrix
+};
+const char* NameOf(Fault fault);
+
+// Where a fault can be.
+struct Site {
+  const char* kernel;  // of Kernels
+  Fault fault;
+  Place place;
+
+  bool operator==(const Site& other) const {
+    return fault == other.fault && place == other.place && kernel == other.kernel;
+  }
+};
+
+struct Trace {
+  std::vector<Site> sites;
+  std::set<std::string> kernels;
+};
+
+// Adds to `trace` what this thread's launches pass, until null.
+void Record(Trace* trace);
+
+// Makes this thread's launches go wrong at a site, whenever they pass it, until null. Faults that the emulator finds then end
+// the launch and not the process.
+void Plant(const Site* site);
+
+// What ended a launch since then; null if nothing did.
+const char* Broken();
+
 // ---- what kernels see, by way of the functions below ----
 
 struct Copy {
@@ -86,7 +149,7 @@ struct Fiber {
   void* stack_pointer = nullptr;
   uint3 thread{};
   State state = State::kReady;
-  int line = 0;
+  Place place;
   int linear = 0;
   int groups = 0;
   std::vector<Copy> copies;
@@ -95,8 +158,14 @@ struct Fiber {
 
 struct Collective {
   unsigned mask = 0, arrived = 0;
-  int line = 0;
+  Place place;
   alignas(16) unsigned char in[32][64], out[32][64];
+};
+
+// Shared memory of a size that is known to the compiler; site: of its declaration.
+struct Array {
+  const void* site;
+  std::unique_ptr<unsigned char, decltype(&std::free)> memory;
 };
 
 struct Block {
@@ -107,31 +176,45 @@ struct Block {
   uint3 index{};
   dim3 size, grid;
   int live = 0, waiting = 0;
+  Place barrier;  // where those wait
+  const char* kernel = nullptr;
   Order order = Order::kForward;
   unsigned seed = 1;
   unsigned char* shared = nullptr;
+  std::vector<Array> arrays;
   void (*body)(void**) = nullptr;
   void** arguments = nullptr;
   unsigned char* stacks = nullptr;
   size_t stack_count = 0;
+  Trace* trace = nullptr;
+  const Site* planted = nullptr;
+  const char* broken = nullptr;
 };
 
 extern thread_local Block t_block;
 
-[[noreturn]] void Fault(const char* what, int line);
-void Pause(State state, int line);
-void Barrier(int line);
-void FinishCopies(Fiber& fiber, int under_way);
+[[noreturn]] void Fail(const char* what, const Place& place);
+void Pause(State state, const Place& place);
+void Barrier(const Place& place);
+void Begin(void* to, const void* from, size_t bytes, size_t size);
+void Finish(int under_way, const Place& place);
+void* SharedArray(const void* site, size_t bytes);
+bool Watch(Fault fault, const Place& place);
+
+// Whether this fault was planted here.
+inline bool IsPlanted(Fault fault, const Place& place) {
+  return (t_block.trace || t_block.planted) && Watch(fault, place);
+}
 
 // All lanes of `mask` bring `in`; the last of them runs lead(in[32], out[32], mask) for all.
 template <typename R, typename A, typename Lead>
-R Collect(unsigned mask, const A& in, int line, Lead lead) {
+R Collect(unsigned mask, const A& in, const Place& place, Lead lead) {
   static_assert(sizeof(A) <= 64 && sizeof(R) <= 64);
   static_assert(std::is_trivially_copyable_v<A> && std::is_trivially_copyable_v<R>);
   constexpr int kMasks = 4;
   Block& block = t_block;
   const int lane = block.current->linear & 31, warp = block.current->linear >> 5;
-  if (!(mask >> lane & 1)) Fault("a lane is not in its own mask", line);
+  if (!(mask >> lane & 1)) Fail("a lane is not in its own mask", place);
   Collective* found = nullptr;
   for (int i = 0; i < kMasks && !found; i++) {
     Collective& c = block.collectives[warp * kMasks + i];
@@ -141,11 +224,11 @@ R Collect(unsigned mask, const A& in, int line, Lead lead) {
     Collective& c = block.collectives[warp * kMasks + i];
     if (!c.arrived) found = &c;
   }
-  if (!found) Fault("more than 4 masks are under way in a warp", line);
-  if (found->arrived && found->line != line)
-    Fault("lanes of a warp meet in different collectives", line);
+  if (!found) Fail("more than 4 masks are under way in a warp", place);
+  if (found->arrived && found->place != place)
+    Fail("lanes of a warp meet in different collectives", place);
   found->mask = mask;
-  found->line = line;
+  found->place = place;
   std::memcpy(found->in[lane], &in, sizeof(A));
   if ((found->arrived |= 1u << lane) == mask) {
     A ins[32];
@@ -162,7 +245,7 @@ R Collect(unsigned mask, const A& in, int line, Lead lead) {
       if ((mask >> i & 1) && i != lane) block.fibers[warp * 32 + i].state = State::kReady;
     }
   } else {
-    Pause(State::kInWarp, line);
+    Pause(State::kInWarp, place);
   }
   R result;
   std::memcpy(&result, found->out[lane], sizeof(R));
@@ -170,14 +253,15 @@ R Collect(unsigned mask, const A& in, int line, Lead lead) {
 }
 
 template <typename T, typename Source>
-T Shuffle(unsigned mask, T v, int width, int line, Source source) {
-  return Collect<T>(mask, v, line, [&](T* in, T* out, unsigned lanes) {
+T Shuffle(unsigned mask, T v, int width, const Place& place, Source source) {
+  const T other = Collect<T>(mask, v, place, [&](T* in, T* out, unsigned lanes) {
     for (int i = 0; i < 32; i++) {
       if (!(lanes >> i & 1)) continue;
       const int base = i & ~(width - 1), j = base + source(i - base);
       out[i] = j >= base && j < base + width && (lanes >> j & 1) ? in[j] : in[i];
     }
   });
+  return IsPlanted(Fault::kOwnValue, place) ? v : other;
 }
 
 struct Kernel {
@@ -213,17 +297,20 @@ bool Register(const char* name, void (*)(A...)) {
 #define blockDim (::nested_learning::emulator::t_block.size)
 #define gridDim (::nested_learning::emulator::t_block.grid)
 
-#define NL_LINE int line = __builtin_LINE()
+// Default arguments, and so those of the call.
+#define NL_PLACE nested_learning::emulator::Place place = {__builtin_FILE(), __builtin_LINE()}
 
-inline void __syncthreads(NL_LINE) { nested_learning::emulator::Barrier(line); }
-inline void __syncwarp(unsigned mask = 0xffffffffu, NL_LINE) {
-  nested_learning::emulator::Collect<int>(mask, 0, line, [](int*, int* out, unsigned) {
+inline void __syncthreads(NL_PLACE) { nested_learning::emulator::Barrier(place); }
+inline void __syncwarp(unsigned mask = 0xffffffffu, NL_PLACE) {
+  namespace emulator = nested_learning::emulator;
+  if (emulator::IsPlanted(emulator::Fault::kNoSyncWarp, place)) return;
+  emulator::Collect<int>(mask, 0, place, [](int*, int* out, unsigned) {
     for (int i = 0; i < 32; i++) out[i] = 0;
   });
 }
 template <typename T>
-T __shfl_xor_sync(unsigned mask, T v, int x, int width = 32, NL_LINE) {
-  return nested_learning::emulator::Shuffle(mask, v, width, line, [=](int i) { return i ^ x; });
+T __shfl_xor_sync(unsigned mask, T v, int x, int width = 32, NL_PLACE) {
+  return nested_learning::emulator::Shuffle(mask, v, width, place, [=](int i) { return i ^ x; });
 }
 
 inline int min(int a, int b) { return a < b ? a : b; }
@@ -235,16 +322,16 @@ inline float __int_as_float(int i) { return std::bit_cast<float>(i); }
 
 // ---- tensor_core.h ----
 
-void MmaTf32(float d[4], const unsigned a[4], const unsigned b[2], const float c[4], NL_LINE);
-void MmaBf16(float d[4], const unsigned a[4], const unsigned b[2], const float c[4], NL_LINE);
-void LoadMatrix4(unsigned r[4], const void* row, NL_LINE);
-void LoadMatrix4Transposed(unsigned r[4], const void* row, NL_LINE);
-void CopyAsync16(void* to, const void* from, int given, NL_LINE);
-void CopyAsync4(void* to, const void* from, bool given, NL_LINE);
+void MmaTf32(float d[4], const unsigned a[4], const unsigned b[2], const float c[4], NL_PLACE);
+void MmaBf16(float d[4], const unsigned a[4], const unsigned b[2], const float c[4], NL_PLACE);
+void LoadMatrix4(unsigned r[4], const void* row, NL_PLACE);
+void LoadMatrix4Transposed(unsigned r[4], const void* row, NL_PLACE);
+void CopyAsync16(void* to, const void* from, int given, NL_PLACE);
+void CopyAsync4(void* to, const void* from, bool given, NL_PLACE);
 void CopyAsyncCommit();
 template <int N>
-void CopyAsyncWait() {
-  nested_learning::emulator::FinishCopies(*nested_learning::emulator::t_block.current, N);
+void CopyAsyncWait(NL_PLACE) {
+  nested_learning::emulator::Finish(N, place);
 }
 unsigned RoundToTf32(float x);
 unsigned PackBf16(float low, float high);

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "cuda/functions.cuh"
+#include "cuda/tests/faults.h"
 #include "cuda/tests/testing.h"
 #include "kernels/adam/adam.cuh"
 
@@ -38,7 +39,7 @@ class Tensor {
                   1.5f,
                   decoupled ? 0 : 0.02f,
                   decoupled ? 0.001f : 0,
-                  1e-8f,
+                  1e-3f,
                   0.5f,
                   0,
                   clear,
@@ -100,6 +101,46 @@ class Tensor {
   double change_ = 0, value_ = 0;
 };
 
+// Blocks of each tensor, and the launch over all.
+unsigned Share(AdamArguments& a, const std::vector<int>& blocks) {
+  int first = 0;
+  a.count = static_cast<int>(blocks.size());
+  for (size_t i = 0; i < blocks.size(); i++) {
+    a.tensors[i].first_block = first;
+    a.tensors[i].blocks = blocks[i];
+    first += blocks[i];
+  }
+  return static_cast<unsigned>(first);
+}
+
+// `change`: of the constants that the kernel takes, not of the reference's.
+void CheckTensors(const std::vector<size_t>& counts, bool wanted,
+                  const std::function<void(AdamTensor&)>& change = nullptr) {
+  std::vector<std::unique_ptr<Tensor>> tensors;
+  AdamArguments a = {};
+  std::vector<int> blocks;
+  for (size_t i = 0; i < counts.size(); i++) {
+    tensors.push_back(std::make_unique<Tensor>(counts[i], 10 * i, i % 3, i % 2 == 0, i % 2 == 1));
+    a.tensors[i] = tensors[i]->constants();
+    if (change) change(a.tensors[i]);
+    blocks.push_back(counts[i] > 2000 ? 3 : 1);
+  }
+  const unsigned grid = Share(a, blocks);
+  DeviceFloats parts(4 * grid), changes(4 * counts.size());
+  if (wanted) {
+    a.parts = reinterpret_cast<double*>(parts.data());
+    a.changes = reinterpret_cast<double*>(changes.data());
+  }
+  LaunchKernel("nl_adam_commit", grid, kAdamThreads, 0, a);
+  if (wanted) LaunchKernel("nl_adam_changes", a.count, kAdamThreads, 0, a);
+  for (size_t i = 0; i < tensors.size(); i++)
+    tensors[i]->Check(wanted ? a.changes + 2 * i : nullptr);
+}
+
+[[maybe_unused]] const bool kFaultCase = AddFaultCase("Adam", {[] {
+                                                        CheckTensors({300, 2001}, true);
+                                                      }});
+
 class CudaAdam : public InEveryOrder {
  protected:
   // The first bits of Philox4x32-10 of key 77 and stream 3, from another implementation.
@@ -107,42 +148,22 @@ class CudaAdam : public InEveryOrder {
     constexpr unsigned kBits[] = {0xbed6, 0x0a8e, 0x9e78, 0x2e35};
     return kBits[i];
   }
-
-  // Blocks of each tensor, and the launch over all.
-  static unsigned Share(AdamArguments& a, const std::vector<int>& blocks) {
-    int first = 0;
-    a.count = static_cast<int>(blocks.size());
-    for (size_t i = 0; i < blocks.size(); i++) {
-      a.tensors[i].first_block = first;
-      a.tensors[i].blocks = blocks[i];
-      first += blocks[i];
-    }
-    return static_cast<unsigned>(first);
-  }
 };
 NL_IN_EVERY_ORDER(CudaAdam);
 
 TEST_P(CudaAdam, ManyTensors_MatchReference) {
-  const size_t counts[] = {1, 4, 1023, 1024, 1025, 4099, 3};
-  for (bool wanted : {false, true}) {
-    std::vector<std::unique_ptr<Tensor>> tensors;
-    AdamArguments a = {};
-    std::vector<int> blocks;
-    for (size_t i = 0; i < std::size(counts); i++) {
-      tensors.push_back(std::make_unique<Tensor>(counts[i], 10 * i, i % 3, i % 2 == 0, i % 2 == 1));
-      a.tensors[i] = tensors[i]->constants();
-      blocks.push_back(counts[i] > 2000 ? 3 : 1);
-    }
-    const unsigned grid = Share(a, blocks);
-    DeviceFloats parts(4 * grid), changes(4 * std::size(counts));
-    if (wanted) {
-      a.parts = reinterpret_cast<double*>(parts.data());
-      a.changes = reinterpret_cast<double*>(changes.data());
-    }
-    LaunchKernel("nl_adam_commit", grid, kAdamThreads, 0, a);
-    if (wanted) LaunchKernel("nl_adam_changes", a.count, kAdamThreads, 0, a);
-    for (size_t i = 0; i < tensors.size(); i++)
-      tensors[i]->Check(wanted ? a.changes + 2 * i : nullptr);
+  for (bool wanted : {false, true}) CheckTensors({1, 4, 1023, 1024, 1025, 4099, 3}, wanted);
+}
+
+TEST_P(CudaAdam, WrongConstant_IsSeen) {
+  using A = AdamTensor;
+  float A::*const constants[] = {
+      &A::beta1, &A::rest1, &A::beta2,   &A::rest2,      &A::rate,
+      &A::l2,    &A::decay, &A::epsilon, &A::root_scale, &A::gradient_scale};
+  for (size_t i = 0; i < std::size(constants); i++) {
+    EXPECT_TRUE(Fails([&] {
+      CheckTensors({100, 100}, false, [&](A& tensor) { tensor.*constants[i] *= 1.1f; });
+    })) << i;
   }
 }
 

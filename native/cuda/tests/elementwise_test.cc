@@ -1,3 +1,4 @@
+#include "cuda/tests/faults.h"
 #include "cuda/tests/testing.h"
 #include "kernels/elementwise/elementwise.cuh"
 
@@ -6,46 +7,40 @@ namespace {
 
 const size_t kCounts[] = {0, 1, 255, 256, 257, 5000};
 
-class CudaElementwise : public InEveryOrder {
- protected:
-  // z of a kernel over x and y, whichever of them it writes.
-  struct Result {
-    std::vector<float> x, y, z;
-  };
-  Result Run(const char* kernel, const std::vector<float>& x, const std::vector<float>& y,
-             float factor = 0, CudaActivation function = CudaActivation::kSigmoid) {
-    DeviceFloats a(x), b(y), c(x.size());
-    LaunchKernel(kernel, 3, kElementwiseThreads, 0,
-                 ElementwiseArguments{a.data(), b.data(), c.data(), static_cast<int64_t>(x.size()),
-                                      factor, function});
-    return {a.values(), b.values(), c.values()};
-  }
+// z of a kernel over x and y, whichever of them it writes.
+struct Result {
+  std::vector<float> x, y, z;
 };
-NL_IN_EVERY_ORDER(CudaElementwise);
+Result ResultOf(const char* kernel, const std::vector<float>& x, const std::vector<float>& y,
+                float factor = 0, CudaActivation function = CudaActivation::kSigmoid) {
+  DeviceFloats a(x), b(y), c(x.size());
+  LaunchKernel(kernel, 3, kElementwiseThreads, 0,
+               ElementwiseArguments{a.data(), b.data(), c.data(), static_cast<int64_t>(x.size()),
+                                    factor, function});
+  return {a.values(), b.values(), c.values()};
+}
 
-TEST_P(CudaElementwise, EveryElement_IsWrittenOnce) {
-  for (size_t count : kCounts) {
-    const std::vector<float> x = RandomFloats(count, 1), y = RandomFloats(count, 2);
-    EXPECT_EQ(Run("nl_fill", x, y, 2).x, std::vector<float>(count, 2));
-    const Result sum = Run("nl_add_scaled", x, y, -0.5f), product = Run("nl_multiply", x, y),
-                 scaled = Run("nl_scale", x, y, -0.5f);
-    for (size_t i = 0; i < count; i++) {
-      EXPECT_EQ(sum.y[i], std::fma(-0.5f, x[i], y[i]));
-      EXPECT_EQ(product.z[i], x[i] * y[i]);
-      EXPECT_EQ(scaled.x[i], x[i] * -0.5f);
-    }
+void CheckEveryElement(size_t count) {
+  const std::vector<float> x = RandomFloats(count, 1), y = RandomFloats(count, 2);
+  EXPECT_EQ(ResultOf("nl_fill", x, y, 2).x, std::vector<float>(count, 2));
+  const Result sum = ResultOf("nl_add_scaled", x, y, -0.5f),
+               product = ResultOf("nl_multiply", x, y), scaled = ResultOf("nl_scale", x, y, -0.5f);
+  for (size_t i = 0; i < count; i++) {
+    EXPECT_EQ(sum.y[i], std::fma(-0.5f, x[i], y[i]));
+    EXPECT_EQ(product.z[i], x[i] * y[i]);
+    EXPECT_EQ(scaled.x[i], x[i] * -0.5f);
   }
 }
 
-TEST_P(CudaElementwise, Activations_MatchReference) {
+void CheckActivations(float step) {
   std::vector<float> x;
-  for (float v = -30; v <= 30; v += 0.37f) x.push_back(v);
+  for (float v = -30; v <= 30; v += step) x.push_back(v);
   const std::vector<float> dy = RandomFloats(x.size(), 3);
   for (int f = 0; f < 4; f++) {
     const auto function = static_cast<CudaActivation>(f);
-    const Result forward =
-                     Run("nl_activation_forward", x, std::vector<float>(x.size()), 0, function),
-                 backward = Run("nl_activation_backward", x, dy, 0, function);
+    const Result forward = ResultOf("nl_activation_forward", x, std::vector<float>(x.size()), 0,
+                                    function),
+                 backward = ResultOf("nl_activation_backward", x, dy, 0, function);
     for (size_t i = 0; i < x.size(); i++) {
       const double v = x[i], sigmoid = 1 / (1 + std::exp(-v)), other = 1 / (1 + std::exp(v));
       const double normal = 0.5 * std::erfc(-v * std::sqrt(0.5));
@@ -63,23 +58,40 @@ TEST_P(CudaElementwise, Activations_MatchReference) {
   }
 }
 
-TEST_P(CudaElementwise, SumOfSquares_IsInDouble) {
-  for (size_t count : kCounts) {
-    std::vector<float> values = RandomFloats(count, 4);
-    if (count) values[0] = 1e20f;
-    double expected = 0;
-    for (float v : values) expected += static_cast<double>(v) * v;
-    for (unsigned blocks : {1, 3}) {
-      DeviceFloats x(values), parts(2 * blocks), result(2);
-      auto* p = reinterpret_cast<double*>(parts.data());
-      auto* r = reinterpret_cast<double*>(result.data());
-      LaunchKernel("nl_sum_of_squares", blocks, kElementwiseThreads, 0,
-                   SumArguments{x.data(), p, r, static_cast<int64_t>(count)});
-      LaunchKernel("nl_sum_of_parts", 1, kElementwiseThreads, 0,
-                   SumArguments{x.data(), p, r, blocks});
-      EXPECT_NEAR(*r, expected, 1e-14 * expected);
-    }
+void CheckSumOfSquares(size_t count) {
+  std::vector<float> values = RandomFloats(count, 4);
+  if (count) values[0] = 1e20f;
+  double expected = 0;
+  for (float v : values) expected += static_cast<double>(v) * v;
+  for (unsigned blocks : {1, 3}) {
+    DeviceFloats x(values), parts(2 * blocks), result(2);
+    auto* p = reinterpret_cast<double*>(parts.data());
+    auto* r = reinterpret_cast<double*>(result.data());
+    LaunchKernel("nl_sum_of_squares", blocks, kElementwiseThreads, 0,
+                 SumArguments{x.data(), p, r, static_cast<int64_t>(count)});
+    LaunchKernel("nl_sum_of_parts", 1, kElementwiseThreads, 0,
+                 SumArguments{x.data(), p, r, blocks});
+    EXPECT_NEAR(*r, expected, 1e-14 * expected);
   }
+}
+
+[[maybe_unused]] const bool kFaultCase = AddFaultCase("Elementwise", {[] {
+                                                        CheckEveryElement(257);
+                                                        CheckActivations(3.1f);
+                                                        CheckSumOfSquares(800);
+                                                      }});
+
+class CudaElementwise : public InEveryOrder {};
+NL_IN_EVERY_ORDER(CudaElementwise);
+
+TEST_P(CudaElementwise, EveryElement_IsWrittenOnce) {
+  for (size_t count : kCounts) CheckEveryElement(count);
+}
+
+TEST_P(CudaElementwise, Activations_MatchReference) { CheckActivations(0.37f); }
+
+TEST_P(CudaElementwise, SumOfSquares_IsInDouble) {
+  for (size_t count : kCounts) CheckSumOfSquares(count);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <string>
 
+#include "cuda/tests/faults.h"
 #include "cuda/tests/testing.h"
 #include "kernels/gemm/gemm.cuh"
 #include "kernels/gemm_adam/gemm_adam.cuh"
@@ -91,16 +92,19 @@ struct Weight {
 
 int Tiles(const Case& c, int tile) { return ((c.m + tile - 1) / tile) * ((c.n + tile - 1) / tile); }
 
+std::string Kernel(Precision precision, int tile) {
+  return std::string("nl_gemm_adam_") + kNames[precision] + "_" + std::to_string(tile);
+}
+
 void Commit(Weight& weight, Precision precision, int tile) {
   const Case& c = weight.c;
   GemmAdamArguments a = {};
   a.x = weight.x.data() + c.shift, a.dy = weight.dy.data() + c.shift;
   a.adam = weight.Step(c.accumulated ? weight.g.data() + c.shift : nullptr);
   a.m = c.m, a.n = c.n, a.k = c.k;
-  const std::string name =
-      std::string("nl_gemm_adam_") + kNames[precision] + "_" + std::to_string(tile);
-  LaunchKernel(name.c_str(), Tiles(c, tile), GemmThreads(precision == kExact, tile),
-               GemmSharedBytes(precision == kExact, tile), a);
+  LaunchKernel(Kernel(precision, tile).c_str(), Tiles(c, tile),
+               GemmThreads(precision == kExact, tile), GemmSharedBytes(precision == kExact, tile),
+               a);
 }
 
 // The product, and then the step of it.
@@ -132,7 +136,7 @@ std::string Describe(const Case& c, Precision precision, int tile) {
 }
 
 class CudaGemmAdam : public InEveryOrder {
- protected:
+ public:
   static void MatchesReference(const Case& c, Precision precision, int tile) {
     Weight weight(c, 5);
     const std::vector<float> g = weight.g.values(), w = weight.w.values(), m = weight.m.values(),
@@ -201,6 +205,18 @@ class CudaGemmAdam : public InEveryOrder {
   }
 };
 NL_IN_EVERY_ORDER(CudaGemmAdam);
+
+[[maybe_unused]] const bool kFaultCases = [] {
+  for (Precision precision : {kExact, kTf32, kBf16}) {
+    for (int tile : {64, 128}) {
+      // The last step's stage is the first, where sums are left afterwards: of the only step, or of one after all stages.
+      const Case c = {tile + 1, tile + 1, tile == 64 ? 65 : 5};
+      AddFaultCase(Kernel(precision, tile),
+                   {[=] { CudaGemmAdam::MatchesReference(c, precision, tile); }});
+    }
+  }
+  return true;
+}();
 
 TEST_P(CudaGemmAdam, Step_MatchesReference) {
   const Case cases[] = {

@@ -1,3 +1,4 @@
+#include "cuda/tests/faults.h"
 #include "cuda/tests/testing.h"
 #include "kernels/scan/scan.cuh"
 
@@ -239,78 +240,94 @@ Results Reference(const Case& c, const Inputs& in) {
   return out;
 }
 
+// What a launch makes of them.
 struct Floats {
   std::vector<float> o, s, p, states, momenta, next_start;
   std::vector<float> dq, dk, du, dvalues, dlog_alpha, derase, dmu, dtheta, ds0, dp0, dstart;
 };
 
 class CudaScan : public InEveryOrder {
- protected:
-  static ScanArguments ArgumentsOf(const Case& c) {
-    ScanArguments a{};
-    a.read_tokens = a.write_tokens = c.time;
-    a.batch = c.batch, a.time = c.time, a.heads = c.heads;
-    a.key_dim = c.key_dim, a.value_dim = c.value_dim;
-    a.chunk = c.chunk, a.phase = c.phase;
-    a.read_first = c.read_first, a.read_dim = c.ReadDim();
-    a.read = c.read, a.frozen = c.frozen, a.scale = 0.7f;
-    return a;
-  }
-
+ public:
   static std::string Name(const char* kernel, bool momentum, const std::string& rounding) {
     return std::string(kernel) + (momentum ? "_momentum_" : "_") + rounding;
   }
 
-  static Floats Run(const std::string& rounding, const Case& c, const Inputs& in,
-                    bool backward = true) {
-    const size_t tokens = c.Tokens(), states = c.States();
-    DeviceFloats q(in.q), k(in.k), u(in.u), values(in.values), log_alpha(in.log_alpha),
-        erase(in.erase), mu(in.mu), theta(in.theta), s0(in.s0), p0(in.p0), start(in.start);
-    // In place.
-    DeviceFloats s(in.s0), p(in.p0), next_start(in.start), o(tokens * c.ReadDim()),
-        saved(states * c.Chunks()), momenta(states * c.Chunks());
-    ScanArguments a = ArgumentsOf(c);
-    a.q = q.data(), a.k = k.data();
-    a.u = c.values ? nullptr : u.data();
-    a.values = c.values ? values.data() : nullptr;
-    a.log_alpha = c.decays ? log_alpha.data() : nullptr;
-    a.erase = c.erases ? erase.data() : nullptr;
-    a.mu = c.momentum ? mu.data() : nullptr;
-    a.theta = c.frozen || c.values ? theta.data() : nullptr;
-    a.s0 = a.s = s.data();
-    if (c.momentum) a.p0 = a.p = p.data(), a.momenta = momenta.data();
-    a.start = c.phase ? next_start.data() : nullptr;
-    a.o = o.data(), a.states = saved.data(), a.next_start = next_start.data();
+  // Blocks of a kernel that has the columns of S that fit.
+  static unsigned BlocksOf(const Case& c) {
     const int columns = ScanColumns(c.momentum);
-    const unsigned blocks = c.batch * c.heads * ((c.value_dim + columns - 1) / columns);
-    LaunchKernel(Name("nl_scan_forward", c.momentum, rounding).c_str(), blocks, kScanThreads,
-                 ScanSharedBytes(c.key_dim, c.momentum), a);
-    Floats out{o.values(),
-               s.values(),
-               p.values(),
-               saved.values(),
-               momenta.values(),
-               next_start.values(),
-               {},
-               {},
-               {},
-               {},
-               {},
-               {},
-               {},
-               {},
-               {},
-               {},
-               {}};
-    if (!backward) return out;
+    return c.batch * c.heads * ((c.value_dim + columns - 1) / columns);
+  }
 
+  // A case's inputs on the device.
+  struct Device {
+    DeviceFloats q, k, u, values, log_alpha, erase, mu, theta, s0, p0, start;
+    ScanArguments a;
+
+    Device(const Case& c, const Inputs& in)
+        : q(in.q),
+          k(in.k),
+          u(in.u),
+          values(in.values),
+          log_alpha(in.log_alpha),
+          erase(in.erase),
+          mu(in.mu),
+          theta(in.theta),
+          s0(in.s0),
+          p0(in.p0),
+          start(in.start),
+          a{} {
+      a.q = q.data(), a.k = k.data();
+      a.u = c.values ? nullptr : u.data();
+      a.values = c.values ? values.data() : nullptr;
+      a.log_alpha = c.decays ? log_alpha.data() : nullptr;
+      a.erase = c.erases ? erase.data() : nullptr;
+      a.mu = c.momentum ? mu.data() : nullptr;
+      a.theta = c.frozen || c.values ? theta.data() : nullptr;
+      a.s0 = s0.data();
+      a.p0 = c.momentum ? p0.data() : nullptr;
+      a.start = c.phase ? start.data() : nullptr;
+      a.read_tokens = a.write_tokens = c.time;
+      a.batch = c.batch, a.time = c.time, a.heads = c.heads;
+      a.key_dim = c.key_dim, a.value_dim = c.value_dim;
+      a.chunk = c.chunk, a.phase = c.phase;
+      a.read_first = c.read_first, a.read_dim = c.ReadDim();
+      a.read = c.read, a.frozen = c.frozen, a.scale = 0.7f;
+    }
+  };
+
+  static Floats Forward(const std::string& rounding, const Case& c, const Inputs& in) {
+    Device device(c, in);
+    DeviceFloats o(c.Tokens() * c.ReadDim()), saved(c.States() * c.Chunks()),
+        momenta(c.States() * c.Chunks()), next_start(in.start);
+    ScanArguments& a = device.a;
+    // In place.
+    a.s = device.s0.data();
+    if (c.momentum) a.p = device.p0.data(), a.momenta = momenta.data();
+    if (c.phase) a.start = next_start.data();
+    a.o = o.data(), a.states = saved.data(), a.next_start = next_start.data();
+    LaunchKernel(Name("nl_scan_forward", c.momentum, rounding).c_str(), BlocksOf(c), kScanThreads,
+                 ScanSharedBytes(c.key_dim, c.momentum), a);
+    Floats out;
+    out.o = o.values(), out.s = device.s0.values(), out.p = device.p0.values();
+    out.states = saved.values(), out.momenta = momenta.values();
+    out.next_start = next_start.values();
+    return out;
+  }
+
+  // With the reference's states before each chunk.
+  static Floats Backward(const std::string& rounding, const Case& c, const Inputs& in,
+                         const Results& reference) {
+    const size_t tokens = c.Tokens(), states = c.States();
+    Device device(c, in);
+    DeviceFloats saved(std::vector<float>(reference.states.begin(), reference.states.end())),
+        momenta(std::vector<float>(reference.momenta.begin(), reference.momenta.end()));
     DeviceFloats d_o(in.d_o), d_s(in.d_s), d_p(in.d_p), d_next(in.d_next), w(tokens * c.value_dim),
         y(tokens * c.value_dim), d_states(states * c.Chunks()), d_momenta(states * c.Chunks()),
         dq(tokens * c.key_dim), dk(tokens * c.key_dim), du(tokens * c.value_dim),
         dvalues(tokens * c.key_dim), dlog_alpha(tokens), derase(tokens), dmu(tokens),
         dtheta(tokens), dstart(states);
-    a.s0 = s0.data(), a.p0 = c.momentum ? p0.data() : nullptr;
-    a.start = c.phase ? start.data() : nullptr;
+    ScanArguments& a = device.a;
+    a.states = saved.data(), a.momenta = c.momentum ? momenta.data() : nullptr;
     a.d_o = d_o.data(), a.d_s = d_s.data(), a.d_p = c.momentum ? d_p.data() : nullptr;
     a.d_next_start = d_next.data();
     a.w = w.data(), a.y = y.data(), a.d_states = d_states.data();
@@ -327,10 +344,11 @@ class CudaScan : public InEveryOrder {
     LaunchKernel(Name("nl_scan_writes", false, rounding).c_str(),
                  c.Chunks() * c.batch * c.heads * across, kScanThreads,
                  ScanWritesSharedBytes(c.key_dim, c.momentum), a);
-    LaunchKernel(Name("nl_scan_states", c.momentum, rounding).c_str(), blocks, kScanThreads,
+    LaunchKernel(Name("nl_scan_states", c.momentum, rounding).c_str(), BlocksOf(c), kScanThreads,
                  ScanSharedBytes(c.key_dim, c.momentum), a);
     LaunchKernel(Name("nl_scan_tokens", false, rounding).c_str(), c.Chunks() * c.batch * c.heads,
                  kScanThreads, ScanTokensSharedBytes(c.key_dim), a);
+    Floats out;
     out.dq = dq.values(), out.dk = dk.values(), out.du = du.values();
     out.dvalues = dvalues.values(), out.dlog_alpha = dlog_alpha.values();
     out.derase = derase.values(), out.dmu = dmu.values(), out.dtheta = dtheta.values();
@@ -339,23 +357,18 @@ class CudaScan : public InEveryOrder {
   }
 
   static Floats Decode(const Case& c, const Inputs& in) {
-    DeviceFloats q(in.q), k(in.k), u(in.u), log_alpha(in.log_alpha), erase(in.erase), mu(in.mu),
-        theta(in.theta), s(in.s0), p(in.p0), next_start(in.start), o(c.Tokens() * c.value_dim);
-    ScanArguments a = ArgumentsOf(c);
-    a.q = q.data(), a.k = k.data(), a.u = u.data();
-    a.log_alpha = c.decays ? log_alpha.data() : nullptr;
-    a.erase = c.erases ? erase.data() : nullptr;
-    a.mu = c.momentum ? mu.data() : nullptr;
-    a.theta = c.frozen ? theta.data() : nullptr;
+    Device device(c, in);
+    DeviceFloats next_start(in.start), o(c.Tokens() * c.value_dim);
+    ScanArguments& a = device.a;
     // In place.
-    a.s0 = a.s = s.data();
-    if (c.momentum) a.p0 = a.p = p.data();
-    a.start = c.phase ? next_start.data() : nullptr;
+    a.s = device.s0.data();
+    if (c.momentum) a.p = device.p0.data();
+    if (c.phase) a.start = next_start.data();
     a.o = o.data(), a.next_start = next_start.data();
     const int across = (c.value_dim + kScanDecodeColumns - 1) / kScanDecodeColumns;
     LaunchKernel("nl_scan_decode", c.batch * c.heads * across, kScanDecodeThreads, 0, a);
     Floats out;
-    out.o = o.values(), out.s = s.values(), out.p = p.values();
+    out.o = o.values(), out.s = device.s0.values(), out.p = device.p0.values();
     out.next_start = next_start.values();
     return out;
   }
@@ -369,38 +382,59 @@ class CudaScan : public InEveryOrder {
       ASSERT_NEAR(actual[i], expected[i], tolerance * largest) << what << " " << i;
   }
 
-  static void Check(const std::string& rounding, const Case& c, double forward, double backward) {
-    SCOPED_TRACE(::testing::Message()
-                 << rounding << " T " << c.time << " Dk " << c.key_dim << " Dv " << c.value_dim
-                 << " chunk " << c.chunk << " phase " << c.phase << " read "
-                 << static_cast<int>(c.read) << (c.decays ? " decays" : "")
-                 << (c.erases ? " erases" : "") << (c.momentum ? " momentum" : "")
-                 << (c.frozen ? " frozen" : "") << (c.values ? " values" : ""));
+  static std::string Describe(const std::string& rounding, const Case& c) {
+    return rounding + " T " + std::to_string(c.time) + " Dk " + std::to_string(c.key_dim) + " Dv " +
+           std::to_string(c.value_dim) + " chunk " + std::to_string(c.chunk) + " phase " +
+           std::to_string(c.phase) + " read " + std::to_string(static_cast<int>(c.read)) +
+           (c.decays ? " decays" : "") + (c.erases ? " erases" : "") +
+           (c.momentum ? " momentum" : "") + (c.frozen ? " frozen" : "") +
+           (c.values ? " values" : "");
+  }
+
+  static void CheckForward(const std::string& rounding, const Case& c, double tolerance) {
+    SCOPED_TRACE(Describe(rounding, c));
     const Inputs in = InputsOf(c);
     const Results expected = Reference(c, in);
-    const Floats actual = Run(rounding, c, in);
-    Near("o", actual.o, expected.o, forward);
-    Near("s", actual.s, expected.s, forward);
-    Near("states", actual.states, expected.states, forward);
+    const Floats actual = Forward(rounding, c, in);
+    Near("o", actual.o, expected.o, tolerance);
+    Near("s", actual.s, expected.s, tolerance);
+    Near("states", actual.states, expected.states, tolerance);
     if (c.momentum) {
-      Near("p", actual.p, expected.p, forward);
-      Near("momenta", actual.momenta, expected.momenta, forward);
+      Near("p", actual.p, expected.p, tolerance);
+      Near("momenta", actual.momenta, expected.momenta, tolerance);
     }
-    Near("next start", actual.next_start, expected.next_start, forward);
+    Near("next start", actual.next_start, expected.next_start, tolerance);
+  }
 
-    Near("dq", actual.dq, expected.dq, backward);
-    Near("dk", actual.dk, expected.dk, backward);
+  static void CheckBackward(const std::string& rounding, const Case& c, double tolerance) {
+    SCOPED_TRACE(Describe(rounding, c));
+    const Inputs in = InputsOf(c);
+    const Results expected = Reference(c, in);
+    const Floats actual = Backward(rounding, c, in, expected);
+    Near("dq", actual.dq, expected.dq, tolerance);
+    Near("dk", actual.dk, expected.dk, tolerance);
     if (c.values)
-      Near("dvalues", actual.dvalues, expected.dvalues, backward);
+      Near("dvalues", actual.dvalues, expected.dvalues, tolerance);
     else
-      Near("du", actual.du, expected.du, backward);
-    Near("dlog alpha", actual.dlog_alpha, expected.dlog_alpha, backward);
-    if (c.erases) Near("derase", actual.derase, expected.derase, backward);
-    if (c.momentum) Near("dmu", actual.dmu, expected.dmu, backward);
-    if (c.frozen || c.values) Near("dtheta", actual.dtheta, expected.dtheta, backward);
-    Near("ds0", actual.ds0, expected.ds0, backward);
-    if (c.momentum) Near("dp0", actual.dp0, expected.dp0, backward);
-    if (c.phase) Near("dstart", actual.dstart, expected.dstart, backward);
+      Near("du", actual.du, expected.du, tolerance);
+    Near("dlog alpha", actual.dlog_alpha, expected.dlog_alpha, tolerance);
+    if (c.erases) Near("derase", actual.derase, expected.derase, tolerance);
+    if (c.momentum) Near("dmu", actual.dmu, expected.dmu, tolerance);
+    if (c.frozen || c.values) Near("dtheta", actual.dtheta, expected.dtheta, tolerance);
+    Near("ds0", actual.ds0, expected.ds0, tolerance);
+    if (c.momentum) Near("dp0", actual.dp0, expected.dp0, tolerance);
+    if (c.phase) Near("dstart", actual.dstart, expected.dstart, tolerance);
+  }
+
+  static void CheckDecode(const Case& c) {
+    SCOPED_TRACE(Describe("float32", c));
+    const Inputs in = InputsOf(c);
+    const Results expected = Reference(c, in);
+    const Floats actual = Decode(c, in);
+    Near("o", actual.o, expected.o, 2e-6);
+    Near("s", actual.s, expected.s, 2e-6);
+    if (c.momentum) Near("p", actual.p, expected.p, 2e-6);
+    Near("next start", actual.next_start, expected.next_start, 2e-6);
   }
 };
 NL_IN_EVERY_ORDER(CudaScan);
@@ -431,11 +465,22 @@ const Case kCases[] = {
     {1, 9, 2, 4, 14, 16, kChunkStart, true, true, false, true, 3, true, 8, 4},
 };
 
-TEST_P(CudaScan, Float32_MatchesReference) {
-  for (const Case& c : kCases) Check("float32", c, 2e-6, 4e-6);
+// Tolerances by the significant bits of an operand: 24, 11 and 8.
+struct Form {
+  const char* rounding;
+  double forward, backward;
+};
+constexpr Form kForms[] = {{"float32", 2e-6, 4e-6}, {"tf32", 4e-3, 8e-3}, {"bf16", 3e-2, 6e-2}};
+
+void Check(const Form& form, const Case& c) {
+  CudaScan::CheckForward(form.rounding, c, form.forward);
+  CudaScan::CheckBackward(form.rounding, c, form.backward);
 }
 
-// 11 and 8 significant bits an operand.
+TEST_P(CudaScan, Float32_MatchesReference) {
+  for (const Case& c : kCases) Check(kForms[0], c);
+}
+
 TEST_P(CudaScan, RoundedOperands_MatchReference) {
   const Case cases[] = {
       {1, 1, 1, 1, 1, 64, kAfter, true, true, false, false},
@@ -445,10 +490,39 @@ TEST_P(CudaScan, RoundedOperands_MatchReference) {
       {1, 9, 2, 4, 14, 16, kChunkStart, true, true, false, true, 3, true, 8, 4},
   };
   for (const Case& c : cases) {
-    Check("tf32", c, 4e-3, 8e-3);
-    Check("bf16", c, 3e-2, 6e-2);
+    Check(kForms[1], c);
+    Check(kForms[2], c);
   }
 }
+
+[[maybe_unused]] const bool kFaultCases = [] {
+  for (const Form& form : kForms) {
+    for (bool momentum : {false, true}) {
+      // With several tiles of keys and of values; and with keys of one element, so that much is erased.
+      const Case wide{1, 40, 1, 40, 36, 20, kAfter, true, true, momentum, true};
+      const Case narrow{1, 70, 1, 1, 40, 64, kAfter, true, true, momentum, false};
+      AddFaultCase(CudaScan::Name("nl_scan_forward", momentum, form.rounding),
+                   {[=] { CudaScan::CheckForward(form.rounding, wide, form.forward); },
+                    [=] { CudaScan::CheckForward(form.rounding, narrow, form.forward); }});
+      AddFaultCase(CudaScan::Name("nl_scan_backward", momentum, form.rounding),
+                   {[=] { CudaScan::CheckBackward(form.rounding, wide, form.backward); },
+                    [=] { CudaScan::CheckBackward(form.rounding, narrow, form.backward); }},
+                   {{emulator::Fault::kNoBarrier, "shared.s[d * kW + j] += d_next[at]; });",
+                     "both sides add, and the emulator loses no sum"}});
+    }
+  }
+  AddFaultCase("nl_scan_decode",
+               {[] {
+                  CudaScan::CheckDecode({1, 3, 1, 40, 12, 2, kAfter, true, true, true, true});
+                },
+                [] {
+                  CudaScan::CheckDecode({1, 3, 1, 40, 12, 2, kChunkStart, true, true, true, true});
+                },
+                [] {
+                  CudaScan::CheckDecode({1, 3, 1, 40, 12, 2, kBefore, true, true, true, true});
+                }});
+  return true;
+}();
 
 const Case kDecodeCases[] = {
     {1, 1, 1, 1, 1, 64, kAfter, true, true, false, false},
@@ -463,17 +537,7 @@ const Case kDecodeCases[] = {
 };
 
 TEST_P(CudaScan, Decode_MatchesReference) {
-  for (const Case& c : kDecodeCases) {
-    SCOPED_TRACE(::testing::Message()
-                 << "T " << c.time << " Dk " << c.key_dim << " phase " << c.phase);
-    const Inputs in = InputsOf(c);
-    const Results expected = Reference(c, in);
-    const Floats actual = Decode(c, in);
-    Near("o", actual.o, expected.o, 2e-6);
-    Near("s", actual.s, expected.s, 2e-6);
-    if (c.momentum) Near("p", actual.p, expected.p, 2e-6);
-    Near("next start", actual.next_start, expected.next_start, 2e-6);
-  }
+  for (const Case& c : kDecodeCases) CudaScan::CheckDecode(c);
 }
 
 TEST_P(CudaScan, LongChunks_AreComputedInPieces) {
@@ -481,7 +545,7 @@ TEST_P(CudaScan, LongChunks_AreComputedInPieces) {
     const Case c{2, 141, 1, 8, 9, chunk, kAfter, true, true, true, false};
     const Inputs in = InputsOf(c);
     const Results expected = Reference(c, in);
-    const Floats actual = Run("float32", c, in, false);
+    const Floats actual = Forward("float32", c, in);
     Near("o", actual.o, expected.o, 2e-6);
     Near("s", actual.s, expected.s, 2e-6);
     Near("states", actual.states, expected.states, 2e-6);
@@ -497,7 +561,7 @@ TEST_P(CudaScan, NaN_ReachesNoEarlierTokenAndNoOtherHead) {
         Inputs in = InputsOf(c);
         in.u[(t * 2 + 1) * c.value_dim + 3] = std::nanf("");
         in.k[(t * 2 + 1) * c.key_dim + 3] = std::nanf("");
-        const Floats actual = Run(rounding, c, in, false);
+        const Floats actual = Forward(rounding, c, in);
         for (int i = 0; i < c.time; i++) {
           for (int h = 0; h < 2; h++) {
             const float o = actual.o[(i * 2 + h) * c.value_dim + 3];

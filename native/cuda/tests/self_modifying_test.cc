@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <string>
 
+#include "cuda/tests/faults.h"
 #include "cuda/tests/testing.h"
 #include "kernels/self_modifying/self_modifying.cuh"
 
@@ -176,7 +177,7 @@ struct Form {
 constexpr Form kForms[] = {{"float32", 2e-6}, {"tf32", 4e-3}, {"bf16", 3e-2}};
 
 class CudaSelfModifying : public InEveryOrder {
- protected:
+ public:
   // Heads' states with others between them, as they are where those of several chunks are saved.
   static int64_t SHead(const Case& c) { return int64_t{2} * c.dim * (3 * c.dim + 2); }
   static std::vector<float> Apart(const Case& c, const std::vector<float>& s) {
@@ -273,6 +274,46 @@ class CudaSelfModifying : public InEveryOrder {
     return {As<double>(y.k),         As<double>(y.v),     As<double>(y.theta), As<double>(y.erase),
             As<double>(y.log_alpha), As<double>(y.norms), As<double>(y.gates)};
   }
+
+  static std::string Describe(const Form& form, const Case& c) {
+    return std::string(form.rounding) + " dim " + std::to_string(c.dim) + " count " +
+           std::to_string(c.count);
+  }
+
+  static void CheckProjections(const Form& form, const Case& c) {
+    SCOPED_TRACE(Describe(form, c));
+    const Inputs<float> in = InputsOf(c);
+    const Projections<double> expected = Project(c, Exact(in));
+    const Projections<float> actual = Run(form.rounding, c, in);
+    Near("k", actual.k, expected.k, form.tolerance);
+    Near("v", actual.v, expected.v, form.tolerance);
+    Near("norms", actual.norms, expected.norms, form.tolerance);
+    // In float32 whatever the operands of the others.
+    Near("gates", actual.gates, expected.gates, 2e-6);
+    Near("theta", actual.theta, expected.theta, 2e-6);
+    Near("erase", actual.erase, expected.erase, 2e-6);
+    Near("log_alpha", actual.log_alpha, expected.log_alpha, 2e-6);
+  }
+
+  static void CheckGradients(const Form& form, const Case& c) {
+    SCOPED_TRACE(Describe(form, c));
+    const Inputs<float> in = InputsOf(c);
+    const Projections<float> y = Rounded(Project(c, Exact(in))), dy = UpstreamOf(c);
+    const std::vector<float> ds = RandomFloats(in.s.size(), 20);
+    const Gradients<double> expected = Backward(c, Exact(in), Exact(y), Exact(dy), As<double>(ds));
+    const Gradients<float> actual = RunBackward(form.rounding, c, in, y, dy, ds);
+    Near("dx", actual.dx, expected.dx, form.tolerance);
+    Near("ds", actual.ds, expected.ds, form.tolerance);
+    for (size_t i = 0; i < ds.size(); i++) {
+      const int column = static_cast<int>(i % c.columns());
+      if (column >= 2 * c.dim && column < 3 * c.dim) {
+        ASSERT_EQ(actual.ds[i], ds[i]) << "mem " << i;
+      } else if (column >= 3 * c.dim) {
+        ASSERT_NEAR(actual.ds[i], expected.ds[i], 2e-6 * std::max(10., std::abs(expected.ds[i])))
+            << "gates " << i;
+      }
+    }
+  }
 };
 NL_IN_EVERY_ORDER(CudaSelfModifying);
 
@@ -291,51 +332,28 @@ const Case kCases[] = {
 };
 
 TEST_P(CudaSelfModifying, Projections_MatchReference) {
-  for (const Case& given : kCases) {
-    const Case c = Sized(given);
-    const Inputs<float> in = InputsOf(c);
-    const Projections<double> expected = Project(c, Exact(in));
-    for (const Form& form : kForms) {
-      SCOPED_TRACE(std::string(form.rounding) + " dim " + std::to_string(c.dim) + " count " +
-                   std::to_string(c.count));
-      const Projections<float> actual = Run(form.rounding, c, in);
-      Near("k", actual.k, expected.k, form.tolerance);
-      Near("v", actual.v, expected.v, form.tolerance);
-      Near("norms", actual.norms, expected.norms, form.tolerance);
-      // In float32 whatever the operands of the others.
-      Near("gates", actual.gates, expected.gates, 2e-6);
-      Near("theta", actual.theta, expected.theta, 2e-6);
-      Near("erase", actual.erase, expected.erase, 2e-6);
-      Near("log_alpha", actual.log_alpha, expected.log_alpha, 2e-6);
-    }
+  for (const Case& c : kCases) {
+    for (const Form& form : kForms) CheckProjections(form, Sized(c));
   }
 }
 
 TEST_P(CudaSelfModifying, Gradients_MatchReference) {
-  for (const Case& given : kCases) {
-    const Case c = Sized(given);
-    const Inputs<float> in = InputsOf(c);
-    const Projections<float> y = Rounded(Project(c, Exact(in))), dy = UpstreamOf(c);
-    const std::vector<float> ds = RandomFloats(in.s.size(), 20);
-    const Gradients<double> expected = Backward(c, Exact(in), Exact(y), Exact(dy), As<double>(ds));
-    for (const Form& form : kForms) {
-      SCOPED_TRACE(std::string(form.rounding) + " dim " + std::to_string(c.dim) + " count " +
-                   std::to_string(c.count));
-      const Gradients<float> actual = RunBackward(form.rounding, c, in, y, dy, ds);
-      Near("dx", actual.dx, expected.dx, form.tolerance);
-      Near("ds", actual.ds, expected.ds, form.tolerance);
-      for (size_t i = 0; i < ds.size(); i++) {
-        const int column = static_cast<int>(i % c.columns());
-        if (column >= 2 * c.dim && column < 3 * c.dim) {
-          ASSERT_EQ(actual.ds[i], ds[i]) << "mem " << i;
-        } else if (column >= 3 * c.dim) {
-          ASSERT_NEAR(actual.ds[i], expected.ds[i], 2e-6 * std::max(10., std::abs(expected.ds[i])))
-              << "gates " << i;
-        }
-      }
-    }
+  for (const Case& c : kCases) {
+    for (const Form& form : kForms) CheckGradients(form, Sized(c));
   }
 }
+
+[[maybe_unused]] const bool kFaultCases = [] {
+  for (const Form& form : kForms) {
+    // Two tiles of keys and of tokens.
+    const Case c = Sized({1, 1, 40, 40, true, 2});
+    AddFaultCase(Kernel("project", form.rounding),
+                 {[=] { CudaSelfModifying::CheckProjections(form, c); }});
+    AddFaultCase(Kernel("project_backward", form.rounding),
+                 {[=] { CudaSelfModifying::CheckGradients(form, c); }});
+  }
+  return true;
+}();
 
 TEST_P(CudaSelfModifying, GradientOfTheState_DoesNotDependOnWhetherThatOfXIsWanted) {
   const Case c = Sized({2, 2, 33, 40, true, 2, 0.3f, 1.5f, 1, 42, 41});

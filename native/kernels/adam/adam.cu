@@ -23,7 +23,7 @@ using namespace nested_learning;
 
 extern "C" __global__ void __launch_bounds__(kAdamThreads)
     nl_adam_commit(const __grid_constant__ AdamArguments a) {
-  __shared__ double shared[2 * (kAdamThreads / 32)];
+  NL_SHARED(double, shared, [2 * (kAdamThreads / 32)]);
   const int block = static_cast<int>(blockIdx.x);
   int t = 0;
   while (t + 1 < a.count && block >= a.tensors[t + 1].first_block) t++;
@@ -61,7 +61,7 @@ NL_KERNEL(nl_adam_commit)
 // changes[t] = Σ parts of tensor t's blocks
 extern "C" __global__ void __launch_bounds__(kAdamThreads)
     nl_adam_changes(const __grid_constant__ AdamArguments a) {
-  __shared__ double shared[2 * (kAdamThreads / 32)];
+  NL_SHARED(double, shared, [2 * (kAdamThreads / 32)]);
   const int t = static_cast<int>(blockIdx.x);
   const AdamTensor& tensor = a.tensors[t];
   Change change = {0, 0};

@@ -74,7 +74,7 @@ using namespace nested_learning;
 // log_sum = m + log Σ_v e^(logit_v − m);  loss = log_sum − logit_target, or 0
 extern "C" __global__ void __launch_bounds__(kCrossEntropyThreads)
     nl_cross_entropy_forward(CrossEntropyArguments a) {
-  __shared__ LogSum shared[kCrossEntropyThreads / 32];
+  NL_SHARED(LogSum, shared, [kCrossEntropyThreads / 32]);
   for (int64_t n = blockIdx.x; n < a.count; n += gridDim.x) {
     const float* row = a.logits + n * a.classes;
     const float log_sum = LogSumOfRow(row, a.classes, shared);
@@ -106,7 +106,7 @@ NL_KERNEL(nl_cross_entropy_backward)
 // Both, with gradient_scale for each d_loss.
 extern "C" __global__ void __launch_bounds__(kCrossEntropyThreads)
     nl_cross_entropy_with_gradient(CrossEntropyArguments a) {
-  __shared__ LogSum shared[kCrossEntropyThreads / 32];
+  NL_SHARED(LogSum, shared, [kCrossEntropyThreads / 32]);
   for (int64_t n = blockIdx.x; n < a.count; n += gridDim.x) {
     const float* row = a.logits + n * a.classes;
     const float log_sum = LogSumOfRow(row, a.classes, shared);

@@ -88,7 +88,7 @@ NL_KERNEL(nl_activation_backward)
 // parts[block] = Σ x² over the block's share
 extern "C" __global__ void __launch_bounds__(kElementwiseThreads)
     nl_sum_of_squares(SumArguments a) {
-  __shared__ double shared[kElementwiseThreads / 32];
+  NL_SHARED(double, shared, [kElementwiseThreads / 32]);
   double sum = 0;
   ForEach(a.count, [&](int64_t i) {
     const double x = a.x[i];
@@ -101,7 +101,7 @@ NL_KERNEL(nl_sum_of_squares)
 
 // result = Σ parts; one block
 extern "C" __global__ void __launch_bounds__(kElementwiseThreads) nl_sum_of_parts(SumArguments a) {
-  __shared__ double shared[kElementwiseThreads / 32];
+  NL_SHARED(double, shared, [kElementwiseThreads / 32]);
   double sum = 0;
   ForEach(a.count, [&](int64_t i) { sum += a.parts[i]; });
   sum = SumOfBlock(sum, shared);

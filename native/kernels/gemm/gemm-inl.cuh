@@ -1,4 +1,4 @@
-// Products by tiles, for gemm.cu and its tests; README.md says how they are organised.
+// Products by tiles, for gemm.cu; README.md says how they are organised.
 #ifndef NESTED_LEARNING_KERNELS_GEMM_GEMM_INL_CUH_
 #define NESTED_LEARNING_KERNELS_GEMM_GEMM_INL_CUH_
 
@@ -7,9 +7,6 @@
 #include "kernels/gemm/gemm.cuh"
 
 namespace nested_learning {
-
-// What tests leave out, to see that it is missed.
-enum class GemmFault { kNone, kNoWait, kNoBarrier, kNoLastBarrier, kSwappedFragments };
 
 // Where a block's tile begins.
 struct GemmPlace {
@@ -40,15 +37,15 @@ NL_DEVICE GemmPlace PlaceOf(int m, int n, bool symmetric) {
 }
 
 // Loads of the stages to come run while one is multiplied. TTile: Copy(step, shared), Multiply(shared).
-template <int kStages, GemmFault kFault, typename TTile>
+template <int kStages, typename TTile>
 NL_DEVICE void Pipeline(TTile& tile, float* shared, int steps) {
   int stage = 0, free = 0;
   // The first steps only copy: copies are long, and stand here once.
   for (int step = 1 - kStages; step < steps; step++) {
     if (step >= 0) {
-      if (kFault != GemmFault::kNoWait) CopyAsyncWait<kStages - 2>();
+      CopyAsyncWait<kStages - 2>();
       // This step's stage is there for all, and all are done with the last one's, which is free then.
-      if (kFault != GemmFault::kNoBarrier) __syncthreads();
+      __syncthreads();
     }
     if (step + kStages - 1 < steps)
       tile.Copy(step + kStages - 1, shared + free * TTile::kStageFloats);
@@ -59,7 +56,7 @@ NL_DEVICE void Pipeline(TTile& tile, float* shared, int steps) {
     stage = stage + 1 == kStages ? 0 : stage + 1;
   }
   // What comes next writes over the stages.
-  if (kFault != GemmFault::kNoLastBarrier) __syncthreads();
+  __syncthreads();
 }
 
 // An operand of which this thread copies the same pieces of every stage. Of the operand as stored, kAlongK says that its
@@ -103,7 +100,7 @@ struct GemmOperand {
 // Products do not care in which order k's are, if it is the same for A and B: a thread's four k's of a step of 16 are
 // 4t .. 4t + 3, in one access along k. They stand for 2t, 2t + 1, 2t + 8, 2t + 9 in bfloat16's product of 16, and for t and
 // t + 4 in each of tf32's two products of 8.
-template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile, GemmFault kFault>
+template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile>
 struct TensorTile {
   static constexpr int kDepth = kGemmTensorDepth, kThreads = GemmThreads(false, kTile);
   static constexpr int kOperandFloats = kDepth * kTile, kStageFloats = 2 * kOperandFloats;
@@ -186,9 +183,8 @@ struct TensorTile {
       Round(v, lower);
 #pragma unroll
       for (int p = 0; p < kProducts; p++) {
-        constexpr bool kSwap = kFault == GemmFault::kSwappedFragments;
-        rows[i][p][0] = upper[2 * p], rows[i][p][kSwap ? 2 : 1] = lower[2 * p];
-        rows[i][p][kSwap ? 1 : 2] = upper[2 * p + 1], rows[i][p][3] = lower[2 * p + 1];
+        rows[i][p][0] = upper[2 * p], rows[i][p][1] = lower[2 * p];
+        rows[i][p][2] = upper[2 * p + 1], rows[i][p][3] = lower[2 * p + 1];
       }
     }
 #pragma unroll
@@ -236,7 +232,7 @@ struct TensorTile {
 
 // A stage holds [8, kTile] of both operands: 4 more floats a row, so that an operand that lies along k is transposed by
 // copies of 4 bytes (a warp's are 8 k's by 4 x's) from whole sectors to all banks.
-template <int kTile, GemmFault kFault>
+template <int kTile>
 struct ExactTile {
   static constexpr int kDepth = kGemmExactDepth, kThreads = GemmThreads(true, kTile);
   static constexpr int kPitch = kTile + 4;
@@ -461,29 +457,28 @@ NL_DEVICE void Finish(const GemmArguments& a, const GemmPlace& place, const TTil
   }
 }
 
-template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile,
-          GemmFault kFault = GemmFault::kNone>
+template <Rounding kPrecision, bool kTransposeA, bool kTransposeB, int kTile>
 NL_DEVICE void GemmTensor(const GemmArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
-  using Tile = TensorTile<kPrecision, kTransposeA, kTransposeB, kTile, kFault>;
+  using Tile = TensorTile<kPrecision, kTransposeA, kTransposeB, kTile>;
   const GemmPlace place = PlaceOf<kTile>(a.m, a.n, a.symmetric);
   Tile tile = {{a.a + place.batch * a.batch_a, a.row_a, place.row, a.m, a.k},
                {a.b + place.batch * a.batch_b, a.row_b, place.column, a.n, a.k},
                {}};
-  Pipeline<kGemmStages, kFault>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
+  Pipeline<kGemmStages>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
   Finish<kTile>(a, place, tile, shared);
 }
 
-template <int kTile, GemmFault kFault = GemmFault::kNone>
+template <int kTile>
 NL_DEVICE void GemmExact(const GemmArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
-  using Tile = ExactTile<kTile, kFault>;
+  using Tile = ExactTile<kTile>;
   const GemmPlace place = PlaceOf<kTile>(a.m, a.n, a.symmetric);
   const float* from_a = a.a + place.batch * a.batch_a;
   const float* from_b = a.b + place.batch * a.batch_b;
   Tile tile = Tile::Of(place, from_a, a.row_a, !a.transpose_a, from_b, a.row_b, a.transpose_b, a.m,
                        a.n, a.k);
-  Pipeline<kGemmStages, kFault>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
+  Pipeline<kGemmStages>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
   Finish<kTile>(a, place, tile, shared);
 }
 

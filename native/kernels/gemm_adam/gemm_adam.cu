@@ -47,20 +47,20 @@ NL_DEVICE void Commit(const GemmAdamArguments& a, const GemmPlace& place, const 
 template <Rounding kPrecision, int kTile>
 NL_DEVICE void GemmAdamTensor(const GemmAdamArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
-  using Tile = TensorTile<kPrecision, true, false, kTile, GemmFault::kNone>;
+  using Tile = TensorTile<kPrecision, true, false, kTile>;
   const GemmPlace place = PlaceOf<kTile>(a.m, a.n, false);
   Tile tile = {{a.x, a.m, place.row, a.m, a.k}, {a.dy, a.n, place.column, a.n, a.k}, {}};
-  Pipeline<kGemmStages, GemmFault::kNone>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
+  Pipeline<kGemmStages>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
   Commit<kTile>(a, place, tile, shared);
 }
 
 template <int kTile>
 NL_DEVICE void GemmAdamExact(const GemmAdamArguments& a) {
   NL_DYNAMIC_SHARED(float, shared);
-  using Tile = ExactTile<kTile, GemmFault::kNone>;
+  using Tile = ExactTile<kTile>;
   const GemmPlace place = PlaceOf<kTile>(a.m, a.n, false);
   Tile tile = Tile::Of(place, a.x, a.m, false, a.dy, a.n, false, a.m, a.n, a.k);
-  Pipeline<kGemmStages, GemmFault::kNone>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
+  Pipeline<kGemmStages>(tile, shared, (a.k + Tile::kDepth - 1) / Tile::kDepth);
   Commit<kTile>(a, place, tile, shared);
 }
 

@@ -467,7 +467,6 @@ struct ScanTokenBlock {
       }
     }
 
-    __syncthreads();
     if (a.d_theta) {
 #pragma unroll
       for (int r = 0; r < kRows; r++) {
@@ -649,13 +648,13 @@ struct ScanTokenBlock {
     LoadKeys(k, row, keys, a.k, a, tokens.write, tokens.count);
     LoadKeys(q, row, keys, a.q, a, tokens.read, tokens.count);
     LoadGates(co, a, tokens);
-    WaitForRows();
     __syncthreads();
+    // The rows come with the first states.
     if (threadIdx.x == 0) Recur(co, a, tokens);
     // G_n and X_n, which states need; the rest of G and X has no room yet.
     ToTriangles(nullptr, nullptr, co, tokens.count, momentum);
+    // Its last sums are the block's, so that everybody is done with what comes before them.
     ThroughStates();
-    __syncthreads();
     Decays();
     if (threadIdx.x == kScanThreads - 1) RetreatRows();
     PairProducts<kRounding>(erases ? kk : nullptr, sees_writes ? qk : nullptr, k, q, row, keys);

@@ -145,8 +145,8 @@ struct DecodeBlock {
 
   __device__ __forceinline__ void Run() {
     // Of two tokens in turn: a warp is never two barriers ahead.
-    __shared__ float parts[2][kDecodeDots][kDecodeWarps][kScanDecodeColumns];
-    __shared__ float products[2][kDecodeWarps];
+    NL_SHARED(float, parts, [2][kDecodeDots][kDecodeWarps][kScanDecodeColumns]);
+    NL_SHARED(float, products, [2][kDecodeWarps]);
     Load(s, a.s0);
     if (a.mu) Load(p, a.p0);
     Load(start, a.start);
