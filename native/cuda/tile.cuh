@@ -41,11 +41,59 @@ NL_DEVICE void ForElements(Tile& one, const Tile& other, Body body) {
   }
 }
 
+// An operand as it lies in shared memory, along k in rows that begin on 16 bytes: A's elements a(i, k), or B's b(k, j). Multiply
+// takes a lane's by ldmatrix, four at once; rows of 4 floats more than a multiple of 32 are in different banks then.
+struct RowsOfA {
+  const float* at;
+  int row;
+
+  __device__ __forceinline__ float operator()(int i, int k) const { return at[i * row + k]; }
+};
+struct RowsOfB {
+  const float* at;
+  int row;
+
+  __device__ __forceinline__ float operator()(int k, int j) const { return at[j * row + k]; }
+};
+
+NL_DEVICE void LoadMatrices(const float* row, float x[4]) {
+  unsigned r[4];
+  LoadMatrix4(r, row);
+#pragma unroll
+  for (int i = 0; i < 4; i++) x[i] = __uint_as_float(r[i]);
+}
+
+// Elements (g, t), (g + 8, t), (g, t + 4) and (g + 8, t + 4) of A's 8 columns from k on.
+template <typename A>
+NL_DEVICE void LoadA(const A& a, int k, float x[4]) {
+  const int g = LaneOfWarp() >> 2, t = LaneOfWarp() & 3;
+#pragma unroll
+  for (int i = 0; i < 4; i++) x[i] = a(g + (i & 1) * 8, k + t + (i >> 1) * 4);
+}
+NL_DEVICE void LoadA(const RowsOfA& a, int k, float x[4]) {
+  LoadMatrices(a.at + (LaneOfWarp() & 15) * a.row + k + (LaneOfWarp() >> 4) * 4, x);
+}
+
+// Elements (t, g), (t + 4, g), (t, g + 8) and (t + 4, g + 8) of B's 8 rows from k on and columns from j on.
+template <typename B>
+NL_DEVICE void LoadB(const B& b, int k, int j, float x[4]) {
+  const int g = LaneOfWarp() >> 2, t = LaneOfWarp() & 3;
+#pragma unroll
+  for (int i = 0; i < 4; i++) x[i] = b(k + t + (i & 1) * 4, j + g + (i >> 1) * 8);
+}
+NL_DEVICE void LoadB(const RowsOfB& b, int k, int j, float x[4]) {
+  const int lane = LaneOfWarp();
+  LoadMatrices(b.at + (j + (lane & 7) + (lane >> 4) * 8) * b.row + k + (lane >> 3 & 1) * 4, x);
+}
+
 // tile += A [16, depth] B [depth, 32] with a(i, k) and b(k, j) their elements. depth is a multiple of 16.
+//
+// A product does not care in which order its k's are: bfloat16's 2t, 2t + 1, 2t + 8 and 2t + 9 are those that tf32's two
+// products of 8 have in a lane, t, t + 4, t + 8 and t + 12.
 template <Rounding kRounding, typename A, typename B>
 NL_DEVICE void Multiply(Tile& tile, int depth, A a, B b) {
-  const int g = LaneOfWarp() >> 2, t = LaneOfWarp() & 3;
   if constexpr (kRounding == Rounding::kNone) {
+    const int g = LaneOfWarp() >> 2, t = LaneOfWarp() & 3;
     for (int k = 0; k < depth; k++) {
       const float low = a(g, k), high = a(g + 8, k);
 #pragma unroll
@@ -59,26 +107,38 @@ NL_DEVICE void Multiply(Tile& tile, int depth, A a, B b) {
     }
   } else if constexpr (kRounding == Rounding::kTf32) {
     for (int k = 0; k < depth; k += 8) {
-      const unsigned x[4] = {RoundToTf32(a(g, k + t)), RoundToTf32(a(g + 8, k + t)),
-                             RoundToTf32(a(g, k + t + 4)), RoundToTf32(a(g + 8, k + t + 4))};
+      float of_a[4];
+      LoadA(a, k, of_a);
+      const unsigned x[4] = {RoundToTf32(of_a[0]), RoundToTf32(of_a[1]), RoundToTf32(of_a[2]),
+                             RoundToTf32(of_a[3])};
 #pragma unroll
-      for (int j = 0; j < 4; j++) {
-        const unsigned y[2] = {RoundToTf32(b(k + t, j * 8 + g)),
-                               RoundToTf32(b(k + t + 4, j * 8 + g))};
+      for (int j = 0; j < 4; j += 2) {
+        float of_b[4];
+        LoadB(b, k, j * 8, of_b);
+        const unsigned y[4] = {RoundToTf32(of_b[0]), RoundToTf32(of_b[1]), RoundToTf32(of_b[2]),
+                               RoundToTf32(of_b[3])};
         MmaTf32(tile.c[j], x, y, tile.c[j]);
+        MmaTf32(tile.c[j + 1], x, y + 2, tile.c[j + 1]);
       }
     }
   } else {
     for (int k = 0; k < depth; k += 16) {
-      const int left = k + 2 * t, right = left + 8;
-      const unsigned x[4] = {
-          PackBf16(a(g, left), a(g, left + 1)), PackBf16(a(g + 8, left), a(g + 8, left + 1)),
-          PackBf16(a(g, right), a(g, right + 1)), PackBf16(a(g + 8, right), a(g + 8, right + 1))};
+      float of_a[2][4];
+      LoadA(a, k, of_a[0]);
+      LoadA(a, k + 8, of_a[1]);
+      const unsigned x[4] = {PackBf16(of_a[0][0], of_a[0][2]), PackBf16(of_a[0][1], of_a[0][3]),
+                             PackBf16(of_a[1][0], of_a[1][2]), PackBf16(of_a[1][1], of_a[1][3])};
 #pragma unroll
-      for (int j = 0; j < 4; j++) {
-        const unsigned y[2] = {PackBf16(b(left, j * 8 + g), b(left + 1, j * 8 + g)),
-                               PackBf16(b(right, j * 8 + g), b(right + 1, j * 8 + g))};
-        MmaBf16(tile.c[j], x, y, tile.c[j]);
+      for (int j = 0; j < 4; j += 2) {
+        float of_b[2][4];
+        LoadB(b, k, j * 8, of_b[0]);
+        LoadB(b, k + 8, j * 8, of_b[1]);
+#pragma unroll
+        for (int right = 0; right < 2; right++) {
+          const unsigned y[2] = {PackBf16(of_b[0][2 * right], of_b[0][2 * right + 1]),
+                                 PackBf16(of_b[1][2 * right], of_b[1][2 * right + 1])};
+          MmaBf16(tile.c[j + right], x, y, tile.c[j + right]);
+        }
       }
     }
   }

@@ -255,9 +255,7 @@ NL_DEVICE void PairProducts(float* n, float* m, const float* k, const float* q, 
     ForTiles(kScanChunk, kScanChunk, [&](int i0, int j0) {
       if (j0 >= i0 + kTileRows) return;
       Tile tile = {};
-      Multiply<kRounding>(
-          tile, depth, [&](int i, int d) { return rows[(i0 + i) * row + d]; },
-          [&](int d, int j) { return k[(j0 + j) * row + d]; });
+      Multiply<kRounding>(tile, depth, RowsOfA{rows + i0 * row, row}, RowsOfB{k + j0 * row, row});
       ForElements(tile, [&](int i, int j, float x) { out[(i0 + i) * kScanT + j0 + j] = x; });
     });
   }
@@ -363,26 +361,27 @@ NL_DEVICE void MultiplyRows(Tile& sum, int i0, int count, int depth, const float
 
 // A triangle is multiplied as a triangle: 0 · NaN would carry a NaN from a later token to an earlier one, or back.
 //
-// sum += rows i0 .. i0 + 15 of T X, with t(i, j) the elements of T for j < i + diagonal.
-template <Rounding kRounding, typename T, typename X>
-NL_DEVICE void MultiplyLower(Tile& sum, int i0, int diagonal, T t, X x) {
-  Multiply<kRounding>(
-      sum, i0, [&](int i, int j) { return t(i0 + i, j); }, x);
+// sum += rows i0 .. i0 + 15 of T X, with T [chunk, kScanT] for j < i + diagonal.
+template <Rounding kRounding, typename X>
+NL_DEVICE void MultiplyLower(Tile& sum, int i0, int diagonal, const float* t, X x) {
+  const RowsOfA rows = {t + i0 * kScanT, kScanT};
+  Multiply<kRounding>(sum, i0, rows, x);
   MultiplyCorner(
       sum, [&](int i, int k) { return k < i + diagonal; },
-      [&](int i, int k) { return t(i0 + i, i0 + k); }, [&](int k, int j) { return x(i0 + k, j); });
+      [&](int i, int k) { return rows(i, i0 + k); }, [&](int k, int j) { return x(i0 + k, j); });
 }
 
 // The same of Tᵀ X.
-template <Rounding kRounding, typename T, typename X>
-NL_DEVICE void MultiplyUpper(Tile& sum, int i0, int diagonal, T t, X x) {
+template <Rounding kRounding, typename X>
+NL_DEVICE void MultiplyUpper(Tile& sum, int i0, int diagonal, const float* t, X x) {
   const int after = i0 + kTileRows;
   Multiply<kRounding>(
-      sum, kScanChunk - after, [&](int i, int j) { return t(after + j, i0 + i); },
+      sum, kScanChunk - after, [&](int i, int k) { return t[(after + k) * kScanT + i0 + i]; },
       [&](int k, int j) { return x(after + k, j); });
   MultiplyCorner(
       sum, [&](int i, int k) { return i < k + diagonal; },
-      [&](int i, int k) { return t(i0 + k, i0 + i); }, [&](int k, int j) { return x(i0 + k, j); });
+      [&](int i, int k) { return t[(i0 + k) * kScanT + i0 + i]; },
+      [&](int k, int j) { return x(i0 + k, j); });
 }
 
 // A matrix in shared or global memory, of which what lies outside is zero.
@@ -419,10 +418,9 @@ NL_DEVICE void MakeWrites(const ScanArguments& a, const ScanPlace& place, const 
     for (int which = 0; which < (p ? 2 : 1); which++) {
       if (!a.erase && (which || !a.frozen || began_before)) continue;
       const float* state = which ? p : s;
-      MultiplyRows<kRounding>(
-          sum, i0, tokens.count, keys, which ? co.write_p : co.write_s,
-          [&](int i, int d) { return k[(i0 + i) * row + d]; },
-          [&](int d, int j) { return state[d * kW + j0 + j]; });
+      MultiplyRows<kRounding>(sum, i0, tokens.count, keys, which ? co.write_p : co.write_s,
+                              RowsOfA{k + i0 * row, row},
+                              [&](int d, int j) { return state[d * kW + j0 + j]; });
     }
     // What S_c takes part in by itself: −diag(θ) K S_c, where it is another state, and diag(θ) V S_c.
     const ScanMatrix start =

@@ -12,7 +12,7 @@ NL_DEVICE void Read(const ScanArguments& a, const ScanPlace& place, const ScanTo
   const ScanMatrix start{place.State(a, a.start), a.value_dim, a.key_dim, place.columns};
   ForTiles(kScanChunk, Shared::kColumns, [&](int i0, int j0) {
     if (i0 >= tokens.count || j0 >= place.high || j0 + kTileColumns <= place.low) return;
-    const auto query = [&](int i, int d) { return shared.q[(i0 + i) * shared.row + d]; };
+    const RowsOfA query = {shared.q + i0 * shared.row, shared.row};
     Tile sum = {};
     if (co.at_start && tokens.began_before) {
       MultiplyRows<kRounding>(sum, i0, tokens.count, shared.keys, co.read_s, query,
@@ -27,9 +27,8 @@ NL_DEVICE void Read(const ScanArguments& a, const ScanPlace& place, const ScanTo
       }
     }
     if (!co.at_start) {
-      MultiplyLower<kRounding>(
-          sum, i0, co.read_row, [&](int t, int i) { return shared.m[t * kScanT + i]; },
-          [&](int i, int j) { return shared.w[i * Shared::kW + j0 + j]; });
+      MultiplyLower<kRounding>(sum, i0, co.read_row, shared.m,
+                               [&](int i, int j) { return shared.w[i * Shared::kW + j0 + j]; });
     }
     ForElements(sum, [&](int i, int j, float x) {
       if (i0 + i < tokens.count && place.low <= j0 + j && j0 + j < place.high) {

@@ -54,7 +54,7 @@ constexpr int ScanSharedBytes(int key_dim, bool momentum) {
 // dO Wᵀ; coefficients; 7 row sums of up to 4 parts; what reaches α and μ by way of a, b and c; a sum for each warp, three times.
 constexpr int ScanTokensSharedBytes(int key_dim) {
   const int keys = (key_dim + 31) / 32 * 32, triangles = 2 * kScanChunk * kScanT;
-  const int loaded = (3 * kScanChunk + keys) * ScanW(kScanTokensColumns);
+  const int loaded = (3 * kScanChunk + keys) * ScanRow(kScanTokensColumns);
   return 4 * (2 * kScanChunk * ScanRow(keys) + (loaded > triangles ? loaded : triangles) +
               triangles + kScanCoefficients + 7 * 4 * kScanChunk + 2 * kScanChunk + 24);
 }

@@ -86,15 +86,13 @@ NL_DEVICE void ScanStates(const ScanArguments& a) {
 #pragma unroll 1
       for (int which = 0; which < (kMomentum ? 2 : 1); which++) {
         const float* state = which ? shared.p : shared.s;
-        MultiplyRows<kRounding>(
-            y, y_row, tokens.count, shared.keys, which ? co.x : co.g,
-            [&](int i, int d) { return shared.k[(y_row + i) * shared.row + d]; },
-            [&](int d, int j) { return state[d * kW + y_column + j]; });
+        MultiplyRows<kRounding>(y, y_row, tokens.count, shared.keys, which ? co.x : co.g,
+                                RowsOfA{shared.k + y_row * shared.row, shared.row},
+                                [&](int d, int j) { return state[d * kW + y_column + j]; });
       }
       if (m) {
-        MultiplyUpper<kRounding>(
-            y, y_row, co.read_row, [&](int t, int i) { return m[t * kScanT + i]; },
-            [&](int t, int j) { return shared.w[t * kW + y_column + j]; });
+        MultiplyUpper<kRounding>(y, y_row, co.read_row, m,
+                                 [&](int t, int j) { return shared.w[t * kW + y_column + j]; });
       }
     }
     __syncthreads();
@@ -179,7 +177,7 @@ enum ScanDot { kDotV, kDotVp, kDotZ, kDotZp, kDotR, kDotRp, kDotTheta, kScanDots
 
 template <Rounding kRounding>
 struct ScanTokenBlock {
-  static constexpr int kColumns = kScanTokensColumns, kW = ScanW(kColumns);
+  static constexpr int kColumns = kScanTokensColumns, kW = ScanRow(kColumns);
   static constexpr int kAcross = kScanKeyDim / kTileColumns;
   static constexpr int kOwned = 2;
   static_assert(kScanChunk / kTileRows * kAcross == kOwned * (kScanThreads / 32));
@@ -384,9 +382,7 @@ struct ScanTokenBlock {
         const float* const rows = of_reads ? d_o : left ? w : y;
         const float* const with = of_reads ? q : k;
         Tile x = {};
-        Multiply<kRounding>(
-            x, kColumns, [&](int i, int d) { return rows[(i0 + i) * kW + d]; },
-            [&](int d, int j) { return state[(d0 + j) * kW + d]; });
+        Multiply<kRounding>(x, kColumns, RowsOfA{rows + i0 * kW, kW}, RowsOfB{state + d0 * kW, kW});
         const int sums = of_reads ? (!sees_writes ? -1 : which == kBeforeS ? kDotR : kDotRp) : dot;
         if (sums >= 0) AddDot(sums, x, i0, d0, [&](int t, int d) { return with[t * row + d]; });
         if (!of_reads && writes_start) AddStart(x, i0, d0, j0 == 0);
@@ -445,15 +441,10 @@ struct ScanTokenBlock {
       }
 
       if (pair0 < i0 + kTileRows) {
-        const auto write = [&](int d, int j) { return w[(pair0 + j) * kW + d]; };
-        if (erases) {
-          Multiply<kRounding>(
-              write_products, kColumns, [&](int i, int d) { return y[(i0 + i) * kW + d]; }, write);
-        }
-        if (sees_writes) {
-          Multiply<kRounding>(
-              read_products, kColumns, [&](int i, int d) { return d_o[(i0 + i) * kW + d]; }, write);
-        }
+        const RowsOfB write = {w + pair0 * kW, kW};
+        if (erases) Multiply<kRounding>(write_products, kColumns, RowsOfA{y + i0 * kW, kW}, write);
+        if (sees_writes)
+          Multiply<kRounding>(read_products, kColumns, RowsOfA{d_o + i0 * kW, kW}, write);
       }
       if (a.values) continue;
 #pragma unroll
@@ -612,7 +603,6 @@ struct ScanTokenBlock {
       Owned(r, &i0, &d0);
       if (i0 >= kScanChunk) break;
       const auto key = [&](int t, int d) { return k[t * row + d0 + d]; };
-      const auto read = [&](int t, int i) { return ow[t * kScanT + i]; };
       Tile x, z;
 #pragma unroll
       for (int j = 0; j < 4; j++) {
@@ -631,8 +621,8 @@ struct ScanTokenBlock {
             key);
       }
       if (sees_writes) {
-        MultiplyLower<kRounding>(z, i0, co.read_row, read, key);
-        MultiplyUpper<kRounding>(x, i0, co.read_row, read,
+        MultiplyLower<kRounding>(z, i0, co.read_row, ow, key);
+        MultiplyUpper<kRounding>(x, i0, co.read_row, ow,
                                  [&](int t, int d) { return q[t * row + d0 + d]; });
       }
       ForElements(x, z, [&](int i, int j, float x, float z) {

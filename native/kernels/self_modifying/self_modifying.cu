@@ -124,9 +124,8 @@ NL_DEVICE void Project(const SelfModifyingProjectArguments& a) {
   const bool has_tile = at.row < count;
   Tile tile = {};
   if (has_tile) {
-    Multiply<kRounding>(
-        tile, depth, [&](int i, int d) { return x[(at.row + i) * x_row + d]; },
-        [&](int d, int j) { return s[d * s_row + at.column + j]; });
+    Multiply<kRounding>(tile, depth, RowsOfA{x + at.row * x_row, x_row},
+                        [&](int d, int j) { return s[d * s_row + at.column + j]; });
     // A lane has elements of two rows, as have the other three of its four.
     float upper = 0, lower = 0;
     ForElements(tile, [&](int i, int, float y) {
@@ -230,9 +229,8 @@ NL_DEVICE void TokenGradients(const SelfModifyingProjectBackwardArguments& a,
     CopyAsyncWait<0>();
     __syncthreads();
     if (at.row < count) {
-      Multiply<kRounding>(
-          tile, depth, [&](int i, int j) { return dz[(at.row + i) * row + j]; },
-          [&](int j, int d) { return s[(at.column + d) * row + j]; });
+      Multiply<kRounding>(tile, depth, RowsOfA{dz + at.row * row, row},
+                          RowsOfB{s + at.column * row, row});
     }
     __syncthreads();
   }

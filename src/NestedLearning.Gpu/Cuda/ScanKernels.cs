@@ -49,7 +49,7 @@ internal static class ScanKernels
     /// <summary>ScanTokensSharedBytes of scan.cuh.</summary>
     public static int TokensSharedBytes(int keyDim)
     {
-        int keys = (keyDim + 31) / 32 * 32, triangles = 2 * Chunk * TriangleRow, loaded = ((3 * Chunk) + keys) * (TokensColumns + 8);
+        int keys = (keyDim + 31) / 32 * 32, triangles = 2 * Chunk * TriangleRow, loaded = ((3 * Chunk) + keys) * Row(TokensColumns);
         return sizeof(float) * ((2 * Chunk * Row(keys)) + Math.Max(loaded, triangles) + triangles + Coefficients + (7 * 4 * Chunk) + (2 * Chunk) + 24);
     }
 
