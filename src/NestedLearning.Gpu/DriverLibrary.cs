@@ -1,10 +1,12 @@
 using System.Runtime.InteropServices;
+using ILGPU.Runtime.Cuda.API;
+using NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
 
 /// <summary>
-/// The drivers' own libraries. ILGPU takes a driver that fails for one without devices, so the driver is asked for the
-/// reason here.
+/// The drivers' own libraries, and cuBLAS. ILGPU takes a driver that fails for one without devices, so the driver is asked for
+/// the reason here.
 /// </summary>
 internal static unsafe class DriverLibrary
 {
@@ -64,6 +66,26 @@ internal static unsafe class DriverLibrary
         if (status == NoPlatform || (status == 0 && count == 0))
             return "the OpenCL loader knows no driver.";
         return status == 0 ? null : $"the OpenCL loader gives error {status}.";
+    }
+
+    /// <summary>The cuBLAS that was loaded last; 0 before.</summary>
+    public static nint Blas { get; private set; }
+
+    /// <summary>Loads the newest cuBLAS that is here, of those that ILGPU knows, or the one that <see cref="CudaBlas.Variable"/> names; null where there is none.</summary>
+    public static CuBlasAPIVersion? LoadBlas()
+    {
+        string? path = Environment.GetEnvironmentVariable(CudaBlas.Variable);
+        foreach ((CuBlasAPIVersion version, int number) in ((CuBlasAPIVersion, int)[])[(CuBlasAPIVersion.V12, 12), (CuBlasAPIVersion.V11, 11)])
+        {
+            string file = OperatingSystem.IsWindows() ? $"cublas64_{number}.dll" : $"libcublas.so.{number}";
+            if (NativeLibrary.TryLoad(string.IsNullOrEmpty(path) ? file : path, out nint handle))
+            {
+                Blas = handle;
+                return version;
+            }
+        }
+
+        return null;
     }
 
     /// <summary>A function of the NVIDIA driver.</summary>

@@ -14,12 +14,22 @@ internal sealed class Engine(Accelerator accelerator, string description)
 {
     private readonly ConcurrentDictionary<Delegate, Delegate> _launchers = [];
 
+    // Its handle takes memory, and some time to make.
+    private readonly Lazy<(CudaBlas? Blas, string? Fault)> _blas = new(
+        () => accelerator is CudaAccelerator cuda ? CudaBlas.For(cuda) : (null, null));
+
     public Accelerator Accelerator => accelerator;
 
-    public string Description => Cuda is null ? description : $"{description}; {Cuda.Describe()}";
+    public string Description =>
+        Cuda is null ? description
+        : Blas is { } blas ? $"{description}; {Cuda.Describe()}; cuBLAS {blas.Version} for large products"
+        : $"{description}; {Cuda.Describe()}; no cuBLAS, {_blas.Value.Fault}";
 
     /// <summary>The hand-written kernels; null where the device is not one for them.</summary>
     public CudaModules? Cuda { get; } = accelerator is CudaAccelerator cuda ? CudaModules.For(cuda) : null;
+
+    /// <summary>cuBLAS; null where it is not here.</summary>
+    public CudaBlas? Blas => _blas.Value.Blas;
 
     /// <summary>Set once the device has failed: what was compiled and allocated on it is lost.</summary>
     public bool HasFailed { get; set; }

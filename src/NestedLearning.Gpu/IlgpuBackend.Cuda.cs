@@ -139,7 +139,12 @@ internal sealed unsafe partial class IlgpuBackend
     private bool CudaGemm(in GemmArguments a)
     {
         int m = a.M, n = a.N;
-        return CudaGemm(a.Precision == GemmPrecision.BFloat16 ? TensorCores.BFloat16 : TensorCores, new()
+        TensorCores rounding = a.Precision == GemmPrecision.BFloat16 ? TensorCores.BFloat16 : TensorCores;
+        bool inPlace = a.Residual is not null && Pointer(a.Residual) == Pointer(a.C);
+        bool isPlain = a.Epilogue == Epilogue.None && !a.Symmetric && a.Bias is null && a.PreActivation is null && (a.Residual is null || inPlace);
+        if (isPlain && BlasGemm(rounding, m, n, a.K, a.A, a.TransposeA, a.B, a.TransposeB, a.Accumulate ? 1 : inPlace ? a.ResidualScale : 0, a.C))
+            return true;
+        return CudaGemm(rounding, new()
         {
             A = Pointer(a.A),
             B = Pointer(a.B),
@@ -167,6 +172,8 @@ internal sealed unsafe partial class IlgpuBackend
     private bool CudaBatchedGemm(Tensor a, Tensor b, Tensor c, bool transposeA, bool transposeB, bool accumulate)
     {
         int m = c.Shape[^2], n = c.Shape[^1], k = a.Shape[transposeA ? ^2 : ^1];
+        if (c.Count == m * n && BlasGemm(TensorCores, m, n, k, a, transposeA, b, transposeB, accumulate ? 1 : 0, c))
+            return true;
         return CudaGemm(TensorCores, new()
         {
             A = Pointer(a),
@@ -188,6 +195,23 @@ internal sealed unsafe partial class IlgpuBackend
             TransposeA = transposeA ? 1 : 0,
             TransposeB = transposeB ? 1 : 0,
         });
+    }
+
+    private bool BlasGemm(TensorCores rounding, int m, int n, int k, Tensor a, bool transposeA, Tensor b, bool transposeB, float beta, Tensor c)
+    {
+        if (_engine.Cuda is null || !Cuda.CudaBlas.Suits(rounding, m, n, k) || _engine.Blas is not { } blas)
+            return false;
+        try
+        {
+            blas.Gemm(rounding, m, n, k, View(a), transposeA, View(b), transposeB, beta, View(c));
+            Interlocked.Increment(ref _launches);
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
+            throw Failure("a product by cuBLAS", e);
+        }
+
+        return true;
     }
 
     private bool CudaGemm(TensorCores rounding, in Cuda.GemmKernelArguments arguments)

@@ -21,6 +21,7 @@ internal abstract class IlgpuBackendProvider : BackendProvider
     {
         // ILGPU asks for the names that drivers have on Windows.
         NativeLibrary.SetDllImportResolver(typeof(Context).Assembly, (name, _, _) => DriverLibrary.Load(name));
+        NativeLibrary.SetDllImportResolver(typeof(CuBlas).Assembly, (name, _, _) => name.Contains("cublas", StringComparison.Ordinal) ? DriverLibrary.Blas : 0);
     }
 
     public sealed override BackendReport Probe()
@@ -143,9 +144,10 @@ internal abstract class IlgpuBackendProvider : BackendProvider
 }
 
 /// <summary><c>cuda</c>: NVIDIA GPUs. Needs a driver and no toolkit.</summary>
-internal sealed class CudaBackendProvider : IlgpuBackendProvider
+/// <param name="name">Another name, in tests.</param>
+internal sealed class CudaBackendProvider(string name = "cuda") : IlgpuBackendProvider
 {
-    public override string Name => "cuda";
+    public override string Name => name;
 
     public override int Preference => 20;
 

@@ -65,15 +65,12 @@ internal sealed unsafe class CudaModules
 
     /// <summary>All embedded PTX as (architecture, file, text).</summary>
     public static IEnumerable<(string Architecture, string File, string Ptx)> Embedded() =>
-        from name in typeof(CudaModules).Assembly.GetManifestResourceNames()
-        where name.EndsWith(".ptx", StringComparison.Ordinal)
-        orderby name
-        select (name[..name.IndexOf('/', StringComparison.Ordinal)], Path.GetFileNameWithoutExtension(name), Text(name)!);
+        Names().Select(name => (name.Architecture, name.File, Text($"{name.Architecture}/{name.File}.ptx")!));
 
     /// <summary>A line for <c>nl doctor</c>: which files run, and why others do not.</summary>
     public string Describe()
     {
-        string[] files = [.. Embedded().Where(e => e.Architecture == _folder).Select(e => e.File)];
+        string[] files = [.. Names().Where(name => name.Architecture == _folder).Select(name => name.File)];
         string line = $"hand-written CUDA ({_folder}): {string.Join(", ", files.Where(Has))}";
         foreach (string file in files.Where(f => !Has(f)))
             line += $"; not {file}, {_modules[file].Fault}";
@@ -107,6 +104,12 @@ internal sealed unsafe class CudaModules
             }
         }
     }
+
+    private static IEnumerable<(string Architecture, string File)> Names() =>
+        from name in typeof(CudaModules).Assembly.GetManifestResourceNames()
+        where name.EndsWith(".ptx", StringComparison.Ordinal)
+        orderby name
+        select (name[..name.IndexOf('/', StringComparison.Ordinal)], Path.GetFileNameWithoutExtension(name));
 
     private static string? Text(string resource)
     {
