@@ -142,16 +142,17 @@ TEST_P(Gemm, Epilogues_MatchTheReference) {
   for (int transposes = 0; transposes < 4; ++transposes) {
     for (int epilogue = NL_EPILOGUE_NONE; epilogue <= NL_EPILOGUE_GELU_GRADIENT; ++epilogue) {
       for (int bits = 0; bits < 16; ++bits) {
-        // Operands where they lie, and packed.
+        if ((bits & 6) == 6) continue;  // one of them takes what is there
+        // Operands where they lie; and packed, which takes its time, with one pair of transposes each.
         for (const Case& size : {Case{19, 70, 300}, Case{50, 150, 561}}) {
-          if (size.m > 20 && transposes % 3 != 0) continue;
+          if (size.m > 20 && transposes != ((bits + epilogue) % 2 != 0 ? 3 : 0)) continue;
           Case x = size;
           x.transpose_a = (transposes & 1) != 0;
           x.transpose_b = (transposes & 2) != 0;
           x.epilogue = epilogue;
           x.bias = (bits & 1) != 0;
           x.residual = (bits & 2) != 0;
-          x.accumulate = (bits & 4) != 0 && !x.residual;
+          x.accumulate = (bits & 4) != 0;
           x.keep = (bits & 8) != 0;
           Check(x);
           if (HasFailure()) return;
