@@ -78,7 +78,7 @@ internal static unsafe class DriverLibrary
         foreach ((CuBlasAPIVersion version, int number) in ((CuBlasAPIVersion, int)[])[(CuBlasAPIVersion.V12, 12), (CuBlasAPIVersion.V11, 11)])
         {
             string file = OperatingSystem.IsWindows() ? $"cublas64_{number}.dll" : $"libcublas.so.{number}";
-            if (NativeLibrary.TryLoad(string.IsNullOrEmpty(path) ? file : path, out nint handle))
+            if (NativeLibrary.TryLoad(string.IsNullOrEmpty(path) ? file : path, out nint handle) && Export(handle, "cublasSgemm_v2", out _))
             {
                 Blas = handle;
                 return version;

@@ -9,7 +9,7 @@ namespace NestedLearning.Cuda.Tests;
 /// <summary>Large products by cuBLAS, on the stand-in for it, and our own where it does not suit or is not there.</summary>
 public sealed class CudaBlasTests() : BackendTests(WithBlas)
 {
-    private const string WithBlas = "cuda-cublas", WithBrokenBlas = "cuda-broken-cublas", WithoutBlas = "cuda-no-cublas";
+    private const string WithBlas = "cuda-cublas", WithBrokenBlas = "cuda-broken-cublas", WithoutBlas = "cuda-no-cublas", WithOther = "cuda-other-for-cublas";
     private const int NotInitialized = 1, AllocationFailed = 3, ExecutionFailed = 13;
 
     // Past the smallest side of 256, all of them different.
@@ -20,6 +20,7 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
     {
         Device.Register(new Provider(WithBlas, StandIn.Blas));
         Device.Register(new Provider(WithBrokenBlas, StandIn.Blas, NotInitialized));
+        Device.Register(new Provider(WithOther, StandIn.Driver));
         Device.Register(new Provider(WithoutBlas, "/nowhere/libcublas.so"));
     }
 
@@ -103,8 +104,9 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
     public void Description_SaysWhetherThereIsOne()
     {
         Assert.Contains("; cuBLAS 12.3.4 for large products", Backend.Description, StringComparison.Ordinal);
-        using Device broken = Device.Open(WithBrokenBlas), none = Device.Open(WithoutBlas);
+        using Device broken = Device.Open(WithBrokenBlas), other = Device.Open(WithOther), none = Device.Open(WithoutBlas);
         Assert.Contains("; no cuBLAS, it does not start (CUBLAS_STATUS_NOT_INITIALIZED)", broken.Backend.Description, StringComparison.Ordinal);
+        Assert.Contains("; no cuBLAS, its library is not here", other.Backend.Description, StringComparison.Ordinal);
         Assert.Contains("; no cuBLAS, its library is not here", none.Backend.Description, StringComparison.Ordinal);
     }
 

@@ -20,6 +20,9 @@ internal static partial class StandIn
         ? Path.Combine(root, "artifacts", "native", "release", "stand-in")
         : "/nowhere";
 
+    /// <summary>Where the driver's stand-in is.</summary>
+    internal static string Driver => FileOf(Library);
+
     /// <summary>Where cuBLAS's stand-in is.</summary>
     internal static string Blas => FileOf(BlasLibrary);
 
