@@ -333,6 +333,7 @@ template <int N>
 void CopyAsyncWait(NL_PLACE) {
   nested_learning::emulator::Finish(N, place);
 }
+void Prefetch(const float* p);
 unsigned RoundToTf32(float x);
 unsigned PackBf16(float low, float high);
 

@@ -128,6 +128,15 @@ NL_DEVICE void LoadRows(float* to, int row, int rows, int columns, const float* 
   }
 }
 
+// Asks for `count` rows that are copied later. A kernel that goes from chunk to chunk has no room for two of them, but need not
+// wait for memory.
+NL_DEVICE void PrefetchRows(const float* from, int64_t stride, int count, int columns) {
+  constexpr int kLine = 32;
+  const int lines = (columns + kLine - 1) / kLine + 1;
+  for (int i = static_cast<int>(threadIdx.x); i < count * lines; i += kScanThreads)
+    Prefetch(from + i / lines * stride + min(i % lines * kLine, columns - 1));
+}
+
 NL_DEVICE void WaitForRows() {
   CopyAsyncCommit();
   CopyAsyncWait<0>();
@@ -140,11 +149,21 @@ NL_DEVICE void LoadKeys(float* to, int row, int keys, const float* of, const Sca
            static_cast<int64_t>(a.heads) * a.key_dim, count, 0, a.key_dim);
 }
 
+NL_DEVICE void PrefetchKeys(const float* of, const ScanArguments& a, int64_t first, int count) {
+  PrefetchRows(of + first * a.key_dim, static_cast<int64_t>(a.heads) * a.key_dim, count, a.key_dim);
+}
+
 // A chunk's rows of u, the block's columns, in rows of ScanW.
 NL_DEVICE void LoadTargets(float* to, int row, const ScanArguments& a, const ScanPlace& place,
                            const ScanTokens& tokens) {
   LoadRows(to, row, kScanChunk, row - 8, a.u + tokens.write * a.value_dim + place.first,
            static_cast<int64_t>(a.heads) * a.value_dim, tokens.count, 0, place.columns);
+}
+
+NL_DEVICE void PrefetchTargets(const ScanArguments& a, const ScanPlace& place,
+                               const ScanTokens& tokens) {
+  PrefetchRows(a.u + tokens.write * a.value_dim + place.first,
+               static_cast<int64_t>(a.heads) * a.value_dim, tokens.count, place.columns);
 }
 
 // Back to rows like u's.

@@ -110,6 +110,12 @@ NL_DEVICE void ScanForward(const ScanArguments& a) {
     LoadKeys(shared.k, shared.row, shared.keys, a.k, a, tokens.write, tokens.count);
     if (!a.values) LoadTargets(shared.w, Shared::kW, a, place, tokens);
     LoadGates(co, a, tokens);
+    if (c + 1 < chunks) {
+      const ScanTokens next(a, place, c + 1);
+      PrefetchKeys(a.k, a, next.write, next.count);
+      PrefetchKeys(a.q, a, next.read, next.count);
+      if (!a.values) PrefetchTargets(a, place, next);
+    }
     WaitForRows();
     __syncthreads();
 

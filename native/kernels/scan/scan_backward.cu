@@ -67,6 +67,16 @@ NL_DEVICE void ScanStates(const ScanArguments& a) {
              reads ? a.d_o + tokens.read * a.read_dim + place.read_from : nullptr,
              static_cast<int64_t>(a.heads) * a.read_dim, tokens.count, place.low, place.high);
     LoadGates(co, a, tokens);
+    if (c > 0) {
+      const ScanTokens next(a, place, c - 1);
+      PrefetchKeys(a.k, a, next.write, next.count);
+      PrefetchKeys(a.q, a, next.read, next.count);
+      if (reads) {
+        PrefetchRows(a.d_o + next.read * a.read_dim + place.read_from + place.low,
+                     static_cast<int64_t>(a.heads) * a.read_dim, next.count,
+                     place.high - place.low);
+      }
+    }
     WaitForRows();
     __syncthreads();
     if (threadIdx.x == 0) Recur(co, a, tokens);
