@@ -73,6 +73,7 @@ public sealed partial class PtxTests
         |cp\.async\.cg\.shared\.global\ \[%r\d+\],\ \[%rd\d+\],\ 16(,\ %r\d+)?;
         |cp\.async\.ca\.shared\.global\ \[%r\d+\],\ \[%rd\d+\],\ 4,\ %r\d+;
         |cp\.async\.commit_group;
+        |prefetch\.global\.L2\ \[%rd\d+\];
         |cp\.async\.wait_group\ \d+;
         |cvt\.rna\.tf32\.f32\ %r\d+,\ %f\d+;
         |cvt\.rn\.bf16x2\.f32\ %r\d+,\ %f\d+,\ %f\d+;)$
