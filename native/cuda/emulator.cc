@@ -3,13 +3,6 @@
 #include <sys/mman.h>
 #include <algorithm>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define NL_SANITIZE_ADDRESS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define NL_SANITIZE_ADDRESS 1
-#endif
-#endif
 #if defined(NL_SANITIZE_ADDRESS)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>

@@ -28,6 +28,14 @@
 #include <utility>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define NL_SANITIZE_ADDRESS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define NL_SANITIZE_ADDRESS 1
+#endif
+#endif
+
 #define __host__
 #define __device__
 #define __global__

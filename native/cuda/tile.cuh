@@ -195,4 +195,16 @@ NL_DEVICE void ForTiles(int rows, int columns, Body body) {
 
 }  // namespace nested_learning
 
+// Kernels name_float32, name_tf32 and name_bf16 of the template body<Rounding, ...>(const arguments&).
+#define NL_KERNEL_IN_EACH_ROUNDING(name, threads, arguments, body, ...)           \
+  NL_ROUNDED_KERNEL(name##_float32, kNone, threads, arguments, body, __VA_ARGS__) \
+  NL_ROUNDED_KERNEL(name##_tf32, kTf32, threads, arguments, body, __VA_ARGS__)    \
+  NL_ROUNDED_KERNEL(name##_bf16, kBf16, threads, arguments, body, __VA_ARGS__)
+#define NL_ROUNDED_KERNEL(name, rounding, threads, arguments, body, ...)       \
+  extern "C" __global__ void __launch_bounds__(threads)                        \
+      name(const __grid_constant__ arguments a) {                              \
+    ::nested_learning::body<Rounding::rounding __VA_OPT__(, ) __VA_ARGS__>(a); \
+  }                                                                            \
+  NL_KERNEL(name)
+
 #endif  // NESTED_LEARNING_CUDA_TILE_CUH_

@@ -1,21 +1,12 @@
 #include <string>
 
 #include "cuda/tests/faults.h"
-#include "cuda/tests/testing.h"
+#include "cuda/tests/gemm_testing.h"
 #include "kernels/gemm/gemm.cuh"
 #include "kernels/gemm_adam/gemm_adam.cuh"
 
 namespace nested_learning {
 namespace {
-
-enum Precision { kExact, kTf32, kBf16 };
-const char* const kNames[] = {"f32", "tf32", "bf16"};
-
-double Rounded(float x, Precision precision) {
-  return precision == kBf16   ? std::bit_cast<float>(PackBf16(0, x) & 0xffff0000u)
-         : precision == kTf32 ? std::bit_cast<float>(RoundToTf32(x))
-                              : x;
-}
 
 struct Case {
   int m, n, k;

@@ -1,7 +1,7 @@
 #include <string>
 
 #include "cuda/tests/faults.h"
-#include "cuda/tests/testing.h"
+#include "cuda/tests/gemm_testing.h"
 #include "kernels/gemm/gemm.cuh"
 
 namespace nested_learning {
@@ -46,15 +46,6 @@ struct Case {
   bool symmetric = false;  // op(B) is op(A)ᵀ
   float scale = 1, residual_scale = 1;
 };
-
-enum Precision { kExact, kTf32, kBf16 };
-const char* const kNames[] = {"f32", "tf32", "bf16"};
-
-double Rounded(float x, Precision precision) {
-  return precision == kBf16   ? std::bit_cast<float>(PackBf16(0, x) & 0xffff0000u)
-         : precision == kTf32 ? std::bit_cast<float>(RoundToTf32(x))
-                              : x;
-}
 
 double Phi(double x) { return 0.5 * std::erfc(-x * std::sqrt(0.5)); }
 double ReferenceGelu(double x) { return x * Phi(x); }

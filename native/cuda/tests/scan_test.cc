@@ -373,15 +373,6 @@ class CudaScan : public InEveryOrder {
     return out;
   }
 
-  static void Near(const char* what, const std::vector<float>& actual, const Doubles& expected,
-                   double tolerance) {
-    ASSERT_EQ(actual.size(), expected.size()) << what;
-    double largest = 1;
-    for (double x : expected) largest = std::max(largest, std::abs(x));
-    for (size_t i = 0; i < actual.size(); i++)
-      ASSERT_NEAR(actual[i], expected[i], tolerance * largest) << what << " " << i;
-  }
-
   static std::string Describe(const std::string& rounding, const Case& c) {
     return rounding + " T " + std::to_string(c.time) + " Dk " + std::to_string(c.key_dim) + " Dv " +
            std::to_string(c.value_dim) + " chunk " + std::to_string(c.chunk) + " phase " +

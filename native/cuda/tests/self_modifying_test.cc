@@ -248,20 +248,6 @@ class CudaSelfModifying : public InEveryOrder {
     return {dx.values(), ds.values()};
   }
 
-  // NaN is where NaN is expected, and nowhere else.
-  static void Near(const std::string& what, const std::vector<float>& actual,
-                   const std::vector<double>& expected, double tolerance) {
-    ASSERT_EQ(actual.size(), expected.size()) << what;
-    double largest = 1;
-    for (double x : expected) largest = std::isnan(x) ? largest : std::max(largest, std::abs(x));
-    for (size_t i = 0; i < actual.size(); i++) {
-      const bool is_near = std::isnan(expected[i])
-                               ? std::isnan(actual[i])
-                               : std::abs(actual[i] - expected[i]) <= tolerance * largest;
-      if (!is_near) FAIL() << what << " " << i << " is " << actual[i] << ", not " << expected[i];
-    }
-  }
-
   static Inputs<double> Exact(const Inputs<float>& in) {
     return {As<double>(in.x), As<double>(in.s)};
   }

@@ -2,10 +2,12 @@
 #ifndef NESTED_LEARNING_CUDA_TESTS_TESTING_H_
 #define NESTED_LEARNING_CUDA_TESTS_TESTING_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -49,6 +51,20 @@ class DeviceFloats {
   size_t count_;
 };
 
+// NaN is where NaN is expected, and nowhere else; a tolerance is of the largest element.
+inline void Near(const std::string& what, const std::vector<float>& actual,
+                 const std::vector<double>& expected, double tolerance) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  double largest = 1;
+  for (double x : expected) largest = std::isnan(x) ? largest : std::max(largest, std::abs(x));
+  for (size_t i = 0; i < actual.size(); i++) {
+    const bool is_near = std::isnan(expected[i])
+                             ? std::isnan(actual[i])
+                             : std::abs(actual[i] - expected[i]) <= tolerance * largest;
+    if (!is_near) FAIL() << what << " " << i << " is " << actual[i] << ", not " << expected[i];
+  }
+}
+
 inline std::vector<float> RandomFloats(size_t count, unsigned seed, float scale = 1) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal(0, scale);
@@ -77,7 +93,7 @@ inline std::string OrderName(const ::testing::TestParamInfo<emulator::Order>& in
 // What the sanitizers look for is in one order as in another, and they take their time.
 inline auto Orders() {
   using emulator::Order;
-#if defined(NL_SANITIZE)
+#if defined(NL_SANITIZE_ADDRESS)
   return ::testing::Values(Order::kRandom);
 #else
   return ::testing::Values(Order::kForward, Order::kReverse, Order::kRandom);

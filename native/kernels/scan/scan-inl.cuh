@@ -463,11 +463,4 @@ NL_DEVICE void MakeWrites(const ScanArguments& a, const ScanPlace& place, const 
 
 }  // namespace nested_learning
 
-#define NL_SCAN_KERNEL(name, ...)                            \
-  extern "C" __global__ void __launch_bounds__(kScanThreads) \
-      name(const __grid_constant__ ScanArguments a) {        \
-    __VA_ARGS__(a);                                          \
-  }                                                          \
-  NL_KERNEL(name)
-
 #endif  // NESTED_LEARNING_KERNELS_SCAN_SCAN_INL_CUH_

@@ -181,12 +181,6 @@ NL_DEVICE void ScanWrites(const ScanArguments& a) {
 
 using namespace nested_learning;
 
-NL_SCAN_KERNEL(nl_scan_forward_float32, ScanForward<Rounding::kNone, false>)
-NL_SCAN_KERNEL(nl_scan_forward_tf32, ScanForward<Rounding::kTf32, false>)
-NL_SCAN_KERNEL(nl_scan_forward_bf16, ScanForward<Rounding::kBf16, false>)
-NL_SCAN_KERNEL(nl_scan_forward_momentum_float32, ScanForward<Rounding::kNone, true>)
-NL_SCAN_KERNEL(nl_scan_forward_momentum_tf32, ScanForward<Rounding::kTf32, true>)
-NL_SCAN_KERNEL(nl_scan_forward_momentum_bf16, ScanForward<Rounding::kBf16, true>)
-NL_SCAN_KERNEL(nl_scan_writes_float32, ScanWrites<Rounding::kNone>)
-NL_SCAN_KERNEL(nl_scan_writes_tf32, ScanWrites<Rounding::kTf32>)
-NL_SCAN_KERNEL(nl_scan_writes_bf16, ScanWrites<Rounding::kBf16>)
+NL_KERNEL_IN_EACH_ROUNDING(nl_scan_forward, kScanThreads, ScanArguments, ScanForward, false)
+NL_KERNEL_IN_EACH_ROUNDING(nl_scan_forward_momentum, kScanThreads, ScanArguments, ScanForward, true)
+NL_KERNEL_IN_EACH_ROUNDING(nl_scan_writes, kScanThreads, ScanArguments, ScanWrites)

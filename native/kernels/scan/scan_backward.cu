@@ -679,12 +679,6 @@ NL_DEVICE void ScanTokensBackward(const ScanArguments& a) {
 
 using namespace nested_learning;
 
-NL_SCAN_KERNEL(nl_scan_states_float32, ScanStates<Rounding::kNone, false>)
-NL_SCAN_KERNEL(nl_scan_states_tf32, ScanStates<Rounding::kTf32, false>)
-NL_SCAN_KERNEL(nl_scan_states_bf16, ScanStates<Rounding::kBf16, false>)
-NL_SCAN_KERNEL(nl_scan_states_momentum_float32, ScanStates<Rounding::kNone, true>)
-NL_SCAN_KERNEL(nl_scan_states_momentum_tf32, ScanStates<Rounding::kTf32, true>)
-NL_SCAN_KERNEL(nl_scan_states_momentum_bf16, ScanStates<Rounding::kBf16, true>)
-NL_SCAN_KERNEL(nl_scan_tokens_float32, ScanTokensBackward<Rounding::kNone>)
-NL_SCAN_KERNEL(nl_scan_tokens_tf32, ScanTokensBackward<Rounding::kTf32>)
-NL_SCAN_KERNEL(nl_scan_tokens_bf16, ScanTokensBackward<Rounding::kBf16>)
+NL_KERNEL_IN_EACH_ROUNDING(nl_scan_states, kScanThreads, ScanArguments, ScanStates, false)
+NL_KERNEL_IN_EACH_ROUNDING(nl_scan_states_momentum, kScanThreads, ScanArguments, ScanStates, true)
+NL_KERNEL_IN_EACH_ROUNDING(nl_scan_tokens, kScanThreads, ScanArguments, ScanTokensBackward)

@@ -300,41 +300,7 @@ NL_DEVICE void ProjectBackward(const SelfModifyingProjectBackwardArguments& a) {
 
 using namespace nested_learning;
 
-extern "C" __global__ void __launch_bounds__(kSelfModifyingThreads)
-    nl_self_modifying_project_float32(const __grid_constant__ SelfModifyingProjectArguments a) {
-  Project<Rounding::kNone>(a);
-}
-NL_KERNEL(nl_self_modifying_project_float32)
-
-extern "C" __global__ void __launch_bounds__(kSelfModifyingThreads)
-    nl_self_modifying_project_tf32(const __grid_constant__ SelfModifyingProjectArguments a) {
-  Project<Rounding::kTf32>(a);
-}
-NL_KERNEL(nl_self_modifying_project_tf32)
-
-extern "C" __global__ void __launch_bounds__(kSelfModifyingThreads)
-    nl_self_modifying_project_bf16(const __grid_constant__ SelfModifyingProjectArguments a) {
-  Project<Rounding::kBf16>(a);
-}
-NL_KERNEL(nl_self_modifying_project_bf16)
-
-extern "C" __global__ void __launch_bounds__(kSelfModifyingThreads)
-    nl_self_modifying_project_backward_float32(
-        const __grid_constant__ SelfModifyingProjectBackwardArguments a) {
-  ProjectBackward<Rounding::kNone>(a);
-}
-NL_KERNEL(nl_self_modifying_project_backward_float32)
-
-extern "C" __global__ void __launch_bounds__(kSelfModifyingThreads)
-    nl_self_modifying_project_backward_tf32(
-        const __grid_constant__ SelfModifyingProjectBackwardArguments a) {
-  ProjectBackward<Rounding::kTf32>(a);
-}
-NL_KERNEL(nl_self_modifying_project_backward_tf32)
-
-extern "C" __global__ void __launch_bounds__(kSelfModifyingThreads)
-    nl_self_modifying_project_backward_bf16(
-        const __grid_constant__ SelfModifyingProjectBackwardArguments a) {
-  ProjectBackward<Rounding::kBf16>(a);
-}
-NL_KERNEL(nl_self_modifying_project_backward_bf16)
+NL_KERNEL_IN_EACH_ROUNDING(nl_self_modifying_project, kSelfModifyingThreads,
+                           SelfModifyingProjectArguments, Project)
+NL_KERNEL_IN_EACH_ROUNDING(nl_self_modifying_project_backward, kSelfModifyingThreads,
+                           SelfModifyingProjectBackwardArguments, ProjectBackward)
