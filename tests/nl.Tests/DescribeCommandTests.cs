@@ -27,6 +27,17 @@ public sealed class DescribeCommandTests
     }
 
     [Fact]
+    public void Numbers_AreWrittenAsPeopleWriteThem()
+    {
+        foreach (string[] arguments in (string[][])[["describe"], ["describe", "--json"]])
+        {
+            string output = CommandLineRun.Of(arguments).Output;
+            Assert.Contains("β2 = 0.99,", output, StringComparison.Ordinal);
+            Assert.DoesNotMatch(@"\d\.\d{8}|E-\d", output);
+        }
+    }
+
+    [Fact]
     public void Json_HasTheDescriptionAndTheConfigurationOfTheFile()
     {
         using var folder = new TemporaryFolder();
