@@ -114,7 +114,10 @@ public sealed record DeepMemoryCase
             Heads = k[2],
             Dim = k[3],
             Hidden = golden.InputShape("w2")[3],
-            Settings = new DeepMemorySettings(golden.Integer("chunk"), golden.Objective, golden.Read, golden.Flag("residual")) { Phase = golden.Phase },
+            Settings = new DeepMemorySettings(golden.Integer("chunk"), golden.Objective, golden.Read, golden.Flag("residual"))
+            {
+                Phase = golden.Phase,
+            },
             Q = golden.Optional("q")!,
             K = golden.Optional("k")!,
             V = golden.Optional("v")!,

@@ -67,11 +67,16 @@ public sealed class GoldenCoverageTests
             // What is left out is the first value.
             HashSet<object> made = [.. part.Select(p => p.Value!)];
             foreach (object value in all)
-                Assert.True(made.Contains(value) || IsNoChoice(operation, value) || IsDefault(part, value), $"No golden case of {operation} has {part.Key} = {value}.");
+            {
+                Assert.True(
+                    made.Contains(value) || IsNoChoice(operation, value) || IsDefault(part, value),
+                    $"No golden case of {operation} has {part.Key} = {value}.");
+            }
         }
 
         bool IsDefault(IGrouping<string, CasePart> part, object value) =>
-            s_asked.Value[operation].Any(p => p.Name == part.Key && !p.Given) && (value is false || (value is Enum e && Convert.ToInt32(e, null) == 0));
+            s_asked.Value[operation].Any(p => p.Name == part.Key && !p.Given)
+            && (value is false || (value is Enum e && Convert.ToInt32(e, null) == 0));
     }
 
     // Given is no choice of the frozen rules, whose settings are the same type; nor can a scan with a free chunk read its start.
@@ -86,17 +91,49 @@ public sealed class GoldenCoverageTests
     [MemberData(nameof(SeamTypes))]
     public void EverySettingAndTensorOfTheSeam_CanBeGiven(Type type)
     {
-        HashSet<string> known = [.. s_asked.Value.SelectMany(g => g).Select(p => p.Name.StartsWith("in.", StringComparison.Ordinal) ? p.Name[3..] : p.Name)];
+        HashSet<string> known = [.. s_asked.Value.SelectMany(g => g).Select(ShortName)];
         foreach (PropertyInfo property in type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(p => p.CanWrite))
-            Assert.True(known.Contains(NameOf(type, property.Name)), $"No operation takes {type.Name}.{property.Name} as '{NameOf(type, property.Name)}'.");
+        {
+            string name = NameOf(type, property.Name);
+            Assert.True(known.Contains(name), $"No operation takes {type.Name}.{property.Name} as '{name}'.");
+        }
     }
+
+    [Fact]
+    public void EveryMethodOfTheSeam_HasAnOperation()
+    {
+        // Memory, which every operation uses.
+        string[] memory =
+            [nameof(Backend.Allocate), nameof(Backend.Upload), nameof(Backend.Download), nameof(Backend.Copy), nameof(Backend.Fill)];
+        string[] methods = [.. typeof(Backend).GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly)
+            .Where(m => m.IsVirtual && !m.IsFinal && !m.IsSpecialName && !memory.Contains(m.Name)).Select(m => m.Name)];
+        Assert.True(methods.Length > 20, $"{methods.Length} methods were found.");
+        foreach (string method in methods)
+        {
+            string operation = OperationOf(method);
+            Assert.True(Operation.Find(operation) is not null, $"Backend.{method} should be the operation '{operation}'.");
+        }
+    }
+
+    private static string OperationOf(string method) => method switch
+    {
+        nameof(Backend.SumsOfSquares) => "sum-of-squares",
+        nameof(Backend.AdamCommit) => "adam",
+        nameof(Backend.GemmAdamCommit) => "gemm-adam",
+        _ => KebabCase(method)
+            .Replace("-forward", "", StringComparison.Ordinal)
+            .Replace("deep-memory", "mlp-memory", StringComparison.Ordinal)
+            .Replace("self-modifying", "self-modifying-memories", StringComparison.Ordinal),
+    };
+
+    private static string KebabCase(string name) => SnakeCase(name).Replace('_', '-');
 
     [Theory]
     [MemberData(nameof(Operations))]
     public void EveryTensorAndSetting_IsInTheDocumentation(string operation)
     {
         string section = Section(operation);
-        foreach (string part in s_asked.Value[operation].Select(p => p.Name.StartsWith("in.", StringComparison.Ordinal) ? p.Name[3..] : p.Name).Distinct())
+        foreach (string part in s_asked.Value[operation].Select(ShortName).Distinct())
         {
             // theta.0, theta.1, ... are theta.ℓ.
             string name = part.Contains('.', StringComparison.Ordinal) ? part[..(part.LastIndexOf('.') + 1)] : $"`{part}`";
@@ -112,7 +149,8 @@ public sealed class GoldenCoverageTests
         foreach (string name in GoldenCase.Names(operation).SelectMany(n => GoldenCase.Load(n).Results).Distinct())
         {
             string result = name.Contains('.', StringComparison.Ordinal) ? name[..(name.LastIndexOf('.') + 1)] : $"`{name}`";
-            Assert.True(section.Contains(result, StringComparison.Ordinal), $"docs/cases.md, {operation}, does not name the result {result}.");
+            Assert.True(
+                section.Contains(result, StringComparison.Ordinal), $"docs/cases.md, {operation}, does not name the result {result}.");
         }
     }
 
@@ -136,12 +174,15 @@ public sealed class GoldenCoverageTests
         string documentation = File.ReadAllText(SharedFiles.RequireRepository("docs", "cases.md"));
         Assert.Contains("\"in.q\": np.array([[1, 0], [1, 1]], np.float32).reshape(1, 2, 1, 2)", documentation, StringComparison.Ordinal);
         Assert.Contains("metadata={\"op\": \"scan\", \"scale\": \"1.0\", \"read\": \"after\"}", documentation, StringComparison.Ordinal);
-        const string Header = """
-            {"__metadata__":{"op":"scan","read":"after","scale":"1.0"},"in.k":{"dtype":"F32","shape":[1,2,1,2],"data_offsets":[0,16]},"in.q":{"dtype":"F32","shape":[1,2,1,2],"data_offsets":[16,32]},"in.u":{"dtype":"F32","shape":[1,2,1,2],"data_offsets":[32,48]},"out.o":{"dtype":"F32","shape":[1,2,1,2],"data_offsets":[48,64]}}
-            """;
-        byte[] header = Encoding.UTF8.GetBytes(Header.PadRight((Header.Length + 7) / 8 * 8));
+        string text = """{"__metadata__":{"op":"scan","read":"after","scale":"1.0"}"""
+            + Entry("in.k", 0) + Entry("in.q", 16) + Entry("in.u", 32) + Entry("out.o", 48) + "}";
+        byte[] header = Encoding.UTF8.GetBytes(text.PadRight((text.Length + 7) / 8 * 8));
         float[] k = [1, 0, 0, 1], q = [1, 0, 1, 1], u = [2, 0, 1, 2], o = [2, 0, 3, 2];
-        return [.. BitConverter.GetBytes((ulong)header.Length), .. header, .. new[] { k, q, u, o }.SelectMany(t => t).SelectMany(BitConverter.GetBytes)];
+        IEnumerable<byte> data = new[] { k, q, u, o }.SelectMany(t => t).SelectMany(BitConverter.GetBytes);
+        return [.. BitConverter.GetBytes((ulong)header.Length), .. header, .. data];
+
+        static string Entry(string name, int offset) =>
+            $$""","{{name}}":{"dtype":"F32","shape":[1,2,1,2],"data_offsets":[{{offset}},{{offset + 16}}]}""";
     }
 
     private static string Section(string operation)
@@ -164,9 +205,12 @@ public sealed class GoldenCoverageTests
         (_, "Epsilon") => "eps",
         (_, "Step") => "g",
         // Gradients are named after what they are the gradients of.
-        (nameof(ScanOutputGradients) or nameof(SelfModifyingOutputGradients) or nameof(DeepMemoryOutputGradients), _) => "d" + SnakeCase(property),
+        (nameof(ScanOutputGradients) or nameof(SelfModifyingOutputGradients) or nameof(DeepMemoryOutputGradients), _) =>
+            "d" + SnakeCase(property),
         _ => SnakeCase(property),
     };
+
+    private static string ShortName(CasePart part) => part.IsTensor ? part.Name[OperationRun.InputPrefix.Length..] : part.Name;
 
     private static string SnakeCase(string name) =>
         string.Concat(name.Select((c, i) => char.IsUpper(c) ? (i == 0 ? "" : "_") + char.ToLowerInvariant(c) : c.ToString()));

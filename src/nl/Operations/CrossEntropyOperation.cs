@@ -46,8 +46,6 @@ internal sealed class CrossEntropyWithGradientOperation : Operation
 {
     public override string Name => "cross-entropy-with-gradient";
 
-    public override double Tolerance => GradientTolerance;
-
     public override void Run(OperationRun run)
     {
         Tensor logits = run.Input("logits", "N V");

@@ -50,8 +50,6 @@ internal sealed class LinearCrossEntropyWithGradientOperation : Operation
 {
     public override string Name => "linear-cross-entropy-with-gradient";
 
-    public override double Tolerance => GradientTolerance;
-
     public override void Run(OperationRun run)
     {
         Tensor x = run.Input("x", "N D"), weight = run.Input("weight", "V D");

@@ -15,7 +15,8 @@ internal sealed class NormOperation : Operation
         run.Output("y", y);
     }
 
-    public static NormKind Kind(OperationRun run) => run.Choice("kind", ("rms", NormKind.Rms), ("layer", NormKind.Layer), ("l2", NormKind.L2));
+    public static NormKind Kind(OperationRun run) =>
+        run.Choice("kind", ("rms", NormKind.Rms), ("layer", NormKind.Layer), ("l2", NormKind.L2));
 }
 
 /// <summary>

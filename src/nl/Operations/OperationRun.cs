@@ -42,7 +42,8 @@ internal sealed class OperationRun : IDisposable
     /// <summary>Runs an operation on a case. Nothing of the case is ignored: what the operation does not take is an error.</summary>
     /// <returns>The results <c>out.*</c>, with the operation and its settings as metadata.</returns>
     /// <exception cref="CaseException">An input or setting is missing, wrong, or not one of the operation's.</exception>
-    public static SafetensorsFile Execute(Operation operation, SafetensorsFile file, Device device) => Execute(operation, file, device, out _);
+    public static SafetensorsFile Execute(Operation operation, SafetensorsFile file, Device device) =>
+        Execute(operation, file, device, out _);
 
     /// <summary>The same, and what the operation asked the case for.</summary>
     public static SafetensorsFile Execute(Operation operation, SafetensorsFile file, Device device, out IReadOnlyList<CasePart> asked)
@@ -231,7 +232,8 @@ internal sealed class OperationRun : IDisposable
             }
         }
 
-        throw new CaseException($"The setting '{setting}' is '{text}', expected {string.Join(" or ", choices.Select(c => $"'{c.Word}'"))}.");
+        string allowed = string.Join(" or ", choices.Select(c => $"'{c.Word}'"));
+        throw new CaseException($"The setting '{setting}' is '{text}', expected {allowed}.");
     }
 
     private static double ParseNumber(string setting, string? text, double defaultValue)
@@ -278,13 +280,19 @@ internal sealed class OperationRun : IDisposable
     {
         string[] inputs = [.. _case.Names.Where(n => !n.StartsWith(OutputPrefix, StringComparison.Ordinal) && !_used.Contains(n))];
         if (inputs.Length > 0)
-            throw new CaseException($"The case has tensors that {operation.Name} does not take: {string.Join(", ", inputs)}; it takes {Taken(tensors: true)}.");
+            throw NotTaken("tensors", inputs);
         string[] settings = [.. _case.Metadata.Keys.Where(k => k is not (OperationKey or FormatKey) && !_used.Contains(k))];
         if (settings.Length > 0)
-            throw new CaseException($"The case has settings that {operation.Name} does not take: {string.Join(", ", settings)}; it takes {Taken(tensors: false)}.");
-    }
+            throw NotTaken("settings", settings);
 
-    private string Taken(bool tensors) => string.Join(", ", _asked.Where(p => p.IsTensor == tensors).Select(p => p.Name).Distinct().DefaultIfEmpty("none"));
+        CaseException NotTaken(string what, string[] names)
+        {
+            IEnumerable<string> taken = _asked.Where(p => p.IsTensor == (what == "tensors")).Select(p => p.Name).Distinct();
+            return new CaseException(
+                $"The case has {what} that {operation.Name} does not take: {string.Join(", ", names)}; "
+                + $"it takes {string.Join(", ", taken.DefaultIfEmpty("none"))}.");
+        }
+    }
 }
 
 /// <summary>A tensor or setting that an operation asked a case for.</summary>

@@ -21,8 +21,9 @@ public sealed class ReferenceDeepMemoryTests
     {
         GoldenCase golden = GoldenCase.Load(name);
         DeepMemoryCase c = DeepMemoryCase.FromGolden(golden);
-        var upstream = new DeepMemoryState(Given("dw1"), Given("dw2"), Given("dp1"), Given("dp2"), Given("dchunk_start1"), Given("dchunk_start2"));
-        DeepMemoryInputGradients g = ReferenceDeepMemory.Backward(c, golden.Optional("do") ?? new double[c.TokenShape.ElementCount], upstream);
+        double[] dOutput = golden.Optional("do") ?? new double[c.TokenShape.ElementCount];
+        DeepMemoryInputGradients g = ReferenceDeepMemory.Backward(c, dOutput, new DeepMemoryState(
+            Given("dw1"), Given("dw2"), Given("dp1"), Given("dp2"), Given("dchunk_start1"), Given("dchunk_start2")));
         golden.CheckReference(output => output switch
         {
             "dq" => g.Q,

@@ -25,5 +25,6 @@ public sealed class ReadableTests
     }
 
     [Fact]
-    public void Rule_OfAFloat32Setting_IsRounded() => Assert.Contains("β2 = 0.99,", new Adam { Beta2 = 0.99f }.Rule, StringComparison.Ordinal);
+    public void Rule_OfAFloat32Setting_IsRounded() =>
+        Assert.Contains("β2 = 0.99,", new Adam { Beta2 = 0.99f }.Rule, StringComparison.Ordinal);
 }
