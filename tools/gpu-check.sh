@@ -5,17 +5,16 @@
 #   --device NAME     cuda unless given; another backend, to see the script itself work
 #   --scale N         divides the sizes that bench measures
 #   --rounds N        of bench, 3 unless given: ours, then PyTorch, and again
-#   --shared FOLDER   where golden/ is; NESTED_LEARNING_SHARED, shared/ or ../shared/ unless given
 # All output is kept in $OUT, or in benchmarks/results/DEVICE/gpu-check/. A step takes less than ten minutes. The exit status is
 # 1 if a step failed; what the machine has no tool for is skipped, and a missing device is a failure.
 # It has not run on a GPU: machine, ptx, nvcc and sanitize as far as a machine without their tools, the others on opencl and managed.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-device=cuda scale=1 rounds=3 shared=${NESTED_LEARNING_SHARED:-} steps=()
+device=cuda scale=1 rounds=3 golden=$root/tests/golden steps=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --device | --scale | --rounds | --shared)
+    --device | --scale | --rounds)
       [ $# -gt 1 ] || {
         echo "gpu-check.sh: $1 needs a value" >&2
         exit 2
@@ -32,11 +31,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ ${#steps[@]} -gt 0 ] || steps=(machine ptx nvcc doctor suite golden sanitize bench)
-[ -n "$shared" ] || for shared in "$root/shared" "$root/../shared"; do
-  [ ! -d "$shared/golden" ] || break
-done
 export PATH=$PATH:/usr/local/cuda/bin
-export NESTED_LEARNING_SHARED=$shared
 # PyTorch brings a cuBLAS that the loader does not find by itself.
 blas=$(python3 -c 'import glob, nvidia.cublas as b; print(*glob.glob(b.__path__[0] + "/lib/libcublas.so.1[12]")[:1])' 2>/dev/null)
 [ -z "$blas" ] || export NESTED_LEARNING_CUBLAS=$blas
@@ -80,8 +75,8 @@ need_device() {
 }
 
 need_golden() {
-  [ -d "$shared/golden" ] || {
-    echo "no golden cases in '$shared'; --shared names their folder"
+  [ -d "$golden" ] || {
+    echo "no golden cases in '$golden'"
     exit 1
   }
 }
@@ -182,7 +177,7 @@ step_suite() {
 step_golden() {
   need_device
   need_golden
-  timeout 580 "$nl" check "$shared/golden" --device "$device"
+  timeout 580 "$nl" check "$golden" --device "$device"
 }
 
 step_sanitize() {
@@ -194,7 +189,7 @@ step_sanitize() {
   for tool in memcheck racecheck synccheck; do
     echo "== $tool"
     timeout 190 compute-sanitizer --tool $tool --error-exitcode 9 --target-processes all "$nl" check --device "$device" \
-      "$shared"/golden/{adam,newton-schulz,scan-delta-0,scan-delta-0-backward,scan-momentum-0-backward}.safetensors || {
+      "$golden"/{adam,newton-schulz,scan-delta-0,scan-delta-0-backward,scan-momentum-0-backward}.safetensors || {
       echo "$tool: exit status $? (9: it found something, 124: not done after 190 s)"
       failed=$((failed + 1))
     }

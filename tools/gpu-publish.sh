@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes artifacts/gpu-check/gpu-check.tar.gz: what tools/gpu-check.sh needs on a machine with a GPU and without .NET or network.
-# It holds nl and the tests of the GPU backends with one .NET runtime (linux-x64), the CUDA sources, and both scripts.
+# It holds nl and the tests of the GPU backends with one .NET runtime (linux-x64), the CUDA sources, the
+# golden cases, and both scripts.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,7 +17,7 @@ for project in tests/NestedLearning.Gpu.Tests src/nl; do
   dotnet publish $project -c Release -r linux-x64 --self-contained -p:DebugType=none -v quiet -o "$folder/gpu-check/bin"
 done
 find native/cuda native/kernels -maxdepth 2 \( -name '*.cu' -o -name '*.cuh' -o -name '*.h' \) -exec cp --parents {} "$folder/gpu-check" \;
-cp --parents tools/gpu-check.sh tools/gpu_peers.py "$folder/gpu-check"
+cp --parents tools/gpu-check.sh tools/gpu_peers.py tests/golden/*.safetensors "$folder/gpu-check"
 
 rm -rf "$out"
 mkdir -p "$out"

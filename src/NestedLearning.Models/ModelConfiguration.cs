@@ -82,7 +82,7 @@ public sealed record ModelConfiguration
     public float AlphaBias { get; init; } = 7;
 
     /// <summary>
-    /// Tokens after which the fast memories return to their learned start (spec section 5); 0 is never. In a context's
+    /// Tokens after which the fast memories return to their learned start (docs/specification.md, section 5); 0 is never. In a context's
     /// first segment the gradient reaches the start through every write; in later ones it is first order.
     /// </summary>
     public int ContextLength { get; init; } = 256;

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace NestedLearning.Models.Tests;
 
-/// <summary>The layer of self-modifying Titans (spec section 6) by itself.</summary>
+/// <summary>The layer of self-modifying Titans (docs/specification.md, section 6) by itself.</summary>
 public abstract class SelfModifyingTitansTests(string backend) : BackendTests(backend)
 {
     private const int Batch = 2, Dim = 16;

@@ -103,7 +103,7 @@ public sealed record DeepMemoryCase
         bool Given(char letter) => given.Contains(letter, StringComparison.Ordinal);
     }
 
-    /// <summary>A golden case; its momenta start at zero.</summary>
+    /// <summary>A golden case of <c>mlp-memory</c> or its backward pass.</summary>
     public static DeepMemoryCase FromGolden(GoldenCase golden)
     {
         Shape k = golden.InputShape("k");
@@ -114,20 +114,24 @@ public sealed record DeepMemoryCase
             Heads = k[2],
             Dim = k[3],
             Hidden = golden.InputShape("w2")[3],
-            Settings = new DeepMemorySettings(
-                golden.Integer("chunk"), golden.Text("objective") == "l2" ? MemoryObjective.L2 : MemoryObjective.DotProduct, golden.Read, golden.Text("residual") == "true"),
-            Q = Input("q"),
-            K = Input("k"),
-            V = Input("v"),
-            LogAlpha = Input("log_alpha"),
-            Theta = Input("theta"),
-            Erase = Input("erase"),
-            Mu = Input("mu"),
-            W1 = Input("w1"),
-            W2 = Input("w2"),
+            Settings = new DeepMemorySettings(golden.Integer("chunk"), golden.Objective, golden.Read, golden.Flag("residual"))
+            {
+                Phase = golden.Phase,
+            },
+            Q = golden.Optional("q")!,
+            K = golden.Optional("k")!,
+            V = golden.Optional("v")!,
+            LogAlpha = golden.Optional("log_alpha"),
+            Theta = golden.Optional("theta"),
+            Erase = golden.Optional("erase"),
+            Mu = golden.Optional("mu"),
+            W1 = golden.Optional("w1")!,
+            W2 = golden.Optional("w2")!,
+            P1 = golden.Optional("p1"),
+            P2 = golden.Optional("p2"),
+            ChunkStart1 = golden.Optional("chunk_start1"),
+            ChunkStart2 = golden.Optional("chunk_start2"),
         };
-
-        double[] Input(string name) => Compare.ToDouble(golden.Input(name));
     }
 
     /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1 under other settings; the initial state stays.</summary>

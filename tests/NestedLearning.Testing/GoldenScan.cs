@@ -7,18 +7,36 @@ public static class GoldenScan
     public static ScanCase Scan(GoldenCase golden, int chunk) =>
         Create(golden, "u", new ScanSettings(golden.Number("scale"), golden.Read, ScanWrite.Given, chunk));
 
-    /// <summary>A case of <c>scan-frozen</c>.</summary>
+    /// <summary>A case of <c>scan-frozen</c> or <c>scan-frozen-backward</c>.</summary>
     public static ScanCase Frozen(GoldenCase golden)
     {
-        ScanWrite write = golden.Text("objective") switch
-        {
-            "l2" => ScanWrite.FrozenL2,
-            "dot" => ScanWrite.Scaled,
-            string other => throw new InvalidDataException($"{golden.Name}: objective is '{other}'."),
-        };
-        ScanCase scan = Create(golden, "v", new ScanSettings(golden.Number("scale"), golden.Read, write, golden.Integer("chunk")));
-        scan.Theta = Compare.ToDouble(golden.Input("theta"));
+        ScanWrite write = golden.Objective == MemoryObjective.L2 ? ScanWrite.FrozenL2 : ScanWrite.Scaled;
+        var settings = new ScanSettings(golden.Number("scale"), golden.Read, write, golden.Integer("chunk")) { Phase = golden.Phase };
+        ScanCase scan = Create(golden, "v", settings);
+        scan.Theta = golden.Optional("theta");
         return scan;
+    }
+
+    /// <summary>The gradients that a case of a scan's backward pass begins with.</summary>
+    public static ScanUpstream Upstream(GoldenCase golden) =>
+        new(golden.Optional("do"), golden.Optional("ds"), golden.Optional("dp"), golden.Optional("dchunk_start"));
+
+    /// <summary>A case of <c>self-modifying-memories</c> or its backward pass.</summary>
+    public static SelfModifyingCase SelfModifyingMemories(GoldenCase golden)
+    {
+        Shape x = golden.InputShape("x");
+        return new SelfModifyingCase
+        {
+            Batch = x[0],
+            Time = x[1],
+            Heads = x[2],
+            Dim = x[3],
+            Settings = Settings(golden),
+            X = golden.Optional("x")!,
+            Q = golden.Optional("q")!,
+            S0 = golden.Optional("s0")!,
+            ChunkStart = golden.Optional("chunk_start"),
+        };
     }
 
     /// <summary>
@@ -51,15 +69,13 @@ public static class GoldenScan
             }
         }
 
-        MemoryObjective objective = golden.Text("objective") == "l2" ? MemoryObjective.L2 : MemoryObjective.DotProduct;
         return new SelfModifyingCase
         {
             Batch = batch,
             Time = time,
             Heads = 1,
             Dim = d,
-            Settings = new SelfModifyingSettings(
-                golden.Integer("chunk"), objective, golden.Read, golden.Number("eta_scale"), golden.Number("eta_bias"), golden.Number("alpha_bias")),
+            Settings = Settings(golden),
             X = Compare.ToDouble(inputs),
             Q = ReferenceSelfModifying.Normalise(q, d),
             S0 = s0,
@@ -79,6 +95,14 @@ public static class GoldenScan
         return [.. part];
     }
 
+    private static SelfModifyingSettings Settings(GoldenCase golden) => new(
+        golden.Integer("chunk"), golden.Objective, golden.Read, golden.Number("eta_scale"), golden.Number("eta_bias"),
+        golden.Number("alpha_bias"), golden.Flag("normalize_values"))
+    {
+        ExactGradient = golden.Flag("exact_gradient"),
+        Phase = golden.Phase,
+    };
+
     private static ScanCase Create(GoldenCase golden, string write, ScanSettings settings)
     {
         Shape k = golden.InputShape("k");
@@ -93,11 +117,12 @@ public static class GoldenScan
             Q = Compare.ToDouble(golden.Input("q")),
             K = Compare.ToDouble(golden.Input("k")),
             U = Compare.ToDouble(golden.Input(write)),
-            LogAlpha = Compare.ToDouble(golden.Input("log_alpha")),
-            Erase = Compare.ToDouble(golden.Input("erase")),
-            Mu = Compare.ToDouble(golden.Input("mu")),
-            S0 = Compare.ToDouble(golden.Input("s0")),
-            P0 = Compare.ToDouble(golden.Input("p0")),
+            LogAlpha = golden.Optional("log_alpha"),
+            Erase = golden.Optional("erase"),
+            Mu = golden.Optional("mu"),
+            S0 = golden.Optional("s0"),
+            P0 = golden.Optional("p0"),
+            ChunkStart = golden.Optional("chunk_start"),
         };
     }
 }

@@ -1,7 +1,7 @@
 namespace NestedLearning.Testing;
 
 /// <summary>
-/// Spec section 2, token by token in double. Each layer is a memory of section 1 with its input made unit length as key:
+/// docs/specification.md, section 2, token by token in double. Each layer is a memory of section 1 with its input made unit length as key:
 /// <code>
 /// z = k W2_c    h = φ(z)    e = k + h W1_c − v  (L2; without k where there is no residual)  or  −v  (dot product)
 /// layer 1: key ĥ = h / r₁, u = −θ r₁ e                    r₁ = √(‖h‖² + 10⁻¹²)

@@ -1,7 +1,7 @@
 namespace NestedLearning.Testing;
 
 /// <summary>
-/// The optimizers of spec section 3 in double, each step as its equation stands. W [rows, columns] is moved by
+/// The optimizers of docs/specification.md, section 3 in double, each step as its equation stands. W [rows, columns] is moved by
 /// <see cref="Step"/>; g is the gradient and η the learning rate of that step.
 /// </summary>
 public abstract class ReferenceOptimizer(int rows, int columns, double[] w)

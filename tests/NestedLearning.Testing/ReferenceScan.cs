@@ -1,7 +1,7 @@
 namespace NestedLearning.Testing;
 
 /// <summary>
-/// Spec section 1 token by token in double, apart from any kernel: no chunk form, no products of decays.
+/// docs/specification.md, section 1 token by token in double, apart from any kernel: no chunk form, no products of decays.
 /// <code>
 /// w_t = u_t − ε_t (k_t S_{t−1});  P_t = μ_t P_{t−1} + k_tᵀ w_t;  S_t = α_t S_{t−1} + P_t;  o_t = scale · q_t S_t, q_t S_{t−1} or q_t S_c
 /// u_t = U_t,  θ_t U_t  or  θ_t (U_t − k_t S_c)

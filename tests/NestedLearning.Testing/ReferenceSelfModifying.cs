@@ -1,7 +1,7 @@
 namespace NestedLearning.Testing;
 
 /// <summary>
-/// Spec section 6 for matrix memories, token by token in double. The columns of S are [k | v | mem | η | α]:
+/// docs/specification.md, section 6 for matrix memories, token by token in double. The columns of S are [k | v | mem | η | α]:
 /// <code>
 /// k = norm(x S_k,c)   v = x S_v,c or norm(x S_v,c)   η = softplus(x S_η,c + b_η) s_η   α = sigmoid(x S_α,c + b_α)   v̂ = v S_c
 /// w_t = −η (k S_{t−1} + k S_c − v̂)      (exact gradient: −η (2 k S_{t−1} − v̂); dot product: −η (k S_{t−1} − v̂))

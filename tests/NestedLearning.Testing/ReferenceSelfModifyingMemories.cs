@@ -11,8 +11,8 @@ public sealed record ReferenceMemory(int Chunk, int Hidden, bool Residual, doubl
 public sealed record ReferenceMemoriesCase(int Batch, int Time, int Heads, int Dim, SelfModifyingSettings Settings, double[] X, double[]? Q, ReferenceMemory[] Memories);
 
 /// <summary>
-/// Spec section 6 in its general form, token by token in double: each memory a matrix or two layers (spec section 2), frozen
-/// at the starts of its own chunks. The settings' chunk is not used.
+/// docs/specification.md, section 6, in its general form, token by token in double: each memory a matrix or two layers
+/// (docs/specification.md, section 2), frozen at the starts of its own chunks. The settings' chunk is not used.
 /// <code>
 /// k = norm(M_k,c(x))   v = M_v,c(x)   η = softplus(M_η,c(x) + b_η) s_η   α = sigmoid(M_α,c(x) + b_α)   q = norm(M_q,c(x))
 /// S ← α S − η kᵀ(k S) − η kᵀ(k S_c − v̂)     exact: k S in place of k S_c;  dot product: −v̂ alone;  v̂ = M_□,c(v)

@@ -2,62 +2,47 @@ using Xunit;
 
 namespace NestedLearning.Testing;
 
-/// <summary>
-/// Finds the golden cases and data sets: <c>../shared</c> beside the folder of NestedLearning.sln, or where
-/// <c>NESTED_LEARNING_SHARED</c> points.
-/// </summary>
+/// <summary>Finds the golden cases, <c>tests/golden</c>, and the repository that a test runs in.</summary>
 public static class SharedFiles
 {
-    /// <summary>Names the folder that holds <c>golden</c> and <c>data</c>.</summary>
-    public const string Variable = "NESTED_LEARNING_SHARED";
-
     /// <summary>The folder of NestedLearning.sln above the running test; null where there is none.</summary>
-    public static string? Repository
+    public static string? Repository => Above(folder => File.Exists(Path.Combine(folder, "NestedLearning.sln")));
+
+    /// <summary>The folder of the golden cases, of the repository or of an archive of tests that brings them along.</summary>
+    /// <exception cref="DirectoryNotFoundException">There is none above the running test: golden cases are never skipped.</exception>
+    public static string GoldenFolder => Above(folder => Directory.Exists(Golden(folder))) is { } found
+        ? Golden(found)
+        : throw new DirectoryNotFoundException($"There is no folder tests/golden in any folder above '{AppContext.BaseDirectory}'.");
+
+    /// <summary>The path of a golden case.</summary>
+    /// <exception cref="DirectoryNotFoundException">There are no golden cases.</exception>
+    /// <exception cref="FileNotFoundException">There is no such case.</exception>
+    public static string GoldenFile(string name)
     {
-        get
-        {
-            string? folder = AppContext.BaseDirectory;
-            while (folder is not null && !File.Exists(Path.Combine(folder, "NestedLearning.sln")))
-                folder = Path.GetDirectoryName(folder);
-            return folder;
-        }
+        string path = Path.Combine(GoldenFolder, name + ".safetensors");
+        return File.Exists(path) ? path : throw new FileNotFoundException($"There is no golden case '{path}'.", path);
     }
 
-    /// <summary>The path of a shared file; the test is skipped where it is not there.</summary>
-    /// <param name="folder"><c>golden</c> or <c>data</c>.</param>
-    /// <param name="file">The file's name.</param>
-    public static string Require(string folder, string file)
+    /// <summary>The path of a file of the repository; the test is skipped where it does not run in one.</summary>
+    /// <param name="parts">Folders and the file's name.</param>
+    public static string RequireRepository(params ReadOnlySpan<string> parts)
     {
-        string root = Root(out string looked);
-        string path = Path.Combine(root, folder, file);
-        if (!File.Exists(path))
-            Assert.Skip($"'{folder}/{file}' is not in {looked}; {Variable} may name another folder.");
-        return path;
+        if (Repository is not { } repository)
+        {
+            Assert.Skip($"No folder above '{AppContext.BaseDirectory}' holds NestedLearning.sln: the sources are not here.");
+            return "";
+        }
+
+        return Path.Combine([repository, .. parts]);
     }
 
-    /// <summary>The path of a golden case; the test is skipped where it is not there.</summary>
-    public static string Golden(string name) => Require("golden", name + ".safetensors");
+    private static string Golden(string folder) => Path.Combine(folder, "tests", "golden");
 
-    /// <summary>The path of a data set; the test is skipped where it is not there.</summary>
-    public static string Data(string file) => Require("data", file);
-
-    private static string Root(out string looked)
+    private static string? Above(Func<string, bool> found)
     {
-        string? set = Environment.GetEnvironmentVariable(Variable);
-        if (!string.IsNullOrEmpty(set))
-        {
-            looked = $"'{set}' (from {Variable})";
-            return set;
-        }
-
-        if (Repository is { } repository)
-        {
-            string shared = Path.GetFullPath(Path.Combine(repository, "..", "shared"));
-            looked = $"'{shared}'";
-            return shared;
-        }
-
-        looked = $"any folder above '{AppContext.BaseDirectory}' with NestedLearning.sln";
-        return AppContext.BaseDirectory;
+        string? folder = AppContext.BaseDirectory;
+        while (folder is not null && !found(folder))
+            folder = Path.GetDirectoryName(folder);
+        return folder;
     }
 }

@@ -27,6 +27,17 @@ public sealed class DescribeCommandTests
     }
 
     [Fact]
+    public void Numbers_AreWrittenAsPeopleWriteThem()
+    {
+        string table = CommandLineRun.Of("describe").Output, json = CommandLineRun.Of("describe", "--json").Output;
+        Assert.Contains("β2 = 0.99,", table, StringComparison.Ordinal);
+        Assert.Contains("β2 = 0.99,", json, StringComparison.Ordinal);
+        Assert.DoesNotMatch(@"\d\.\d{8}|E-\d", table);
+        // Its exponents are JSON's own.
+        Assert.DoesNotMatch(@"\d\.\d{8}", json);
+    }
+
+    [Fact]
     public void Json_HasTheDescriptionAndTheConfigurationOfTheFile()
     {
         using var folder = new TemporaryFolder();

@@ -1,8 +1,8 @@
 namespace NestedLearning.Models;
 
 /// <summary>
-/// A continuum memory system to put on features of any kind (spec section 4): residual MLPs, one a level, committed at their
-/// levels' frequencies (NL 70–74). It learns while it is used, in one of two ways:
+/// A continuum memory system to put on features of any kind (docs/specification.md, section 4): residual MLPs, one a level,
+/// committed at their levels' frequencies (NL 70–74). It learns while it is used, in one of two ways:
 /// <list type="bullet">
 /// <item>from a task loss: <see cref="Forward"/> on a tape, the backward pass from any loss, then
 /// <c>Levels.Advance(T)</c>;</item>

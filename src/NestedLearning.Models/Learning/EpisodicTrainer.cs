@@ -2,7 +2,7 @@ namespace NestedLearning.Models.Learning;
 
 /// <summary>
 /// Learns how to learn: over episodes, inner levels adapt from their learned starts and the outer levels descend the
-/// loss of the queries (spec section 5),
+/// loss of the queries (docs/specification.md, section 5),
 /// <code>
 /// θ₀^(s+1) = argmin_Φ E_{T ~ C^(s)} [ ℓ(Θ, T; Φ) ]
 /// </code>

@@ -1,6 +1,6 @@
 namespace NestedLearning.Models.Learning;
 
-/// <summary>How the gradient of the queries' loss reaches the initial states of inner levels (spec section 5).</summary>
+/// <summary>How the gradient of the queries' loss reaches the initial states of inner levels (docs/specification.md, section 5).</summary>
 public enum MetaGradient
 {
     /// <summary>Through every inner update: dL/dS₀, the exact gradient of the outer loss.</summary>

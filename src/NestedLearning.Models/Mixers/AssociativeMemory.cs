@@ -14,7 +14,7 @@ internal enum MemoryRule
 }
 
 /// <summary>
-/// A matrix memory for each head, written with keys, values and rates that are projections of its input (spec section 1).
+/// A matrix memory for each head, written with keys, values and rates that are projections of its input (docs/specification.md, section 1).
 /// Keys and queries have length one, so that a write with β = 1 replaces what its key answered.
 /// <code>
 /// q, k = norm(x W_q), norm(x W_k);  v = x W_v;  β, θ, μ = sigmoid(x W + b);  log α = log sigmoid(x W_α + b_α)

@@ -1,7 +1,7 @@
 namespace NestedLearning.Models;
 
 /// <summary>
-/// Self-modifying memories in their general form (spec section 6, NL 83–93), composed of recorded operations, so that the
+/// Self-modifying memories in their general form (docs/specification.md, section 6, NL 83–93), composed of recorded operations, so that the
 /// gradient flows through every write:
 /// <code>
 /// k = norm(M_k,c(x))   v = M_v,c(x)   η = softplus(M_η,c(x) + b_η) s_η   α = sigmoid(M_α,c(x) + b_α)   q = norm(M_q,c(x))

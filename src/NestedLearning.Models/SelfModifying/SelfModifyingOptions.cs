@@ -20,7 +20,7 @@ public enum MemoryKind
 public sealed record MemoryOptions(MemoryKind Kind = MemoryKind.Matrix, int? Chunk = null, int Hidden = 32);
 
 /// <summary>
-/// What self-modifying Titans (spec section 6) leave to choose beside <see cref="ModelConfiguration.Objective"/> and the
+/// What self-modifying Titans (docs/specification.md, section 6) leave to choose beside <see cref="ModelConfiguration.Objective"/> and the
 /// rates' scales. The default, five matrices of one chunk, runs as one fused operation; every other choice is composed.
 /// </summary>
 public sealed record SelfModifyingOptions

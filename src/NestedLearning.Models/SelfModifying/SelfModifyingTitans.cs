@@ -1,7 +1,7 @@
 namespace NestedLearning.Models;
 
 /// <summary>
-/// x + SelfModifyingTitans(norm x) (spec section 6): a causal convolution and an input projection, then for each head
+/// x + SelfModifyingTitans(norm x) (docs/specification.md, section 6): a causal convolution and an input projection, then for each head
 /// memories that make their own keys, values, rates, decays and targets, then an output projection.
 /// </summary>
 internal sealed class SelfModifyingTitans : ITokenMixer

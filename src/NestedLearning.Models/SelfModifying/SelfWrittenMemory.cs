@@ -111,7 +111,7 @@ internal sealed class MatrixMemory(string name, int chunk, Parameter start) : Se
     }
 }
 
-/// <summary>M(x) = [residual] x + φ(x W2) W1, W1 [N, D], W2 [D, N]; the gradient is frozen (spec section 2).</summary>
+/// <summary>M(x) = [residual] x + φ(x W2) W1, W1 [N, D], W2 [D, N]; the gradient is frozen (docs/specification.md, section 2).</summary>
 internal sealed class TwoLayerMemory(string name, int chunk, Parameter w1, Parameter w2, bool residual) : SelfWrittenMemory(name, chunk, [w1, w2])
 {
     /// <inheritdoc/>

@@ -2,7 +2,7 @@ namespace NestedLearning;
 
 public abstract partial class Backend
 {
-    /// <summary>The deep memory of spec section 2. See <see cref="DeepMemoryInputs"/> for the equations and shapes.</summary>
+    /// <summary>The deep memory: docs/specification.md, section 2. <see cref="DeepMemoryInputs"/> has the equations and shapes.</summary>
     public abstract void DeepMemoryForward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemoryOutputs outputs);
 
     /// <summary>

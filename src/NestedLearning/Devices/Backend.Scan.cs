@@ -2,7 +2,7 @@ namespace NestedLearning;
 
 public abstract partial class Backend
 {
-    /// <summary>The associative-memory scan of spec section 1. See <see cref="ScanInputs"/> for shapes.</summary>
+    /// <summary>The associative-memory scan of docs/specification.md, section 1. See <see cref="ScanInputs"/> for shapes.</summary>
     public abstract void ScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs);
 
     /// <summary>
@@ -11,7 +11,7 @@ public abstract partial class Backend
     /// </summary>
     public abstract void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients);
 
-    /// <summary>The self-modifying memory scan of spec section 6. See <see cref="SelfModifyingInputs"/> for shapes.</summary>
+    /// <summary>The self-modifying memories: docs/specification.md, section 6. See <see cref="SelfModifyingInputs"/> for shapes.</summary>
     public abstract void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs);
 
     /// <summary>Its gradient through every write, from the chunk-start states that the forward pass saved.</summary>

@@ -12,7 +12,7 @@ public enum ErrorReduction
 
 /// <summary>
 /// Parameters that are committed together, every <see cref="Chunk"/> steps of their context flow, by their own
-/// optimizer and learning rate (spec section 4).
+/// optimizer and learning rate (docs/specification.md, section 4).
 /// </summary>
 public sealed class Level
 {
@@ -129,7 +129,7 @@ public sealed class Level
         Pending = 0;
     }
 
-    // The gradient at the moved parameters is, to first order, the start's (spec section 5).
+    // The gradient at the moved parameters is, to first order, the start's (docs/specification.md, section 5).
     internal void PassErrorsToStart()
     {
         foreach ((Parameter parameter, Parameter start) in Start?.Pairs ?? [])

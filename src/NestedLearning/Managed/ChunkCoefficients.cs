@@ -3,7 +3,7 @@ using static NestedLearning.SmallProducts;
 namespace NestedLearning;
 
 /// <summary>
-/// The scalar coefficients of one chunk (spec section 1), by recurrence over its tokens, so that no ratio of decays is
+/// The scalar coefficients of one chunk (docs/specification.md, section 1), by recurrence over its tokens, so that no ratio of decays is
 /// ever formed:
 /// <code>
 /// c_t = μ_t c_{t−1}    a_t = α_t a_{t−1}    b_t = α_t b_{t−1} + c_t    X_t = μ_t X_{t−1} + e_t    G_t = α_t G_{t−1} + X_t

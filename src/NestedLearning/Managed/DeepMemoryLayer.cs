@@ -4,7 +4,7 @@ using static NestedLearning.SmallProducts;
 namespace NestedLearning;
 
 /// <summary>
-/// One layer of a deep memory over a chunk: the scan of spec section 1 with keys, queries and writes made elsewhere, and
+/// One layer of a deep memory over a chunk: the scan of docs/specification.md, section 1 with keys, queries and writes made elsewhere, and
 /// coefficients that both layers share. Names as in native/kernels/scan/README.md; Dk by Dv weights W with momentum P.
 /// </summary>
 internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chunk, int keyDim, int valueDim, bool erases, bool momentum)

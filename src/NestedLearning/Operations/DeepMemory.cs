@@ -1,7 +1,7 @@
 namespace NestedLearning;
 
 /// <summary>
-/// A two-layer memory that learns its keys' targets while it reads (spec section 2, NL 89, 91; Titans 3.2 with one hidden
+/// A two-layer memory that learns its keys' targets while it reads (docs/specification.md, section 2, NL 89, 91; Titans 3.2 with one hidden
 /// layer). See <see cref="DeepMemoryInputs"/> for the equations and shapes.
 /// </summary>
 public static class DeepMemory

@@ -1,6 +1,6 @@
 namespace NestedLearning;
 
-/// <summary>What a deep memory computes; see spec section 2.</summary>
+/// <summary>What a deep memory computes; see docs/specification.md, section 2.</summary>
 /// <param name="Chunk">
 /// Tokens a chunk, at the start of which the weights are frozen as W_c for the gradient: part of the meaning. At most
 /// <see cref="ScanSettings.MaxChunk"/>.

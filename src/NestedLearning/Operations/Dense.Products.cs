@@ -29,7 +29,7 @@ public static partial class Dense
     }
 
     /// <summary>
-    /// Newton–Schulz's orthogonalisation, spec section 3: X ← G/(‖G‖_F + 1e−7), then <paramref name="steps"/> times
+    /// Newton–Schulz's orthogonalisation, docs/specification.md, section 3: X ← G/(‖G‖_F + 1e−7), then <paramref name="steps"/> times
     /// A = X Xᵀ; X ← 3.4445 X + (−4.7750 A + 2.0315 A²) X. Of a tall G the transpose takes the part of X.
     /// </summary>
     /// <param name="g">[r, c]; outer axes are flattened.</param>

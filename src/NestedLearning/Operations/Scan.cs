@@ -1,7 +1,7 @@
 namespace NestedLearning;
 
 /// <summary>
-/// The primitive under every token-level memory (spec section 1): linear attention, delta rules, Titans, DGD are
+/// The primitive under every token-level memory (docs/specification.md, section 1): linear attention, delta rules, Titans, DGD are
 /// choices of α, μ, ε and u. See <see cref="ScanInputs"/> for the equations and shapes.
 /// </summary>
 public static class Scan

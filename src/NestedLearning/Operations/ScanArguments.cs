@@ -13,7 +13,7 @@ public enum ScanRead
     ChunkStart,
 }
 
-/// <summary>How the write u_t of spec section 1 is made from <see cref="ScanInputs.U"/>.</summary>
+/// <summary>How the write u_t of docs/specification.md, section 1 is made from <see cref="ScanInputs.U"/>.</summary>
 public enum ScanWrite
 {
     /// <summary>u_t = U_t; theta is not given.</summary>
@@ -29,7 +29,7 @@ public enum ScanWrite
     FrozenL2,
 }
 
-/// <summary>What a scan computes; see spec section 1.</summary>
+/// <summary>What a scan computes; see docs/specification.md, section 1.</summary>
 /// <param name="Scale">Multiplies every read.</param>
 /// <param name="Read">Which state a read sees.</param>
 /// <param name="Write">How writes are made.</param>

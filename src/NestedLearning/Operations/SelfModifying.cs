@@ -1,7 +1,7 @@
 namespace NestedLearning;
 
 /// <summary>
-/// Self-modifying memories (spec section 6, NL 83–93): keys, values, learning rates, decays and targets are all made
+/// Self-modifying memories (docs/specification.md, section 6, NL 83–93): keys, values, learning rates, decays and targets are all made
 /// by memories that write themselves. See <see cref="SelfModifyingInputs"/> for the equations and shapes.
 /// </summary>
 public static class SelfModifying

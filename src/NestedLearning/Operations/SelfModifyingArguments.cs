@@ -11,7 +11,7 @@ public enum MemoryObjective
 }
 
 /// <summary>
-/// What a self-modifying scan computes; see spec section 6.
+/// What a self-modifying scan computes; see docs/specification.md, section 6.
 /// </summary>
 /// <param name="Chunk">Tokens a chunk, at the start of which every memory is frozen as M_c: part of the meaning.</param>
 /// <param name="Objective">The inner objective.</param>

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>AdaGrad (Duchi, Hazan and Singer), a memory of the squared gradients (NL 106–111): v ← v + g²; W ← W − η (g/(√v + ε) + λ W).</summary>
@@ -12,8 +10,9 @@ public sealed class AdaGrad : ElementwiseOptimizer
     public float WeightDecay { get; init; }
 
     /// <inheritdoc/>
-    public override string Rule => string.Create(CultureInfo.InvariantCulture,
-        $"AdaGrad: v ← v + g², W ← W − η {(WeightDecay == 0 ? "g/(√v + ε)" : "(g/(√v + ε) + λ W)")}; ε = {Epsilon}{(WeightDecay == 0 ? "" : $", λ = {WeightDecay}")}");
+    public override string Rule => WeightDecay == 0
+        ? Readable.Text($"AdaGrad: v ← v + g², W ← W − η g/(√v + ε); ε = {Epsilon}")
+        : Readable.Text($"AdaGrad: v ← v + g², W ← W − η (g/(√v + ε) + λ W); ε = {Epsilon}, λ = {WeightDecay}");
 
     private protected override string SecondMoment => "v";
 

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
@@ -36,7 +34,7 @@ public sealed class Adam : Optimizer
     public ulong Seed { get; init; }
 
     /// <inheritdoc/>
-    public override string Rule => string.Create(CultureInfo.InvariantCulture,
+    public override string Rule => Readable.Text(
         $"{(Decoupled ? "AdamW" : "Adam")}: {(Decoupled ? "" : "g ← g + λ W, ")}m ← β1 m + (1 − β1) g, v ← β2 v + (1 − β2) g², W ← W − η {(Decoupled ? "(m̂/(√v̂ + ε) + λ W)" : "m̂/(√v̂ + ε)")}; β1 = {Beta1}, β2 = {Beta2}, ε = {Epsilon}, λ = {WeightDecay}");
 
     /// <inheritdoc/>

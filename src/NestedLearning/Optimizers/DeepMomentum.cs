@@ -1,10 +1,8 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
-/// Deep momentum gradient descent (DMGD, NL 50): the momentum is a deep memory M(x) = φ(x W₂) W₁ of spec section 2. At each
-/// commit it is taught, one row a token, to answer the rows of g with those of P g; then it is asked for all of them:
+/// Deep momentum gradient descent (DMGD, NL 50): the momentum is a deep memory M(x) = φ(x W₂) W₁ of docs/specification.md, section 2. At
+/// each commit it is taught, one row a token, to answer the rows of g with those of P g; then it is asked for all of them:
 /// <code>
 /// k = g/s,   s = ‖g‖_F/√r   (rows of length one on average, whatever the gradient's scale)
 /// M ← α M − θ ∇ Σ over the rows of ½‖M(k) − P k‖²   (or −⟨M(k), P k⟩)
@@ -46,7 +44,7 @@ public sealed class DeepMomentum : Optimizer
         {
             string memory = Residual ? "k + φ(k W₂) W₁" : "φ(k W₂) W₁", target = Preconditioner.Rule.Length > 0 ? "P k" : "k";
             string loss = Objective == MemoryObjective.L2 ? $"½‖M(k) − {target}‖²" : $"−⟨M(k), {target}⟩";
-            return string.Create(CultureInfo.InvariantCulture,
+            return Readable.Text(
                 $"Deep momentum: M(k) = {memory}, M ← α M − θ ∇{loss} over the rows k of g/s, W ← W − η s M(g/s); {Hidden} hidden, α = {Decay}, θ = {InnerRate}/rows/hidden, ε = {Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
         }
     }

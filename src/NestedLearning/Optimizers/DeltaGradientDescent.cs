@@ -7,7 +7,7 @@ namespace NestedLearning;
 /// W ← W − η' xᵀ (x W + dy),   η' = η/(1 + η‖x‖²)
 /// </code>
 /// which is the exact minimiser of ½‖x W + dy‖² + ‖W − W_t‖²/(2η). The dy are those of the weights at the chunk's start, while
-/// x W is that of the weights as they are; so a commit is one scan by the delta rule (spec section 1) with keys x,
+/// x W is that of the weights as they are; so a commit is one scan by the delta rule (docs/specification.md, section 1) with keys x,
 /// erase η' and writes −η' dy.
 /// <para>
 /// It works on the factors x and dy that <see cref="Tape.Linear"/> and <see cref="Tape.Mlp"/> leave for a weight used as it

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
@@ -23,7 +21,7 @@ public sealed class DeltaMomentum : Optimizer
     public Preconditioner Preconditioner { get; init; } = Preconditioner.Identity;
 
     /// <inheritdoc/>
-    public override string Rule => string.Create(CultureInfo.InvariantCulture,
+    public override string Rule => Readable.Text(
         $"Delta momentum: m ← α m − ε (m gᵀ) g/‖g‖² − η {(Preconditioner.Rule.Length > 0 ? "P g" : "g")}, W ← W + m; α = {Decay}, ε = {Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
 
     /// <inheritdoc/>

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>P as a diagonal, a memory of the squared gradients: v ← ρ v + (1 − ρ) g²; P g = g/(√v + ε).</summary>
@@ -12,7 +10,7 @@ public sealed class DiagonalPreconditioner : Preconditioner
     public float Epsilon { get; init; } = 1e-8f;
 
     /// <inheritdoc/>
-    public override string Rule => string.Create(CultureInfo.InvariantCulture, $"v ← ρ v + (1 − ρ) g², P g = g/(√v + ε); ρ = {Decay}, ε = {Epsilon}");
+    public override string Rule => Readable.Text($"v ← ρ v + (1 − ρ) g², P g = g/(√v + ε); ρ = {Decay}, ε = {Epsilon}");
 
     /// <inheritdoc/>
     public override PreconditionerMemory CreateMemory(Parameter parameter)

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>W ← W − η (g + λ W): a memory with no past (NL 1–3). With η = 1 and error terms weighted as they come, NL 71 as it stands.</summary>
@@ -11,7 +9,7 @@ public sealed class GradientDescent : ElementwiseOptimizer
     /// <inheritdoc/>
     public override string Rule => WeightDecay == 0
         ? "Gradient descent: W ← W − η g"
-        : string.Create(CultureInfo.InvariantCulture, $"Gradient descent: W ← W − η (g + λ W); λ = {WeightDecay}");
+        : Readable.Text($"Gradient descent: W ← W − η (g + λ W); λ = {WeightDecay}");
 
     private protected override void Validate() => Require.Finite(WeightDecay);
 

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
@@ -39,7 +37,7 @@ public sealed class M3 : Optimizer
     public float WeightDecay { get; init; }
 
     /// <inheritdoc/>
-    public override string Rule => string.Create(CultureInfo.InvariantCulture,
+    public override string Rule => Readable.Text(
         $"M3: m₁ ← m₁ + β1 g, m₂ ← m₂ + β3 Σ g every {Period} commits, v ← v + β2 g², W ← W − η ((NS(m₁) + a NS(m₂))/(√v + ε) + λ W); β1 = {Beta1}, β2 = {Beta2}, β3 = {Beta3}, a = {SlowWeight}, ε = {Epsilon}, {Steps} steps, λ = {WeightDecay}");
 
     /// <inheritdoc/>

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
@@ -24,7 +22,7 @@ public sealed class MatrixPreconditioner : Preconditioner
     public int Period { get; init; } = 1;
 
     /// <inheritdoc/>
-    public override string Rule => string.Create(CultureInfo.InvariantCulture,
+    public override string Rule => Readable.Text(
         $"H ← ρ H + (1 − ρ) g gᵀ, P = (H + λ ‖H‖/√r I)⁻¹ every {Period} commits; ρ = {Decay}, λ = {Ridge}");
 
     /// <inheritdoc/>

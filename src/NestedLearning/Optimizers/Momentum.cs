@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
@@ -29,8 +27,9 @@ public sealed class Momentum : ElementwiseOptimizer
         get
         {
             string next = Average ? "μ m + (1 − μ) g" : "μ m + g", read = Nesterov ? next : "m";
-            return string.Create(CultureInfo.InvariantCulture,
-                $"Momentum: m ← {next}, W ← W − η {(WeightDecay == 0 && !Nesterov ? read : WeightDecay == 0 ? $"({read})" : $"({read} + λ W)")}; μ = {Decay}{(WeightDecay == 0 ? "" : $", λ = {WeightDecay}")}");
+            if (WeightDecay != 0)
+                return Readable.Text($"Momentum: m ← {next}, W ← W − η ({read} + λ W); μ = {Decay}, λ = {WeightDecay}");
+            return Readable.Text($"Momentum: m ← {next}, W ← W − η {(Nesterov ? $"({read})" : read)}; μ = {Decay}");
         }
     }
 

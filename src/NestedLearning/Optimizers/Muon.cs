@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
@@ -31,8 +29,16 @@ public sealed class Muon : Optimizer
     public float WeightDecay { get; init; }
 
     /// <inheritdoc/>
-    public override string Rule => string.Create(CultureInfo.InvariantCulture,
-        $"Muon: m ← μ m + g, W ← W − η ({(UpdateRms > 0 ? "s " : "")}NS({(Nesterov ? "μ m + g" : "m")}) + λ W); μ = {Decay}, {Steps} steps, λ = {WeightDecay}{(UpdateRms > 0 ? $", s = {UpdateRms} √max(r, c)" : "")}");
+    public override string Rule
+    {
+        get
+        {
+            string read = Nesterov ? "μ m + g" : "m", scale = UpdateRms > 0 ? "s " : "";
+            string size = UpdateRms > 0 ? Readable.Text($", s = {UpdateRms} √max(r, c)") : "";
+            return Readable.Text(
+                $"Muon: m ← μ m + g, W ← W − η ({scale}NS({read}) + λ W); μ = {Decay}, {Steps} steps, λ = {WeightDecay}{size}");
+        }
+    }
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>

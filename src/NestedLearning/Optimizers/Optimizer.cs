@@ -3,7 +3,7 @@ using System.Text;
 namespace NestedLearning;
 
 /// <summary>
-/// An update rule. For each parameter it keeps a memory of the gradients seen (spec section 3): the memory is written
+/// An update rule. For each parameter it keeps a memory of the gradients seen (docs/specification.md, section 3): the memory is written
 /// with an error term and read for an update.
 /// </summary>
 public abstract class Optimizer

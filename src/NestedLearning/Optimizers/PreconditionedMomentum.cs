@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NestedLearning;
 
 /// <summary>
@@ -26,7 +24,7 @@ public sealed class PreconditionedMomentum : Optimizer
         get
         {
             string product = Preconditioner.Rule.Length > 0 ? "P g" : "g", features = Features.Term == "g" ? "" : $", with {Features.Term} for g";
-            return string.Create(CultureInfo.InvariantCulture,
+            return Readable.Text(
                 $"Preconditioned momentum: m ← α m − η {product}, W ← W + m; α = {Decay}{features}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
         }
     }

@@ -30,7 +30,7 @@ public sealed record DeepMemoryResults(Variable O, Variable W1, Variable W2, Var
 
 public sealed partial class Tape
 {
-    /// <summary>The deep memory of spec section 2; the gradient flows through every write to every input.</summary>
+    /// <summary>The deep memory of docs/specification.md, section 2; the gradient flows through every write to every input.</summary>
     /// <exception cref="ArgumentException">A shape does not fit; see <see cref="NestedLearning.DeepMemory.Forward"/>.</exception>
     public DeepMemoryResults DeepMemory(DeepMemoryVariables variables, DeepMemorySettings settings)
     {

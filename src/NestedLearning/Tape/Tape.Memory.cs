@@ -29,7 +29,7 @@ public sealed record SelfModifyingResults(Variable O, Variable S, Variable Chunk
 
 public sealed partial class Tape
 {
-    /// <summary>The associative-memory scan of spec section 1; the gradient flows through it to every input.</summary>
+    /// <summary>The associative-memory scan of docs/specification.md, section 1; the gradient flows through it to every input.</summary>
     /// <exception cref="ArgumentException">A shape does not fit; see <see cref="NestedLearning.Scan.Forward"/>.</exception>
     public ScanResults Scan(ScanVariables variables, ScanSettings settings)
     {
@@ -77,7 +77,7 @@ public sealed partial class Tape
     }
 
     /// <summary>
-    /// The self-modifying scan of spec section 6; see <see cref="SelfModifyingInputs"/>. chunkStart is given exactly when
+    /// The self-modifying scan of docs/specification.md, section 6; see <see cref="SelfModifyingInputs"/>. chunkStart is given exactly when
     /// the settings' phase is not 0.
     /// </summary>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>

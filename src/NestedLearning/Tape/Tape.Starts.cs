@@ -1,6 +1,6 @@
 namespace NestedLearning;
 
-// Initial states of inner levels, learned by the outer one (spec section 5).
+// Initial states of inner levels, learned by the outer one (docs/specification.md, section 5).
 public sealed partial class Tape
 {
     /// <summary>

@@ -55,7 +55,7 @@ public sealed partial class Tape : IDisposable
 
     /// <summary>
     /// A value whose own place is a carried state, while its gradient goes to the parameter it began as: the
-    /// first-order form of spec section 5, used where a stream's memory has moved away from its learned start. The
+    /// first-order form of docs/specification.md, section 5, used where a stream's memory has moved away from its learned start. The
     /// gradients of a batch of states [B, ..] are summed.
     /// </summary>
     /// <exception cref="ArgumentException">The value is not one or several times as large as the parameter.</exception>

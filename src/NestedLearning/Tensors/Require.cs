@@ -90,13 +90,13 @@ internal static class Require
     public static void Finite(float value, [CallerArgumentExpression(nameof(value))] string? name = null)
     {
         if (!float.IsFinite(value))
-            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected a finite number.");
+            throw new ArgumentOutOfRangeException(name, value, Readable.Text($"{name} is {value}, expected a finite number."));
     }
 
     public static void InRange(float value, float low, float high, [CallerArgumentExpression(nameof(value))] string? name = null)
     {
         if (!(value >= low && value <= high))
-            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected {low} to {high}.");
+            throw new ArgumentOutOfRangeException(name, value, Readable.Text($"{name} is {value}, expected {low} to {high}."));
     }
 
     /// <summary>That a parameter is a matrix, for an optimizer that takes nothing else.</summary>
@@ -110,14 +110,14 @@ internal static class Require
     public static void Above(float value, float low, [CallerArgumentExpression(nameof(value))] string? name = null)
     {
         if (!(value > low && float.IsFinite(value)))
-            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected a finite number above {low}.");
+            throw new ArgumentOutOfRangeException(name, value, Readable.Text($"{name} is {value}, expected a finite number above {low}."));
     }
 
     /// <summary>What a memory keeps from one write to the next, if it is to forget at all.</summary>
     public static void Retention(double value, [CallerArgumentExpression(nameof(value))] string? name = null)
     {
         if (!(value >= 0 && value < 1))
-            throw new ArgumentOutOfRangeException(name, value, $"{name} is {value}, expected at least 0 and below 1.");
+            throw new ArgumentOutOfRangeException(name, value, Readable.Text($"{name} is {value}, expected at least 0 and below 1."));
     }
 
     [DoesNotReturn]

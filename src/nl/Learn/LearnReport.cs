@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -14,7 +15,24 @@ internal sealed record LearnReport(string Task, string Title, ulong Seed, int St
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
         WriteIndented = true,
+        Converters = { new NumberConverter() },
     };
 
     public string ToJson() => JsonSerializer.Serialize(this, s_json);
+
+    // What was a float32 is written with a float32's digits: a rate of 0.01 and not of 0.009999999776482582.
+    private sealed class NumberConverter : JsonConverter<double>
+    {
+        public override double Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => reader.GetDouble();
+
+        public override void Write(Utf8JsonWriter writer, double value, JsonSerializerOptions options)
+        {
+            if (!double.IsFinite(value))
+                writer.WriteStringValue(value.ToString(CultureInfo.InvariantCulture));
+            else if ((double)(float)value == value)
+                writer.WriteNumberValue((float)value);
+            else
+                writer.WriteNumberValue(value);
+        }
+    }
 }

@@ -31,7 +31,7 @@ internal sealed record LearnTable(string Title, IReadOnlyList<string> Columns, I
     // Rates, counts and measurements share tables.
     private string Text(double value, string column) => column switch
     {
-        "rate" => value.ToString("G3", CultureInfo.InvariantCulture),
+        "rate" => Readable.Number(value),
         _ when Math.Abs(value) >= 1000 => value.ToString("N0", CultureInfo.InvariantCulture),
         _ => value.ToString(Format, CultureInfo.InvariantCulture),
     };

@@ -38,7 +38,8 @@ internal sealed class OptimizersTask : LearnTask
         return
         [
             new LearnTable(
-                $"bits a symbol on fresh text; {Symbols} symbols, entropy {entropy:F3}; best of the rates {string.Join(", ", s_rates)} by the last column",
+                $"bits a symbol on fresh text; {Symbols} symbols, entropy {entropy:F3}; best of the rates "
+                    + $"{string.Join(", ", s_rates.Select(r => Readable.Number(r)))} by the last column",
                 [.. Checkpoints(run.Steps).Select(s => $"after {s} steps"), "rate"],
                 [.. rows]),
         ];
@@ -69,7 +70,7 @@ internal sealed class OptimizersTask : LearnTask
         });
         if (!finite)
             bits[^1] = double.PositiveInfinity;
-        run.Say($"{name}, rate {rate}: {bits[^1]:F4} bits");
+        run.Say($"{name}, rate {Readable.Number(rate)}: {bits[^1]:F4} bits");
         return bits;
     }
 }

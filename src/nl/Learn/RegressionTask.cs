@@ -44,7 +44,7 @@ internal sealed class RegressionTask : LearnTask
         var trainer = new EpisodicTrainer<RegressionEpisode>(learner);
         bool finite = SequenceTraining.Train(trainer, learner.Levels, rate, run.Steps, step => task.Draw(run.Seed, step, Batch));
         double validation = finite ? trainer.Evaluate(task.Draw(run.Seed + SequenceTraining.ValidationSeed, 0, 8 * Batch)) : double.PositiveInfinity;
-        run.Say($"{candidate.Name}, rate {rate}: squared error {validation:F4}");
+        run.Say($"{candidate.Name}, rate {Readable.Number(rate)}: squared error {validation:F4}");
         double[] predictions = Array.ConvertAll(learner.PredictEach(test), p => (double)p);
         return (validation, Row(candidate.Name, test, predictions, rate, learner.ParameterCount));
     }

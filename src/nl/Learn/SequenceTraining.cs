@@ -85,7 +85,7 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
         var trainer = new EpisodicTrainer<SequenceEpisode>(learner);
         bool finite = Train(trainer, learner.Levels, rate, steps, step => task.Draw(run.Seed, step, Batch));
         double validation = finite ? Enumerable.Range(0, 8).Average(i => trainer.Evaluate(task.Draw(run.Seed + ValidationSeed, (ulong)i, Batch))) : double.PositiveInfinity;
-        run.Say($"{candidate.Name}, rate {rate}: loss {validation:F4}");
+        run.Say($"{candidate.Name}, rate {Readable.Number(rate)}: loss {validation:F4}");
         return (validation, new TrainedCandidate(candidate.Name, rate, model.ParameterCount, measure(learner)));
     }
 }

@@ -33,7 +33,8 @@ internal sealed class ShiftTask : LearnTask
         {
             using StreamLearner learner = StreamLearner.Create(run.Device, WithRate(candidate.Configuration, rate), candidate.Name);
             IReadOnlyList<double[]> bits = StreamTraining.Read(learner, [before, after]);
-            run.Say($"{candidate.Name}, rate {rate}: {bits[0].Average():F3} bits before the shift, {bits[1].Average():F3} after");
+            string text = $"{bits[0].Average():F3} bits before the shift";
+            run.Say($"{candidate.Name}, rate {Readable.Number(rate)}: {text}, {bits[1].Average():F3} after");
             return (candidate.Name, Rate: rate, Bits: bits, learner.ParameterCount);
         }, r => r.Bits[0].Average());
         int end = run.Steps - run.Steps / 8;

@@ -1,7 +1,7 @@
 namespace NestedLearning.CommandLine.Operations;
 
 /// <summary>
-/// <c>commit</c>, spec section 4: levels ℓ with theta.ℓ [n], error terms err.ℓ [T,n] and learning rates eta [T,L];
+/// <c>commit</c>, docs/specification.md, section 4: levels ℓ with theta.ℓ [n], error terms err.ℓ [T,n] and learning rates eta [T,L];
 /// setting chunks, the C of each level. Gives theta.ℓ [T,n] after each step; at a step where a level does not commit it
 /// is what it was.
 /// </summary>

@@ -1,8 +1,8 @@
 namespace NestedLearning.CommandLine.Operations;
 
 /// <summary>
-/// <c>dgd</c>, delta gradient descent, spec section 3: w [r,c], and of each step its input x [steps,c] and the gradient of what
-/// came out grad_y [steps,r]; setting lr. Gives w after the last step.
+/// <c>dgd</c>, delta gradient descent, docs/specification.md, section 3: w [r,c], and of each step its input x [steps,c] and the gradient
+/// of what came out grad_y [steps,r]; setting lr. Gives w after the last step.
 /// </summary>
 internal sealed class DeltaGradientDescentOperation : Operation
 {

@@ -1,6 +1,6 @@
 namespace NestedLearning.CommandLine.Operations;
 
-/// <summary><c>newton-schulz</c>, spec section 3: g [r,c]; setting steps, 5 when absent. Gives x [r,c].</summary>
+/// <summary><c>newton-schulz</c>, docs/specification.md, section 3: g [r,c]; setting steps, 5 when absent. Gives x [r,c].</summary>
 internal sealed class NewtonSchulzOperation : Operation
 {
     public override string Name => "newton-schulz";

@@ -1,8 +1,8 @@
 namespace NestedLearning.CommandLine.Operations;
 
 /// <summary>
-/// An optimizer of spec section 3 from an empty memory: w [r,c], g [steps,r,c]; setting lr and those of the optimizer. Gives w
-/// and what is asked for of the memory after the last step.
+/// An optimizer of docs/specification.md, section 3, from an empty memory: w [r,c], g [steps,r,c]; setting lr and those of the
+/// optimizer. Gives w and what is asked for of the memory after the last step.
 /// </summary>
 internal sealed class OptimizerOperation(string name, Func<OperationRun, Optimizer> optimizer, params string[] state) : Operation
 {

@@ -1,7 +1,7 @@
 namespace NestedLearning.CommandLine.Operations;
 
 /// <summary>
-/// <c>scan</c>, spec section 1. q k [B,T,H,Dk], u [B,T,H,Dv]; optional log_alpha erase mu [B,T,H], s0 p0 [B,H,Dk,Dv];
+/// <c>scan</c>, docs/specification.md, section 1. q k [B,T,H,Dk], u [B,T,H,Dv]; optional log_alpha erase mu [B,T,H], s0 p0 [B,H,Dk,Dv];
 /// settings scale, read and optionally chunk, which changes no result. Gives o, s and, with mu, p.
 /// </summary>
 internal sealed class ScanOperation : Operation
@@ -40,6 +40,19 @@ internal static class ScanCase
 
     public static ScanSettings Settings(OperationRun run) =>
         new(run.Number("scale"), run.Read(), ScanWrite.Given, run.OptionalCount("chunk", ScanSettings.DefaultChunk, ScanSettings.MaxChunk));
+
+    /// <summary>Those of the rules whose gradient is frozen at the chunk's start.</summary>
+    public static ScanSettings FrozenSettings(OperationRun run) => new(
+        run.Number("scale"),
+        run.ReadOfChunks(),
+        run.Choice("objective", ("l2", ScanWrite.FrozenL2), ("dot", ScanWrite.Scaled)),
+        run.Count("chunk", ScanSettings.MaxChunk))
+    {
+        Phase = run.OptionalWhole("phase"),
+    };
+
+    public static Tensor? ChunkStart(OperationRun run, ScanSettings settings) =>
+        run.InputIf(settings.Phase > 0, "chunk_start", "B H Dk Dv");
 
     public static ScanOutputs Outputs(OperationRun run, in ScanInputs inputs) => new()
     {

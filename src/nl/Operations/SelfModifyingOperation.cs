@@ -1,9 +1,9 @@
 namespace NestedLearning.CommandLine.Operations;
 
 /// <summary>
-/// <c>self-modifying</c>, spec section 6 with one head: x [B,T,D], wq s_k s_v s_mem [D,D], s_eta s_alpha [D,1], the same
-/// start for every sequence; settings chunk, objective l2 or dot, read, eta_scale, eta_bias, alpha_bias. Gives o [B,T,D]
-/// and the final memories s_* [B,D,·].
+/// <c>self-modifying</c>, docs/specification.md, section 6, with one head: x [B,T,D], wq s_k s_v s_mem [D,D], s_eta s_alpha [D,1],
+/// the same start for every sequence; settings chunk, objective l2 or dot, read, eta_scale, eta_bias, alpha_bias and optionally
+/// normalize_values and exact_gradient (false). Gives o [B,T,D] and the final memories s_* [B,D,·].
 /// </summary>
 internal sealed class SelfModifyingOperation : Operation
 {
@@ -22,13 +22,7 @@ internal sealed class SelfModifyingOperation : Operation
             ("s_eta", run.Input("s_eta", "D 1")),
             ("s_alpha", run.Input("s_alpha", "D 1")),
         ];
-        var settings = new SelfModifyingSettings(
-            run.Count("chunk", ScanSettings.MaxChunk),
-            run.Choice("objective", ("l2", MemoryObjective.L2), ("dot", MemoryObjective.DotProduct)),
-            run.ReadOfChunks(),
-            run.Number("eta_scale"),
-            run.Number("eta_bias"),
-            run.Number("alpha_bias"));
+        SelfModifyingSettings settings = SelfModifyingCase.Settings(run);
 
         int batch = run.Axis("B"), dim = run.Axis("D");
         int columns = SelfModifyingSettings.StateColumns(dim);

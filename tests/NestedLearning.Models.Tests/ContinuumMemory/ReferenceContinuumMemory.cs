@@ -3,7 +3,7 @@ using NestedLearning.Testing;
 namespace NestedLearning.Models.Tests;
 
 /// <summary>
-/// A continuum memory in double, a token of a sequence at a time, as spec section 4 says it: RMS-normed GELU MLPs, their
+/// A continuum memory in double, a token of a sequence at a time, as docs/specification.md, section 4 says it: RMS-normed GELU MLPs, their
 /// gradients by hand, plain or Adam commits. It begins at the values of a library memory's parameters and uses their names.
 /// Nothing is shared with the library.
 /// </summary>

@@ -356,7 +356,7 @@ public sealed class SafetensorsFileTests : IDisposable
     [InlineData("self-modifying-l2", 13)]
     public void GoldenFiles_AreRead(string name, int tensors)
     {
-        SafetensorsFile file = SafetensorsFile.Load(SharedFiles.Golden(name));
+        SafetensorsFile file = SafetensorsFile.Load(SharedFiles.GoldenFile(name));
         Assert.Equal(tensors, file.Names.Count);
         Assert.All(file.Names, n => Compare.Finite(n, file.Floats(n)));
         Assert.Contains("op", file.Metadata);

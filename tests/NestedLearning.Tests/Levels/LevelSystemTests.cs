@@ -373,7 +373,7 @@ public sealed class LevelSystemTests : IDisposable
         using LevelSystem levels = Mixed("a", "c");
         OptimizerMemory adam = levels.Levels[0].Memories[0], descent = levels.Levels[1].Memories[0];
         Assert.StartsWith("AdamW: m ← β1 m + (1 − β1) g, ", adam.Optimizer.Rule, StringComparison.Ordinal);
-        Assert.EndsWith("β1 = 0.9, β2 = 0.999, ε = 1E-08, λ = 0.1", adam.Optimizer.Rule, StringComparison.Ordinal);
+        Assert.EndsWith("β1 = 0.9, β2 = 0.999, ε = 1e-8, λ = 0.1", adam.Optimizer.Rule, StringComparison.Ordinal);
         Assert.Equal(new OptimizerMemoryLevel("m, v", 1, 2 * 3 * sizeof(float)), Assert.Single(adam.Levels));
         Assert.Equal("Gradient descent: W ← W − η g", descent.Optimizer.Rule);
         Assert.Empty(descent.Levels);

@@ -3,10 +3,10 @@ using Xunit;
 
 namespace NestedLearning.Tests;
 
-/// <summary>The scan of spec section 1 under every rule whose meaning does not depend on the chunk.</summary>
+/// <summary>The scan of docs/specification.md, section 1 under every rule whose meaning does not depend on the chunk.</summary>
 public abstract class ScanTests(string backend) : ScanSuite(backend)
 {
-    // The rules of spec section 1 by the gates they have: a (α), e (ε), m (μ); θ with Scaled.
+    // The rules of docs/specification.md, section 1 by the gates they have: a (α), e (ε), m (μ); θ with Scaled.
     private static readonly (string Gates, ScanWrite Write)[] s_rules =
     [
         ("", ScanWrite.Given),        // linear attention
@@ -476,13 +476,14 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
     public void Forward_GivesGoldenResults(string name)
     {
         GoldenCase golden = GoldenCase.Load(name);
-        golden.HasResults("o", "p", "s");
         foreach (int chunk in (ReadOnlySpan<int>)[ScanSettings.DefaultChunk, 16])
         {
             ScanRun run = Forward(GoldenScan.Scan(golden, chunk));
+            golden.HasResults(run.P is null ? ["o", "s"] : ["o", "p", "s"]);
             golden.Check("o", run.O);
             golden.Check("s", run.S);
-            golden.Check("p", run.P);
+            if (run.P is not null)
+                golden.Check("p", run.P);
         }
     }
 
@@ -490,15 +491,14 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
     [MemberData(nameof(GoldenNames.ScanBackward), MemberType = typeof(GoldenNames))]
     public void Backward_GivesGoldenResults(string name)
     {
-        string[] names = ["derase", "dk", "dlog_alpha", "dmu", "dp0", "dq", "ds0", "du"];
         GoldenCase golden = GoldenCase.Load(name);
-        golden.HasResults(names);
         foreach (int chunk in (ReadOnlySpan<int>)[ScanSettings.DefaultChunk, 16])
         {
-            ScanGradientRun run = Backward(GoldenScan.Scan(golden, chunk), new ScanUpstream(
-                Compare.ToDouble(golden.Input("do")), Compare.ToDouble(golden.Input("ds")), Compare.ToDouble(golden.Input("dp"))));
-            Assert.Equal(names, run.Named.Keys.Order(StringComparer.Ordinal));
-            foreach (string gradient in names)
+            ScanCase c = GoldenScan.Scan(golden, chunk);
+            ScanGradientRun run = Backward(c, GoldenScan.Upstream(golden));
+            // The suite asks for the gradients of a start that is zero too.
+            golden.HasResults([.. run.Named.Keys.Where(k => k switch { "ds0" => c.S0 is not null, "dp0" => c.P0 is not null, _ => true })]);
+            foreach (string gradient in golden.Results)
                 golden.Check(gradient, run[gradient]);
         }
     }

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace NestedLearning.Tests;
 
-/// <summary>The self-modifying scan of spec section 6, matrix memories.</summary>
+/// <summary>The self-modifying scan of docs/specification.md, section 6, matrix memories.</summary>
 public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
 {
     // [B, T, H, D] and a chunk length.

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace NestedLearning.Tests;
 
-/// <summary>An optimizer of spec section 3 with its reference.</summary>
+/// <summary>An optimizer of docs/specification.md, section 3 with its reference.</summary>
 /// <param name="Name">The test's name for it.</param>
 /// <param name="Optimizer">With settings away from their defaults.</param>
 /// <param name="Reference">Of a weight [rows, columns] that starts as w.</param>

@@ -20,7 +20,7 @@ public sealed class OptimizerSettingsTests : IDisposable
         { "Decay is NaN", new PreconditionedMomentum { Decay = double.NaN } },
         { "Decay is 2", new PreconditionedMomentum { Preconditioner = new DiagonalPreconditioner { Decay = 2 } } },
         { "Epsilon is -1", new PreconditionedMomentum { Preconditioner = new DiagonalPreconditioner { Epsilon = -1 } } },
-        { "Ridge is 1E-06", new PreconditionedMomentum { Preconditioner = new MatrixPreconditioner { Ridge = 1e-6f } } },
+        { "Ridge is 1e-6", new PreconditionedMomentum { Preconditioner = new MatrixPreconditioner { Ridge = 1e-6f } } },
         { "Period is 0", new PreconditionedMomentum { Preconditioner = new MatrixPreconditioner { Period = 0 } } },
         { "Erase is 1.5", new DeltaMomentum { Erase = 1.5f } },
         { "Decay is 1,", new DeltaMomentum { Decay = 1 } },

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace NestedLearning.Tests;
 
-/// <summary>The committed updates of spec sections 3 and 4 on every backend, against golden results.</summary>
+/// <summary>The committed updates of docs/specification.md, sections 3 and 4 on every backend, against golden results.</summary>
 public abstract class OptimizerTests(string backend) : BackendTests(backend)
 {
     [Theory]

@@ -1,20 +1,28 @@
+using NestedLearning.Testing;
 using Xunit;
 
 namespace NestedLearning.Tests;
 
-/// <summary>The golden cases by operation, each there whether or not its file is: a test of an absent one is skipped.</summary>
+/// <summary>The golden cases of each operation, whatever lies in their folder.</summary>
 public static class GoldenNames
 {
-    public static TheoryData<string> Scan => [.. s_scans];
+    public static TheoryData<string> Scan => Of("scan");
 
-    public static TheoryData<string> ScanBackward => [.. s_scans.Select(n => n + "-backward")];
+    public static TheoryData<string> ScanBackward => Of("scan-backward");
 
-    public static TheoryData<string> ScanFrozen => ["scan-frozen-l2-8", "scan-frozen-l2-16", "scan-frozen-dot-8", "scan-frozen-dot-16"];
+    public static TheoryData<string> ScanFrozen => Of("scan-frozen");
 
-    public static TheoryData<string> DeepMemory => ["mlp-memory-l2", "mlp-memory-dot"];
+    public static TheoryData<string> ScanFrozenBackward => Of("scan-frozen-backward");
 
-    public static TheoryData<string> SelfModifying => ["self-modifying-l2", "self-modifying-dot"];
+    public static TheoryData<string> DeepMemory => Of("mlp-memory");
 
-    private static readonly string[] s_scans =
-        ["scan-linear", "scan-delta-0", "scan-delta-1", "scan-momentum-0", "scan-momentum-1", "scan-loud-keys"];
+    public static TheoryData<string> DeepMemoryBackward => Of("mlp-memory-backward");
+
+    public static TheoryData<string> SelfModifying => Of("self-modifying");
+
+    public static TheoryData<string> SelfModifyingMemories => Of("self-modifying-memories");
+
+    public static TheoryData<string> SelfModifyingMemoriesBackward => Of("self-modifying-memories-backward");
+
+    private static TheoryData<string> Of(string operation) => [.. GoldenCase.Names(operation)];
 }
