@@ -64,8 +64,8 @@ function Complete-Step($Step) {
     while (-not $Step.Process.WaitForExit(500)) {
         if ($Step.Watch.Elapsed.TotalSeconds -lt $Step.Next) { continue }
         $Step.Next += 20
-        $count = @(Get-Content $Step.Log -Tail 5 -ErrorAction SilentlyContinue | Select-String '^\[(\d+)/(\d+)\]|^ *(\d+)/(\d+) Test ')[-1..-1]
-        $far = if ($count) { " ($((@($count[0].Matches[0].Groups) | Select-Object -Skip 1 | Where-Object Success) -join ' of '))" } else { '' }
+        $count = Get-Content $Step.Log -Tail 5 -ErrorAction SilentlyContinue | Select-String '^\[?\s*(\d+/\d+)(\]| Test )' | Select-Object -Last 1
+        $far = if ($count) { " ($($count.Matches[0].Groups[1].Value -replace '/', ' of '))" } else { '' }
         Write-Host "  ... $($Step.Name): $([int] $Step.Watch.Elapsed.TotalSeconds) s$far"
     }
 

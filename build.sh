@@ -28,7 +28,9 @@ usage() {
 
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job (./build.sh run --help shows them)
-  test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the next verb too
+  test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the verb arm too
+             --quick: for the inner loop, under five minutes once everything is built. Without the sanitizers, the kernels of
+             GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests) and the comparison of the PTX with its sources
   ptx        make the PTX of the CUDA kernels anew (needs clang-19; no CUDA toolkit)
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
@@ -530,7 +532,7 @@ join() {
 
 test_native_all() {
   test_native release
-  test_native asan-ubsan
+  [ "$quick" = 1 ] || test_native asan-ubsan
   [ "$arm" = 0 ] || test_native aarch64
 }
 
@@ -541,15 +543,25 @@ test_managed_all() {
     return
   fi
   for project in "$root"/tests/*.Tests; do
-    test_managed "$project"
+    case $quick$project in
+      1*.Gpu.Tests | 1*.Cuda.Tests) ;;
+      *) test_managed "$project" ;;
+    esac
   done
-  test_ptx
+  [ "$quick" = 1 ] || test_ptx
 }
 
 # The native library, which the .NET tests take; then two halves beside each other, as neither keeps every core busy.
 test_all() {
-  local arm=0
-  [ "${1:-}" != --arm ] || arm=1
+  local arm=0 quick=0 option
+  for option in "$@"; do
+    case $option in
+      --arm) arm=1 ;;
+      --quick) quick=1 ;;
+      --managed-only) managed_only=1 ;;
+      *) die "test knows --arm, --quick and --managed-only, not '$option'." ;;
+    esac
+  done
   clear_results
   if have_native; then
     # With a compiler here a missing native library is an error, not a reason to test less.
@@ -559,8 +571,10 @@ test_all() {
       arm=0
     }
   fi
-  have_ptx_compiler || true
-  ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
+  if [ $quick = 0 ]; then
+    have_ptx_compiler || true
+    ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
+  fi
   if have_native; then
     build_native release for_dotnet || true
     beside test_native_all
@@ -573,6 +587,7 @@ test_all() {
   join
 
   [ "$native_state" = yes ] || echo "No native kernels were tested: $native_reason."
+  [ $quick = 0 ] || echo "Left out, as it was to be quick: the sanitizers, the kernels of GPUs in .NET, the PTX's sources."
   summary
 }
 

@@ -156,8 +156,8 @@ int32_t ResolveTarget() {
       }
     }
     if (slot < 0) {
-      throw Error(NL_UNSUPPORTED_TARGET, "NESTED_LEARNING_TARGET is " + std::string(wanted) + reason +
-                                             ", expected one of " + known);
+      throw Error(NL_UNSUPPORTED_TARGET, "NESTED_LEARNING_TARGET is " + std::string(wanted) +
+                                             reason + ", expected one of " + known);
     }
   } else {
     for (const Entry& entry : kTargets) {
