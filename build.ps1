@@ -4,7 +4,8 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
 .DESCRIPTION
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job
-  test       build and run every test, native and .NET
+  test       build and run every test, native and .NET. --quick: for the inner loop, without the sanitizers and the
+             kernels of GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests)
   arm        only in build.sh: the native tests for 64-bit Arm, on Debian
   avx512     only in build.sh: the native tests for AVX-512 in an emulator, on Debian
   native     build the native kernels
@@ -272,24 +273,33 @@ function Test-ManagedProject([string] $Name) {
 }
 
 function Invoke-Test {
+    $quick = $rest -contains '--quick'
+    $unknown = @($rest | Where-Object { $_ -ne '--quick' })
+    if ($unknown) {
+        Write-Host "build.ps1: test knows --quick and --managed-only, not '$($unknown[0])'."
+        exit 1
+    }
+
     if (Test-Path $results) { Remove-Item $results -Recurse -Force }
     $null = New-Item -ItemType Directory -Force $results
     if (Test-Native) {
         Test-NativePreset 'release'
         # The sanitizers of the asan-ubsan preset are GCC's and Clang's.
-        if (-not (Test-Command 'cl')) { Test-NativePreset 'asan-ubsan' }
+        if (-not $quick -and -not (Test-Command 'cl')) { Test-NativePreset 'asan-ubsan' }
         # With a compiler here a missing native library is an error, not a reason to test less.
         $env:NESTED_LEARNING_REQUIRE_NATIVE = '1'
     }
 
     if ((Test-Dotnet) -and (Build-Managed)) {
-        Get-ChildItem (Join-Path $root 'tests') -Directory -Filter '*.Tests' | ForEach-Object { Test-ManagedProject $_.Name }
+        Get-ChildItem (Join-Path $root 'tests') -Directory -Filter '*.Tests' |
+            Where-Object { -not $quick -or $_.Name -notmatch '\.(Gpu|Cuda)\.Tests$' } | ForEach-Object { Test-ManagedProject $_.Name }
     }
     else {
         Add-Failure '.NET: build'
     }
 
     if ($nativeReason) { Write-Output "No native kernels were tested: $nativeReason." }
+    if ($quick) { Write-Output 'Left out, as it was to be quick: the sanitizers, and the kernels of GPUs in .NET.' }
     $rows | ForEach-Object { Write-Output $_ }
     Write-Output "$passed passed, $failed failed, $skipped skipped"
     if ($failed -gt 0) { exit 1 }
