@@ -132,9 +132,16 @@ progress_of() {
 
 # What was begun does not outlive this script.
 stop() {
-  [ ${#step_processes[@]} = 0 ] || kill "${step_processes[@]}" 2>/dev/null || true
-  [ ${#parts[@]} = 0 ] || kill "${parts[@]}" 2>/dev/null || true
+  local child
+  for child in $(jobs -p); do stop_process "$child"; done
   exit "$1"
+}
+
+# A process and all that it started.
+stop_process() {
+  local child
+  for child in $(pgrep -P "$1" 2>/dev/null); do stop_process "$child"; done
+  kill "$1" 2>/dev/null || true
 }
 parts=()
 trap 'stop 130' INT
