@@ -4,7 +4,8 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
 .DESCRIPTION
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job
-  test       build and run every test, native and .NET
+  test       build and run every test, native and .NET. --quick: for the inner loop, without the sanitizers and the
+             kernels of GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests)
   arm        only in build.sh: the native tests for 64-bit Arm, on Debian
   avx512     only in build.sh: the native tests for AVX-512 in an emulator, on Debian
   native     build the native kernels
@@ -45,34 +46,46 @@ $env:DOTNET_NOLOGO = '1'
 $env:DOTNET_CLI_TELEMETRY_OPTOUT = '1'
 $env:DOTNET_SKIP_FIRST_TIME_EXPERIENCE = '1'
 
-# Runs a command in the repository's root with its output in a log, which is shown if it fails.
-function Invoke-Step([string] $Name, [string] $Command, [string[]] $Arguments) {
+function Format-Argument([string] $Text) { if ($Text -match '[\s"]') { '"' + $Text.Replace('"', '\"') + '"' } else { $Text } }
+
+# Begins a command in the repository's root with its output in a log; Complete-Step waits for it.
+function Start-Step([string] $Name, [string] $Command, [string[]] $Arguments) {
     $null = New-Item -ItemType Directory -Force $logs
     $log = Join-Path $logs (($Name -replace '[^A-Za-z0-9]', '-') + '.log')
-    $watch = [Diagnostics.Stopwatch]::StartNew()
-    Push-Location $root
-    # Text on a program's standard error is not an error of this script.
-    $ErrorActionPreference = 'Continue'
-    try {
-        & $Command @Arguments *> $log
-        $good = $LASTEXITCODE -eq 0
-    }
-    finally {
-        $ErrorActionPreference = 'Stop'
-        Pop-Location
+    $errors = "$log.errors"
+    $process = Start-Process $Command -ArgumentList @($Arguments | ForEach-Object { Format-Argument $_ }) -WorkingDirectory $root `
+        -NoNewWindow -PassThru -RedirectStandardOutput $log -RedirectStandardError $errors
+    # Without it the exit code is not kept.
+    $null = $process.Handle
+    return @{ Name = $Name; Process = $process; Log = $log; Errors = $errors; Watch = [Diagnostics.Stopwatch]::StartNew(); Next = 10 }
+}
+
+# Whether a step ends well. It shows its log if not, and how far it is while it takes longer than ten seconds.
+function Complete-Step($Step) {
+    while (-not $Step.Process.WaitForExit(500)) {
+        if ($Step.Watch.Elapsed.TotalSeconds -lt $Step.Next) { continue }
+        $Step.Next += 20
+        $count = Get-Content $Step.Log -Tail 5 -ErrorAction SilentlyContinue | Select-String '^\[?\s*(\d+/\d+)(\]| Test )' | Select-Object -Last 1
+        $far = if ($count) { " ($($count.Matches[0].Groups[1].Value -replace '/', ' of '))" } else { '' }
+        Write-Host "  ... $($Step.Name): $([int] $Step.Watch.Elapsed.TotalSeconds) s$far"
     }
 
-    $seconds = [int] $watch.Elapsed.TotalSeconds
+    $Step.Process.WaitForExit()
+    $good = $Step.Process.ExitCode -eq 0
+    $seconds = [int] $Step.Watch.Elapsed.TotalSeconds
     if ($good) {
-        Write-Host "  ${Name}: done in $seconds s"
+        Write-Host "  $($Step.Name): done in $seconds s"
     }
     else {
-        Write-Host "  ${Name}: FAILED after $seconds s; the end of ${log}:"
-        Get-Content $log -Tail 200 | ForEach-Object { Write-Host $_ }
+        Write-Host "  $($Step.Name): FAILED after $seconds s; the end of $($Step.Log):"
+        Get-Content $Step.Log, $Step.Errors -Tail 200 | ForEach-Object { Write-Host $_ }
     }
 
     return $good
 }
+
+# Runs a command in the repository's root with its output in a log, which is shown if it fails.
+function Invoke-Step([string] $Name, [string] $Command, [string[]] $Arguments) { Complete-Step (Start-Step $Name $Command $Arguments) }
 
 function Assert-Step([bool] $Good) {
     if (-not $Good) { exit 1 }
@@ -139,28 +152,50 @@ function Test-Native {
 
 # ---- verbs ----
 
-function Build-Native([string] $Preset) {
+function Build-Native([string] $Preset, [string] $Target = 'all') {
     (Invoke-Step "configure native $Preset" 'cmake' @('--preset', $Preset)) -and
-    (Invoke-Step "build native $Preset" 'cmake' @('--build', '--preset', $Preset, '-j', [Environment]::ProcessorCount))
+    (Invoke-Step "build native $Preset" 'cmake' @('--build', '--preset', $Preset, '--target', $Target, '-j', [Environment]::ProcessorCount))
 }
 
 function Build-Managed { Invoke-Step 'build .NET' 'dotnet' @('build', $solution, '-c', $configuration, '-v', 'quiet') }
 
-function Build-NativeIfPossible {
-    if (Test-Native) { Assert-Step (Build-Native 'release') }
+function Build-NativeIfPossible([string] $Target = 'all') {
+    if (Test-Native) { Assert-Step (Build-Native 'release' $Target) }
 }
 
+function Get-NativeLibrary([string] $Preset) {
+    Get-ChildItem (Join-Path $artifacts "native/$Preset") -File -ErrorAction SilentlyContinue |
+        Where-Object Name -In 'libnested_learning.so', 'libnested_learning.dylib', 'nested_learning.dll'
+}
+
+# nl alone, and of the native library what this machine needs; where all of it was built before, that. What is built here
+# for this machine alone lies in a folder of its own, and no other verb takes it.
 function Invoke-Run {
     Assert-Dotnet
-    Build-NativeIfPossible
-    Assert-Step (Invoke-Step 'build nl' 'dotnet' @('build', (Join-Path $root 'src/nl/nl.csproj'), '-c', $configuration, '-v', 'quiet'))
-    & dotnet (Join-Path $artifacts 'bin/nl/release/nl.dll') stream @rest
+    $own = Join-Path $artifacts 'bin/nl/release'
+    # Without analysis, but where the whole solution was built, which would then be compiled again.
+    $quick = if (Test-Path (Join-Path $artifacts 'bin/NestedLearning.Tests')) { 'false' } else { 'true' }
+    $native = Test-Native
+    $all = $native -and (Get-NativeLibrary 'release')
+    if ($all) { Assert-Step (Build-Native 'release' 'nested_learning') }
+    $nl = Start-Step 'build nl' 'dotnet' @('build', (Join-Path $root 'src/nl/nl.csproj'), '-c', $configuration, '-v', 'quiet', "-p:QuickBuild=$quick")
+    $good = -not $native -or $all -or (Build-Native 'run')
+    Assert-Step ((Complete-Step $nl) -and $good)
+    if ($native -and -not $all) {
+        $library = Get-NativeLibrary 'run'
+        $copy = Join-Path $own $library.Name
+        if (-not (Test-Path $copy) -or (Get-FileHash $copy).Hash -ne (Get-FileHash $library.FullName).Hash) {
+            Copy-Item $library.FullName $copy -Force
+        }
+    }
+
+    & dotnet (Join-Path $own 'nl.dll') stream @rest
     exit $LASTEXITCODE
 }
 
 function Invoke-Bench {
     Assert-Dotnet
-    Build-NativeIfPossible
+    Build-NativeIfPossible 'nested_learning'
     Push-Location $root
     try { & dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- @rest }
     finally { Pop-Location }
@@ -238,24 +273,33 @@ function Test-ManagedProject([string] $Name) {
 }
 
 function Invoke-Test {
+    $quick = $rest -contains '--quick'
+    $unknown = @($rest | Where-Object { $_ -ne '--quick' })
+    if ($unknown) {
+        Write-Host "build.ps1: test knows --quick and --managed-only, not '$($unknown[0])'."
+        exit 1
+    }
+
     if (Test-Path $results) { Remove-Item $results -Recurse -Force }
     $null = New-Item -ItemType Directory -Force $results
     if (Test-Native) {
         Test-NativePreset 'release'
         # The sanitizers of the asan-ubsan preset are GCC's and Clang's.
-        if (-not (Test-Command 'cl')) { Test-NativePreset 'asan-ubsan' }
+        if (-not $quick -and -not (Test-Command 'cl')) { Test-NativePreset 'asan-ubsan' }
         # With a compiler here a missing native library is an error, not a reason to test less.
         $env:NESTED_LEARNING_REQUIRE_NATIVE = '1'
     }
 
     if ((Test-Dotnet) -and (Build-Managed)) {
-        Get-ChildItem (Join-Path $root 'tests') -Directory -Filter '*.Tests' | ForEach-Object { Test-ManagedProject $_.Name }
+        Get-ChildItem (Join-Path $root 'tests') -Directory -Filter '*.Tests' |
+            Where-Object { -not $quick -or $_.Name -notmatch '\.(Gpu|Cuda)\.Tests$' } | ForEach-Object { Test-ManagedProject $_.Name }
     }
     else {
         Add-Failure '.NET: build'
     }
 
     if ($nativeReason) { Write-Output "No native kernels were tested: $nativeReason." }
+    if ($quick) { Write-Output 'Left out, as it was to be quick: the sanitizers, and the kernels of GPUs in .NET.' }
     $rows | ForEach-Object { Write-Output $_ }
     Write-Output "$passed passed, $failed failed, $skipped skipped"
     if ($failed -gt 0) { exit 1 }

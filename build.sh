@@ -28,7 +28,9 @@ usage() {
 
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job (./build.sh run --help shows them)
-  test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the next verb too
+  test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the verb arm too
+             --quick: for the inner loop, under five minutes once everything is built. Without the sanitizers, the kernels of
+             GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests) and the comparison of the PTX with its sources
   ptx        make the PTX of the CUDA kernels anew (needs clang-19; no CUDA toolkit)
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
@@ -50,18 +52,100 @@ log_of() { echo "$logs/$(printf '%s' "$1" | tr -c 'A-Za-z0-9\n' '-').log"; }
 
 # step NAME COMMAND…: runs it with its output in a log, which is shown if it fails.
 step() {
-  local name=$1 log start=$SECONDS
+  begin "$@"
+  finish
+}
+
+# begin NAME COMMAND…: a step beside this script and the other steps that were begun; finish waits for all of them.
+step_names=()
+step_processes=()
+step_starts=()
+changing_line=0
+[ ! -t 2 ] || changing_line=1
+
+begin() {
+  local name=$1 log
   log=$(log_of "$name")
   shift
   mkdir -p "$logs"
-  if (cd "$root" && "$@") >"$log" 2>&1 </dev/null; then
-    say "  $name: done in $((SECONDS - start)) s"
+  (cd "$root" && "$@") >"$log" 2>&1 </dev/null &
+  step_names+=("$name")
+  step_processes+=($!)
+  step_starts+=("$SECONDS")
+}
+
+# Whether all steps that were begun succeeded. Those that take longer than ten seconds show how far they are: in one line
+# that changes on a terminal, now and then elsewhere.
+finish() {
+  local i count=${#step_names[@]} left=${#step_names[@]} good=0 status next=10 begun=$SECONDS line
+  local ended=()
+  while [ "$left" -gt 0 ]; do
+    sleep 0.2
+    for ((i = 0; i < count; i++)); do
+      [ -z "${ended[i]:-}" ] && ! kill -0 "${step_processes[i]}" 2>/dev/null || continue
+      status=0
+      wait "${step_processes[i]}" || status=$?
+      ended[i]=1
+      left=$((left - 1))
+      report "$status" "${step_names[i]}" $((SECONDS - step_starts[i])) || good=1
+    done
+    if [ "$left" -gt 0 ] && [ $((SECONDS - begun)) -ge $next ]; then
+      line=
+      for ((i = 0; i < count; i++)); do
+        [ -n "${ended[i]:-}" ] ||
+          line+="${line:+, }${step_names[i]}: $((SECONDS - step_starts[i])) s$(progress_of "${step_names[i]}")"
+      done
+      if [ $changing_line = 1 ]; then
+        printf '\r\033[K  %s' "$line" >&2
+        next=$((SECONDS - begun + 1))
+      else
+        say "  … $line"
+        next=$((SECONDS - begun + 20))
+      fi
+    fi
+  done
+  step_names=()
+  step_processes=()
+  step_starts=()
+  return $good
+}
+
+# report STATUS NAME SECONDS: how a step ended.
+report() {
+  [ $changing_line = 0 ] || printf '\r\033[K' >&2
+  if [ "$1" = 0 ]; then
+    say "  $2: done in $3 s"
   else
-    say "  $name: FAILED after $((SECONDS - start)) s; the end of $log:"
-    failures_of "$log" | tail -n 200 >&2
+    say "  $2: FAILED after $3 s; the end of $(log_of "$2"):"
+    failures_of "$(log_of "$2")" | tail -n 200 >&2
     return 1
   fi
 }
+
+# How far Ninja or CTest is, as the log of a step has it.
+progress_of() {
+  tail -n 20 "$(log_of "$1")" 2>/dev/null | awk '
+    /^\[[0-9]+\/[0-9]+\]/ { split($1, n, /[][\/]/); said = " (" n[2] " of " n[3] ")" }
+    /^ *[0-9]+\/[0-9]+ Test / { split($1, n, "/"); said = " (" n[1] " of " n[2] ")" }
+    END { printf "%s", said }'
+}
+
+# What was begun does not outlive this script.
+stop() {
+  local child
+  for child in $(jobs -p); do stop_process "$child"; done
+  exit "$1"
+}
+
+# A process and all that it started.
+stop_process() {
+  local child
+  for child in $(pgrep -P "$1" 2>/dev/null); do stop_process "$child"; done
+  kill "$1" 2>/dev/null || true
+}
+parts=()
+trap 'stop 130' INT
+trap 'stop 143' TERM
 
 # A test log without its passed and skipped tests, which would bury the failed ones.
 failures_of() {
@@ -191,11 +275,13 @@ have_ptx_compiler() {
 
 # ---- verbs ----
 
-build_native() {
-  local preset=$1
-  step "configure native $preset" cmake --preset "$preset" &&
-    step "build native $preset" cmake --build --preset "$preset" -j "$(jobs_at_once)"
+# native_build PRESET [TARGET]: the build itself, for a step.
+native_build() {
+  local preset=$1 target=${2:-all}
+  cmake --preset "$preset" && cmake --build --preset "$preset" --target "$target" -j "$(jobs_at_once)"
 }
+
+build_native() { step "build native $1${2:+, $2}" native_build "$@"; }
 
 build_managed() {
   need_dotnet
@@ -209,19 +295,49 @@ build_all() {
   build_managed
 }
 
+# At a lower priority: projects of .NET wait for each other, objects of C++ do not.
+native_build_run() { nice cmake --preset run && nice cmake --build --preset run -j "$(jobs_at_once)"; }
+
+# Without analysis, but where the whole solution was built, which would then be compiled again.
+build_nl() {
+  local quick=true
+  [ ! -d "$artifacts/bin/NestedLearning.Tests" ] || quick=false
+  step "build nl" dotnet build src/nl/nl.csproj -c $configuration -v quiet -p:QuickBuild=$quick
+}
+
+library_in() {
+  local file
+  for file in "$1"/libnested_learning.so "$1"/libnested_learning.dylib "$1"/nested_learning.dll; do
+    [ ! -f "$file" ] || echo "$file"
+  done
+}
+
+# nl alone, and of the native library what this machine needs; where all of it was built before, that. What is built here
+# for this machine alone lies in a folder of its own, and no other verb takes it.
 run() {
   need_dotnet
-  if have_native; then
-    build_native release
+  local own=$artifacts/bin/nl/release library
+  if ! have_native; then
+    build_nl
+  elif [ -n "$(library_in "$artifacts/native/release")" ]; then
+    build_native release nested_learning
+    build_nl
+  else
+    begin "build native run" native_build_run
+    build_nl
+    library=$(library_in "$artifacts/native/run")
+    cmp -s "$library" "$own/${library##*/}" || {
+      cp "$library" "$own/${library##*/}.new"
+      mv "$own/${library##*/}.new" "$own/${library##*/}"
+    }
   fi
-  step "build nl" dotnet build src/nl/nl.csproj -c $configuration -v quiet
-  exec dotnet "$artifacts/bin/nl/release/nl.dll" stream "$@"
+  exec dotnet "$own/nl.dll" stream "$@"
 }
 
 bench() {
   need_dotnet
   if have_native; then
-    build_native release
+    build_native release nested_learning
   fi
   cd "$root"
   exec dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- "$@"
@@ -259,18 +375,10 @@ clean() {
 
 # ---- test ----
 
-passed=0
-failed=0
-skipped=0
-rows=()
+counts=$results/counts
 
-# count NAME PASSED FAILED SKIPPED: one line of the summary.
-count() {
-  passed=$((passed + $2))
-  failed=$((failed + $3))
-  skipped=$((skipped + $4))
-  rows+=("$(printf '%-46s %5d passed %6d failed %6d skipped' "$1" "$2" "$3" "$4")")
-}
+# count NAME PASSED FAILED SKIPPED: one line of the summary. In a file, as parts of the tests run beside each other.
+count() { printf '%s\t%d\t%d\t%d\n' "$@" >>"$counts"; }
 
 # A step that did not work counts as one failure, so that nothing can pass by not running.
 fail() { count "$1" 0 1 0; }
@@ -358,9 +466,11 @@ test_ptx() {
   esac
 }
 
+# The cross compiler, the emulator and GoogleTest's sources.
+have_arm() { have_packages "64-bit Arm" g++-aarch64-linux-gnu qemu-user googletest; }
+
 test_arm() {
-  # The cross compiler, the emulator and GoogleTest's sources.
-  if have_packages "64-bit Arm" g++-aarch64-linux-gnu qemu-user googletest; then
+  if have_arm; then
     test_native aarch64
   else
     fail "native, aarch64: $native_reason"
@@ -400,36 +510,91 @@ clear_results() {
 }
 
 summary() {
-  local row
-  for row in "${rows[@]}"; do
-    echo "$row"
-  done
-  echo "$passed passed, $failed failed, $skipped skipped"
-  [ "$failed" = 0 ]
+  [ -s "$counts" ] || fail "tests: none ran"
+  sort "$counts" | awk -F '\t' '
+    { printf "%-46s %5d passed %6d failed %6d skipped\n", $1, $2, $3, $4
+      passed += $2; failed += $3; skipped += $4 }
+    END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+      exit failed > 0 }'
 }
 
+# beside COMMAND…: runs a part of the tests beside this script; join waits for all of them.
+beside() {
+  (
+    trap 'stop 143' TERM
+    parts=()
+    changing_line=0
+    "$@"
+  ) &
+  parts+=($!)
+}
+
+join() {
+  local part
+  for part in "${parts[@]}"; do
+    wait "$part" || fail "a part of the tests: stopped"
+  done
+  parts=()
+}
+
+test_native_all() {
+  test_native release
+  [ "$quick" = 1 ] || test_native asan-ubsan
+  [ "$arm" = 0 ] || test_native aarch64
+}
+
+test_managed_all() {
+  local project
+  if ! build_managed; then
+    fail ".NET: build"
+    return
+  fi
+  for project in "$root"/tests/*.Tests; do
+    case $quick$project in
+      1*.Gpu.Tests | 1*.Cuda.Tests) ;;
+      *) test_managed "$project" ;;
+    esac
+  done
+  [ "$quick" = 1 ] || test_ptx
+}
+
+# The native library, which the .NET tests take; then two halves beside each other, as neither keeps every core busy.
 test_all() {
-  local preset project
+  local arm=0 quick=0 option
+  for option in "$@"; do
+    case $option in
+      --arm) arm=1 ;;
+      --quick) quick=1 ;;
+      --managed-only) managed_only=1 ;;
+      *) die "test knows --arm, --quick and --managed-only, not '$option'." ;;
+    esac
+  done
   clear_results
   if have_native; then
-    for preset in release asan-ubsan; do
-      test_native "$preset"
-    done
     # With a compiler here a missing native library is an error, not a reason to test less.
     export NESTED_LEARNING_REQUIRE_NATIVE=1
+    [ $arm = 0 ] || have_arm || {
+      fail "native, aarch64: $native_reason"
+      arm=0
+    }
   fi
-  [ "${1:-}" != --arm ] || test_arm
-  test_ptx
-  ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
-  if find_dotnet && build_managed; then
-    for project in "$root"/tests/*.Tests; do
-      test_managed "$project"
-    done
+  if [ $quick = 0 ]; then
+    have_ptx_compiler || true
+    ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
+  fi
+  if have_native; then
+    build_native release for_dotnet || true
+    beside test_native_all
+  fi
+  if find_dotnet; then
+    beside test_managed_all
   else
     fail ".NET: build"
   fi
+  join
 
   [ "$native_state" = yes ] || echo "No native kernels were tested: $native_reason."
+  [ $quick = 0 ] || echo "Left out, as it was to be quick: the sanitizers, the kernels of GPUs in .NET, the PTX's sources."
   summary
 }
 

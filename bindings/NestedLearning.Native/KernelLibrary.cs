@@ -11,9 +11,17 @@ internal static unsafe class KernelLibrary
 {
     private static readonly Lazy<string?> s_failure = new(Open);
     private static nint s_handle;
+    private static bool s_targetRefused;
 
     /// <summary>Why the library cannot be used here, or null where it can.</summary>
     public static string? Failure => s_failure.Value;
+
+    /// <summary>
+    /// Whether <see cref="Failure"/> is of what an environment variable asks for, a target or the library's path, which nobody
+    /// should get something else for.
+    /// </summary>
+    public static bool IsRefused =>
+        Failure is not null && (s_targetRefused || !string.IsNullOrEmpty(Environment.GetEnvironmentVariable(LibraryLoader.PathVariable)));
 
     /// <summary>Every target the library was compiled for, the plainest first, and whether this machine has it.</summary>
     public static IReadOnlyList<(string Name, bool Supported)> Targets
@@ -81,8 +89,11 @@ internal static unsafe class KernelLibrary
             if (Mismatch(Kernels.GetAbiVersion(), static name => Kernels.StructSize(name)) is string difference)
                 return $"{LibraryLoader.FileName} does not belong to this NestedLearning.Native: {difference}.";
             int target;
-            if (Kernels.TargetCurrent(&target) != Status.Ok)
+            if (Kernels.TargetCurrent(&target) is int status and not Status.Ok)
+            {
+                s_targetRefused = status == Status.UnsupportedTarget;
                 return $"{Text(Kernels.LastError())}.";
+            }
         }
         catch (EntryPointNotFoundException e)
         {

@@ -28,13 +28,13 @@ struct Entry {
   int64_t highway;  // its bit in Highway
 };
 
-// The compiled targets, the plainest first.
+// The compiled targets, the plainest first. Where the compiler was told to use more than every processor has, that is the first.
+constexpr int32_t kStaticSlot = HWY_STATIC_TARGET == HWY_AVX3   ? kAvx3
+                                : HWY_STATIC_TARGET == HWY_AVX2 ? kAvx2
+                                                                : kBaseline;
 constexpr Entry kTargets[] = {
-    {kBaseline, HWY_STATIC_TARGET},
+    {kStaticSlot, HWY_STATIC_TARGET},
 #if HWY_ARCH_X86
-#if (HWY_TARGETS & HWY_SSE4) && HWY_STATIC_TARGET != HWY_SSE4
-    {kSse4, HWY_SSE4},
-#endif
 #if (HWY_TARGETS & HWY_AVX2) && HWY_STATIC_TARGET != HWY_AVX2
     {kAvx2, HWY_AVX2},
 #endif
@@ -44,6 +44,13 @@ constexpr Entry kTargets[] = {
 #endif
 };
 constexpr int32_t kTargetCount = sizeof(kTargets) / sizeof(kTargets[0]);
+
+// Those that a build of this processor's kind may have.
+#if HWY_ARCH_X86
+constexpr const char* kKnown[] = {"SCALAR", "AVX2", "AVX3"};
+#else
+constexpr const char* kKnown[] = {"NEON"};
+#endif
 
 #if HWY_ARCH_X86
 
@@ -82,8 +89,6 @@ uint32_t DetectSlots() {
 
   // SSSE3, SSE4.1, SSE4.2, PCLMUL, AES.
   if (!has(ecx1, 1u << 9 | 1u << 19 | 1u << 20 | 1u << 1 | 1u << 25)) return slots;
-  slots |= 1u << kSse4;
-
   // OSXSAVE, AVX, FMA, F16C.
   if (max_leaf < 7 || !has(ecx1, 1u << 27 | 1u << 28 | 1u << 12 | 1u << 29)) return slots;
   const uint64_t saved = SavedRegisters();
@@ -135,20 +140,33 @@ int32_t ResolveTarget() {
   const char* wanted = std::getenv("NESTED_LEARNING_TARGET");
   if (wanted != nullptr && *wanted != '\0') {
     std::string known;
+    const char* reason = "";
+    for (const char* name : kKnown) {
+      if (std::strcmp(name, wanted) == 0) reason = ", which this library was built without";
+    }
     for (const Entry& entry : kTargets) {
       const char* name = hwy::TargetName(entry.highway);
-      if (!known.empty()) known += ", ";
-      known += name;
-      if (!Supported(entry.slot)) known += " (not on this machine)";
-      if (std::strcmp(name, wanted) == 0 && Supported(entry.slot)) slot = entry.slot;
+      const bool is_wanted = std::strcmp(name, wanted) == 0;
+      if (Supported(entry.slot)) {
+        if (is_wanted) slot = entry.slot;
+        if (!known.empty()) known += ", ";
+        known += name;
+      } else if (is_wanted) {
+        reason = ", which this machine lacks";
+      }
     }
     if (slot < 0) {
       throw Error(NL_UNSUPPORTED_TARGET, "NESTED_LEARNING_TARGET is " + std::string(wanted) +
-                                             ", expected one of " + known);
+                                             reason + ", expected one of " + known);
     }
   } else {
     for (const Entry& entry : kTargets) {
       if (Supported(entry.slot)) slot = entry.slot;
+    }
+    if (slot < 0) {
+      throw Error(NL_UNSUPPORTED_TARGET, std::string("this library was built for ") +
+                                             hwy::TargetName(HWY_STATIC_TARGET) +
+                                             " alone, which this machine lacks");
     }
   }
   g_target.store(slot, std::memory_order_relaxed);

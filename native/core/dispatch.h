@@ -32,11 +32,17 @@
 #ifndef NESTED_LEARNING_CORE_DISPATCH_H_
 #define NESTED_LEARNING_CORE_DISPATCH_H_
 
-// Targets that bring nothing over the ones kept, each of which would lengthen every build. SCALAR
+// Targets that this build leaves out, as CMake's NESTED_LEARNING_TARGETS has it.
+#ifndef NL_TARGETS_LEFT_OUT
+#define NL_TARGETS_LEFT_OUT 0
+#endif
+
+// And those that bring nothing over the ones kept, each of which would lengthen every build. SCALAR
 // is Highway's static target on plain x86-64, and so always there.
 #ifndef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS \
-  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#define HWY_DISABLED_TARGETS                                                              \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | \
+   NL_TARGETS_LEFT_OUT)
 #endif
 
 #include <atomic>
@@ -48,7 +54,7 @@
 namespace nested_learning {
 
 // Positions in every target table.
-enum Target : int32_t { kBaseline = 0, kSse4 = 1, kAvx2 = 2, kAvx3 = 3, kTargetSlots = 4 };
+enum Target : int32_t { kBaseline = 0, kAvx2 = 1, kAvx3 = 2, kTargetSlots = 3 };
 
 extern std::atomic<int32_t> g_target;  // -1 until first asked for
 
@@ -67,11 +73,10 @@ bool HasBFloat16Products();
 }  // namespace nested_learning
 
 // One function of all targets: a constant table, null where a target was not compiled.
-#define NL_TARGET_TABLE(function)                                                              \
-  static decltype(&HWY_STATIC_DISPATCH(function))                                              \
-      const function##Table[::nested_learning::kTargetSlots] = {                               \
-          HWY_CHOOSE_FALLBACK(function), HWY_CHOOSE_SSE4(function), HWY_CHOOSE_AVX2(function), \
-          HWY_CHOOSE_AVX3(function)}
+#define NL_TARGET_TABLE(function)                                \
+  static decltype(&HWY_STATIC_DISPATCH(function))                \
+      const function##Table[::nested_learning::kTargetSlots] = { \
+          HWY_CHOOSE_FALLBACK(function), HWY_CHOOSE_AVX2(function), HWY_CHOOSE_AVX3(function)}
 
 #define NL_CALL(function) (*::nested_learning::function##Table[::nested_learning::CurrentTarget()])
 

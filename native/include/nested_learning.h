@@ -58,7 +58,7 @@ NL_API uint32_t nl_struct_size(const char* name);
 /* How many, the plainest first. */
 NL_API int32_t nl_target_count(void);
 
-/* "SCALAR", "SSE4", "AVX2", "AVX3" (AVX-512), "NEON"; null outside 0..count-1. */
+/* "SCALAR", "AVX2", "AVX3" (AVX-512), "NEON"; null outside 0..count-1. */
 NL_API const char* nl_target_name(int32_t target);
 
 /* 1 where the processor and the operating system can run it, else 0. */

@@ -153,7 +153,7 @@ inline int32_t CurrentSlot() {
   int32_t target = 0;
   EXPECT_EQ(NL_OK, nl_target_current(&target)) << nl_last_error();
   const std::string name = nl_target_name(target);
-  return name == "SSE4" ? 1 : name == "AVX2" ? 2 : name == "AVX3" ? 3 : 0;
+  return name == "AVX2" ? 1 : name == "AVX3" ? 2 : 0;
 }
 
 // What rounding to float32 may do to a sum of count products with these absolute values in all, whatever the order. No

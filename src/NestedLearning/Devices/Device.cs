@@ -23,6 +23,7 @@ public abstract class BackendProvider
 
     /// <summary>Makes the backend.</summary>
     /// <exception cref="BackendUnavailableException">It cannot run here.</exception>
+    /// <exception cref="ArgumentException">A setting of it, such as an environment variable, names what is not there.</exception>
     public abstract Backend Create();
 }
 
@@ -101,6 +102,10 @@ public sealed class Device : IDisposable
     public static IReadOnlyList<BackendReport> Probe() => [.. Providers().Select(p => p.Probe())];
 
     /// <summary>Opens the most preferred backend that works; <see cref="Probe"/> says why others were passed over.</summary>
+    /// <exception cref="ArgumentException">
+    /// NESTED_LEARNING_TARGET names an instruction set that this machine or the library lacks, or NESTED_LEARNING_NATIVE a
+    /// library that cannot be loaded: no other backend is taken in its place.
+    /// </exception>
     public static Device Open()
     {
         foreach (BackendProvider provider in Providers())
@@ -119,7 +124,7 @@ public sealed class Device : IDisposable
     }
 
     /// <summary>Opens a backend by name. There is no fallback.</summary>
-    /// <exception cref="ArgumentException">No backend has that name.</exception>
+    /// <exception cref="ArgumentException">No backend has that name, or as <see cref="Open()"/>.</exception>
     /// <exception cref="BackendUnavailableException">The backend cannot run here; the message says why.</exception>
     public static Device Open(string name)
     {

@@ -12,8 +12,9 @@ internal sealed unsafe partial class CpuBackend : HostBackend
         get
         {
             string current = KernelLibrary.CurrentTarget;
-            IEnumerable<string> others = KernelLibrary.Targets.Where(t => t.Supported && t.Name != current).Select(t => t.Name).Reverse();
-            return $"C++ kernels, {current switch { "AVX3" => "AVX-512 (AVX3)", "SCALAR" => "plain C++ (SCALAR)", _ => current }}; also {string.Join(", ", others)}";
+            string[] others = [.. KernelLibrary.Targets.Where(t => t.Supported && t.Name != current).Select(t => t.Name).Reverse()];
+            string also = others.Length == 0 ? "" : $"; also {string.Join(", ", others)}";
+            return $"C++ kernels, {current switch { "AVX3" => "AVX-512 (AVX3)", "SCALAR" => "plain C++ (SCALAR)", _ => current }}{also}";
         }
     }
 
@@ -34,7 +35,7 @@ internal sealed class CpuBackendProvider : BackendProvider
         return new BackendReport(Name, true, backend.Description);
     }
 
-    public override Backend Create() => KernelLibrary.Failure is string failure
-        ? throw new BackendUnavailableException(failure)
-        : new CpuBackend();
+    public override Backend Create() => KernelLibrary.Failure is not string failure ? new CpuBackend()
+        : KernelLibrary.IsRefused ? throw new ArgumentException(failure)
+        : throw new BackendUnavailableException(failure);
 }

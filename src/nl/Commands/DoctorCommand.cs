@@ -26,11 +26,32 @@ internal static class DoctorCommand
 
     private static int Run(IAnsiConsole console)
     {
-        using Device device = Device.Open();
+        using Device? device = Open(out ArgumentException? refusal);
+        Report(console, device);
+        return refusal is null ? ExitStatus.Success : throw refusal;
+    }
+
+    // A setting that cannot be had is an error, but only after what helps to mend it.
+    private static Device? Open(out ArgumentException? refusal)
+    {
+        try
+        {
+            refusal = null;
+            return Device.Open();
+        }
+        catch (ArgumentException e)
+        {
+            refusal = e;
+            return null;
+        }
+    }
+
+    private static void Report(IAnsiConsole console, Device? device)
+    {
         Table backends = Terminal.Table(console, "backend", "state", "detail");
         foreach (BackendReport report in Device.Probe())
         {
-            (string state, Color color) = report.Name == device.Name ? ("chosen", Color.Green)
+            (string state, Color color) = report.Name == device?.Name ? ("chosen", Color.Green)
                 : report.Available ? ("available", Color.Default)
                 : ("passed over", Color.Yellow);
             backends.AddRow(new Text(report.Name), new Text(state, new Style(color)), new Text(report.Detail));
@@ -39,8 +60,9 @@ internal static class DoctorCommand
         console.Write(backends);
 
         Table facts = Terminal.Table(console, "", "").HideHeaders();
-        Add("runs on", $"{device.Name}, {device.Description}");
-        Add("threads", $"{device.Threads} of {Environment.ProcessorCount} processors");
+        Add("runs on", device is null ? "nothing" : $"{device.Name}, {device.Description}");
+        if (device is not null)
+            Add("threads", $"{device.Threads} of {Environment.ProcessorCount} processors");
         Add("native library", NativeLibraryPath() ?? "not loaded");
         Add("system", $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}");
         Add("runtime", $"{RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier}");
@@ -52,7 +74,6 @@ internal static class DoctorCommand
         }
 
         console.Write(facts);
-        return ExitStatus.Success;
 
         void Add(string name, string value) => facts.AddRow(new Text(name), new Text(value));
     }
