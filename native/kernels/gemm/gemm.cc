@@ -115,7 +115,7 @@ void Commit(const nl_gemm_arguments& p, const float* sums, size_t ld, size_t i, 
   for (size_t r = 0; r < rows; ++r, sums += ld) {
     const size_t at = (i + r) * static_cast<size_t>(p.n) + j;
     float* g = adam.g == nullptr ? nullptr : adam.g + at;
-    AdamElements(adam, step, at, columns, [sums, g, clear](auto vector, size_t s) HWY_ATTR {
+    AdamElements<0>(adam, step, at, columns, [sums, g, clear](auto vector, size_t s) HWY_ATTR {
       VecF gradient = vector(sums + s);
       if (g != nullptr) {
         gradient = hn::Add(gradient, vector(g + s));
