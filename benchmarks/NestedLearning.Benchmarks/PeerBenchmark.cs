@@ -9,10 +9,10 @@ namespace NestedLearning.Benchmarks;
 /// <summary>An operation that TorchSharp has too, on the same numbers.</summary>
 public abstract class PeerBenchmark : OperationBenchmark
 {
-    // Of the largest element. Both sides add up in float32, each in its own order.
-    private const double Tolerance = 1e-4;
-
     private Computation _torch = null!;
+
+    // Of the largest element. Both sides add up in float32, each in its own order.
+    private protected virtual double Tolerance => 1e-4;
 
     /// <summary>The operation by TorchSharp: its results, under the names they have among <see cref="OperationBenchmark.Tensors"/>.</summary>
     private protected delegate (string Name, TorchTensor Value)[] Computation();
@@ -28,7 +28,7 @@ public abstract class PeerBenchmark : OperationBenchmark
         using DisposeScope scope = NewDisposeScope();
         foreach ((string name, TorchTensor value) in _torch())
         {
-            float[] ours = Tensors[name].ToArray(), theirs = value.detach().contiguous().data<float>().ToArray();
+            float[] ours = Tensors[name].ToArray(), theirs = value.detach().to(float32).contiguous().data<float>().ToArray();
             double error = ours.Length == theirs.Length ? TensorError.Relative(ours, theirs) : double.PositiveInfinity;
             if (!(error <= Tolerance))
                 throw new InvalidOperationException($"{CaseName}: '{name}' differs from TorchSharp's by {error:E1} of the largest element, expected at most {Tolerance:E1}.");

@@ -41,12 +41,13 @@ HWY_INLINE float Maximum(const float* x, size_t n) {
 // hardware prefetcher looks that far ahead.
 template <bool kKeep>
 HWY_INLINE float SumOfExponentials(const float* x, size_t n, float offset, float* kept) {
+  constexpr size_t kLine = 64 / sizeof(float);
   const F32 d;
   const VecF o = hn::Set(d, offset);
   VecF s0 = hn::Zero(d), s1 = s0;
   size_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    hwy::Prefetch(x + n + i);
+    for (size_t line = 0; line < 2 * kLanes; line += kLine) hwy::Prefetch(x + n + i + line);
     const VecF e0 = ExpFlushed(hn::Sub(hn::LoadU(d, x + i), o));
     const VecF e1 = ExpFlushed(hn::Sub(hn::LoadU(d, x + i + kLanes), o));
     s0 = hn::Add(s0, e0);

@@ -159,7 +159,9 @@ typedef struct nl_gemm_arguments {
   const struct nl_adam_arguments* adam; /* NL_EPILOGUE_ADAM alone */
 } nl_gemm_arguments;
 
-/* A product runs pass by pass; in each, first all pieces of nl_gemm_pack, then all of nl_gemm. */
+/* A product runs pass by pass; in each, first all pieces of nl_gemm_pack, then all of nl_gemm. Or nl_gemm alone with packed
+ * null: then each call copies for itself what its pieces need of the operands, so few calls with many pieces each are best.
+ * The bits are the same. */
 typedef struct nl_gemm_sizes {
   uint32_t size;
   uint32_t reserved;

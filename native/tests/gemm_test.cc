@@ -104,6 +104,36 @@ class Gemm : public nl_testing::KernelTest {
     c.ExpectGuardsUntouched();
     pre.ExpectGuardsUntouched();
   }
+
+  // On operands made here; of a symmetric product both are the same.
+  void ExpectOwnCopiesAreRight(nl_gemm_arguments g) {
+    const Buffer a = Buffer::Uniform(g.m * g.k, 1), b = Buffer::Uniform(g.k * g.n, 2);
+    const Buffer before = Buffer::Uniform(g.m * g.n, 3);
+    Buffer shared = before;
+    g.a = a.data();
+    g.b = g.symmetric ? a.data() : b.data();
+    g.c = shared.data();
+    nl_testing::RunGemm(g);
+    nl_gemm_sizes sizes = {};
+    sizes.size = sizeof(sizes);
+    ASSERT_EQ(NL_OK, nl_gemm_plan(&g, &sizes)) << nl_last_error();
+    for (int64_t calls : {int64_t{1}, int64_t{3}, sizes.pieces}) {
+      Buffer own = before, workspace(sizes.workspace, 1);
+      g.c = own.data();
+      for (int64_t pass = 0; pass < sizes.passes; ++pass) {
+        for (int64_t call = calls; call-- > 0;) {
+          ASSERT_EQ(NL_OK, nl_gemm(&g, pass, sizes.pieces * call / calls,
+                                   sizes.pieces * (call + 1) / calls, nullptr, workspace.data()))
+              << nl_last_error();
+        }
+      }
+      workspace.ExpectGuardsUntouched();
+      own.ExpectGuardsUntouched();
+      ASSERT_EQ(0, std::memcmp(shared.data(), own.data(), g.m * g.n * sizeof(float)))
+          << g.m << " x " << g.n << " x " << g.k << " in " << calls << " calls, precision "
+          << g.precision << ", symmetric " << g.symmetric << ", epilogue " << g.epilogue;
+    }
+  }
 };
 
 TEST_P(Gemm, AnySize_MatchesTheReference) {
@@ -309,6 +339,41 @@ TEST_P(Gemm, Symmetric_MirrorsWhatTheWholeProductGives) {
         }
       }
       half.ExpectGuardsUntouched();
+    }
+  }
+}
+
+// Calls that copy operands for themselves, however the pieces are shared out among them, do what shared copies do.
+TEST_P(Gemm, OwnCopies_GiveTheBitsOfSharedOnes) {
+  // Several blocks of k; and more columns, or rows, than a call keeps copies of.
+  for (const Case& size :
+       {Case{13, 33, 300}, Case{50, 150, 1100}, Case{48, 2100, 42}, Case{2100, 128, 33}}) {
+    for (int bits = 0; bits < 8; ++bits) {
+      nl_gemm_arguments g = {};
+      g.size = sizeof(g);
+      g.transpose_a = bits & 1;
+      g.transpose_b = (bits & 2) != 0;
+      g.precision = (bits & 4) != 0 ? NL_PRECISION_BFLOAT16 : NL_PRECISION_FLOAT32;
+      // Sums wait in the workspace where GELU of them is added to C.
+      g.accumulate = bits % 3 == 0;
+      g.epilogue = bits % 2 == 0 ? NL_EPILOGUE_GELU : NL_EPILOGUE_NONE;
+      g.m = size.m;
+      g.n = size.n;
+      g.k = size.k;
+      ExpectOwnCopiesAreRight(g);
+      if (HasFailure()) return;
+    }
+  }
+  for (int64_t n : {5, 200, 450}) {
+    for (int transposed = 0; transposed < 2; ++transposed) {
+      nl_gemm_arguments g = {};
+      g.size = sizeof(g);
+      g.symmetric = 1;
+      g.transpose_a = transposed;
+      g.transpose_b = !transposed;
+      g.m = g.n = n;
+      g.k = 90;
+      ExpectOwnCopiesAreRight(g);
     }
   }
 }

@@ -11,7 +11,7 @@ public sealed class BenchCommandTests
     public void Cases_AreTheTable() => Assert.Equal(
         [
             "scan-delta", "scan-delta-backward", "scan-linear-backward", "scan-titans-backward", "attention", "attention-backward",
-            "gemm-1024", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024", "cross-entropy", "scan-token",
+            "gemm-1024", "gemm-1024-bf16", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024", "cross-entropy", "scan-token",
         ],
         BenchCase.All.Select(c => c.Name));
 

@@ -158,8 +158,11 @@ struct AdamStep {
   }
 };
 
+// How far ahead of a long run, in floats, what it will read is asked for; 0 for short ones.
+constexpr size_t kAdamAhead = 256;
+
 // TGradient: vector, position -> the gradient there.
-template <class TGradient>
+template <size_t kAhead, class TGradient>
 struct AdamFloatBody {
   AdamStep step;
   float *w, *m, *v;
@@ -167,6 +170,11 @@ struct AdamFloatBody {
 
   template <class TVector>
   HWY_INLINE void Run(TVector vector, size_t i) {
+    if (kAhead > 0) {
+      hwy::Prefetch(w + i + kAhead);
+      hwy::Prefetch(m + i + kAhead);
+      hwy::Prefetch(v + i + kAhead);
+    }
     VecF first = vector(m + i), second = vector(v + i);
     vector(step(vector(w + i), gradient(vector, i), first, second), w + i);
     vector(first, m + i);
@@ -194,13 +202,13 @@ struct AdamHalfBody {
 };
 
 // The elements begin .. begin + count - 1 of the tensors; gradient counts from begin.
-template <class TGradient>
+template <size_t kAhead, class TGradient>
 HWY_INLINE void AdamElements(const nl_adam_arguments& a, const AdamStep& step, size_t begin,
                              size_t count, TGradient gradient) {
   float* w = a.w + begin;
   if (a.moments == NL_MOMENTS_FLOAT32) {
-    AdamFloatBody<TGradient> body = {step, w, static_cast<float*>(a.m) + begin,
-                                     static_cast<float*>(a.v) + begin, gradient};
+    AdamFloatBody<kAhead, TGradient> body = {step, w, static_cast<float*>(a.m) + begin,
+                                             static_cast<float*>(a.v) + begin, gradient};
     ForEachVector(count, body);
     return;
   }

@@ -5,6 +5,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/adam/adam.cc"
 #include "hwy/foreach_target.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "core/change-inl.h"
 #include "core/vector-inl.h"
@@ -18,7 +19,8 @@ namespace {
 template <bool kClear>
 void Commit(const nl_adam_arguments& a, const AdamStep& step, size_t begin, size_t count) {
   float* g = a.g + begin;
-  AdamElements(a, step, begin, count, [g](auto vector, size_t i) HWY_ATTR {
+  AdamElements<kAdamAhead>(a, step, begin, count, [g](auto vector, size_t i) HWY_ATTR {
+    hwy::Prefetch(g + i + kAdamAhead);
     const VecF gradient = vector(g + i);
     if (kClear) vector(hn::Zero(F32()), g + i);
     return gradient;

@@ -1,6 +1,6 @@
 // C = epilogue(op(A) op(B) + bias) + scaled residual, or that added to C; README.md has the blocking.
 // A [m, k], B [k, n], C [m, n] row-major, A and B also transposed; float32 accumulation, over k in
-// order in blocks of at most kDepth, 2 kDepth of bfloat16 in pairs, with one accumulator each. Writes C (adds to it when
+// order in blocks of at most kPackedDepth, twice that of bfloat16 in pairs, with one accumulator each. Writes C (adds to it when
 // accumulating) and, for GELU, the pre-activation.
 #include "core/dispatch.h"
 
@@ -39,9 +39,11 @@ struct TileSize {
 // How a product is cut, from its shape and the target alone.
 struct GemmPlan {
   GemmMethod method;
-  bool staged;  // whether sums wait outside C for their epilogue
-  int64_t block_rows, block_columns;
+  bool staged;                        // whether sums wait outside C for their epilogue
+  int64_t block_rows, block_columns;  // at most
   int64_t row_blocks, column_blocks;
+  int64_t row_unit, column_unit;  // blocks are whole units, and as even as those can be shared out
+  bool column_by_column;          // the order of the pieces
   int64_t pieces;
   // Packed only. Passes are runs of blocks of k, the operands' rows and columns padded to whole tiles.
   TileSize tile;
@@ -49,12 +51,22 @@ struct GemmPlan {
   int64_t depth_blocks, passes;
   int64_t padded_rows, padded_columns;
   int64_t pack_pieces;
+  // What a call copies for itself: rows and columns at most, steps of a block of k at most (one in two steps of pairs may
+  // begin early), and how many blocks of the inner operand.
+  int64_t own_rows, own_columns, own_steps, window;
 
   // Where a block of k begins, and where a pass.
   int64_t Depth(int64_t k, int64_t block) const {
     return block == depth_blocks ? k : k * block / depth_blocks / step * step;
   }
   int64_t FirstBlock(int64_t pass) const { return depth_blocks * pass / passes; }
+  // Where a block of rows begins, and where one of columns.
+  int64_t Row(int64_t m, int64_t block) const {
+    return std::min(m, (m + row_unit - 1) / row_unit * block / row_blocks * row_unit);
+  }
+  int64_t Column(int64_t n, int64_t block) const {
+    return std::min(n, (n + column_unit - 1) / column_unit * block / column_blocks * column_unit);
+  }
   // The steps of the blocks first .. end - 1. None but the last of all is cut within a step.
   int64_t Steps(int64_t k, int64_t first, int64_t end) const {
     return (Depth(k, end) - Depth(k, first) + step - 1) / step;
@@ -73,11 +85,26 @@ inline bool Accumulates(const nl_gemm_arguments& g) {
          (g.residual == g.c && g.residual_scale == 1 && g.epilogue == NL_EPILOGUE_NONE);
 }
 
-// The pieces of a symmetric product are blocks on and below the diagonal, counted row by row.
-inline void LowerBlock(int64_t piece, int64_t& row, int64_t& column) {
-  row = 0;
-  while (piece > row) piece -= ++row;
-  column = piece;
+// A block of C: its place among the blocks, and among the elements.
+struct BlockOfC {
+  int64_t row, column;
+  int64_t i, j, rows, columns;
+};
+
+// Those of a symmetric product are on and below the diagonal, counted row by row.
+inline BlockOfC BlockOf(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece) {
+  int64_t row = 0, column = piece;
+  if (g.symmetric) {
+    while (column > row) column -= ++row;
+  } else if (plan.column_by_column) {
+    row = piece % plan.row_blocks;
+    column = piece / plan.row_blocks;
+  } else {
+    row = piece / plan.column_blocks;
+    column = piece % plan.column_blocks;
+  }
+  const int64_t i = plan.Row(g.m, row), j = plan.Column(g.n, column);
+  return {row, column, i, j, plan.Row(g.m, row + 1) - i, plan.Column(g.n, column + 1) - j};
 }
 
 }  // namespace nested_learning
@@ -115,7 +142,7 @@ void Commit(const nl_gemm_arguments& p, const float* sums, size_t ld, size_t i, 
   for (size_t r = 0; r < rows; ++r, sums += ld) {
     const size_t at = (i + r) * static_cast<size_t>(p.n) + j;
     float* g = adam.g == nullptr ? nullptr : adam.g + at;
-    AdamElements(adam, step, at, columns, [sums, g, clear](auto vector, size_t s) HWY_ATTR {
+    AdamElements<0>(adam, step, at, columns, [sums, g, clear](auto vector, size_t s) HWY_ATTR {
       VecF gradient = vector(sums + s);
       if (g != nullptr) {
         gradient = hn::Add(gradient, vector(g + s));
@@ -247,10 +274,7 @@ void Direct(const nl_gemm_arguments& g, const GemmPlan& plan, size_t i, size_t j
 
 void DirectPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece,
                  float* workspace) {
-  const int64_t i = piece / plan.column_blocks * plan.block_rows;
-  const int64_t j = piece % plan.column_blocks * plan.block_columns;
-  const int64_t rows = std::min(plan.block_rows, g.m - i);
-  const int64_t columns = std::min(plan.block_columns, g.n - j);
+  const auto [row, column, i, j, rows, columns] = BlockOf(g, plan, piece);
   if (g.transpose_a) {
     g.transpose_b ? Direct<true, true>(g, plan, i, j, rows, columns, workspace)
                   : Direct<true, false>(g, plan, i, j, rows, columns, workspace);
@@ -262,20 +286,27 @@ void DirectPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece
 
 // ---- Packed operands ----
 
-// Rounds to the nearest bfloat16, ties to even. A NaN stays one.
+// The depth of a block of k. Where the second-level cache gives the tile a panel of B as fast as the first, longer sums in
+// registers save passes over C.
+constexpr int64_t kPackedDepth = HWY_TARGET == HWY_AVX3 ? 512 : kDepth;
+
+// v to the nearest bfloat16, ties to even, in the upper halves; the lower are undefined. A NaN stays one.
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<F32>> UpperHalfRounded(VecF v) {
+  const hn::RebindToUnsigned<F32> du;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd);
+  const auto nan = hn::Or(bits, hn::Set(du, 0x00400000));
+  return hn::IfThenElse(hn::RebindMask(du, hn::Eq(v, v)), rounded, nan);
+}
+
 struct RoundToBFloat16 {
   float* x;
   template <class TVector>
   HWY_INLINE void Run(TVector vector, size_t i) {
-    const F32 d;
     const hn::RebindToUnsigned<F32> du;
-    const VecF v = vector(x + i);
-    const auto bits = hn::BitCast(du, v);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-    const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd);
-    const auto nan = hn::Or(bits, hn::Set(du, 0x00400000));
-    const auto result = hn::IfThenElse(hn::RebindMask(du, hn::Eq(v, v)), rounded, nan);
-    vector(hn::BitCast(d, hn::And(result, hn::Set(du, 0xFFFF0000u))), x + i);
+    const auto upper = hn::And(UpperHalfRounded(vector(x + i)), hn::Set(du, 0xFFFF0000u));
+    vector(hn::BitCast(F32(), upper), x + i);
   }
 };
 
@@ -315,37 +346,111 @@ void PackTiles(bool transposed, size_t width, size_t count, size_t k, const floa
   }
 }
 
-// One row of pairs: what stands in even is the lower half, and in odd the upper. Both are rounded to bfloat16.
-struct PairRows {
-  const float *even, *odd;
-  float* to;
-  template <class TVector>
-  HWY_INLINE void Run(TVector vector, size_t i) {
-    const hn::RebindToUnsigned<F32> du;
-    const auto lower = hn::ShiftRight<16>(hn::BitCast(du, vector(even + i)));
-    const auto pair = hn::Or(lower, hn::BitCast(du, vector(odd + i)));
-    vector(hn::BitCast(F32(), pair), to + i);
+#if HWY_TARGET == HWY_AVX3
+
+// What is rounded in the upper halves of lower and upper, as one: pairs.
+template <class TVec>
+HWY_INLINE VecF Pairs(TVec lower, TVec upper) {
+  const hn::RebindToUnsigned<F32> du;
+  const auto high = hn::And(upper, hn::Set(du, 0xFFFF0000u));
+  return hn::BitCast(F32(), hn::Or(hn::ShiftRight<16>(lower), high));
+}
+
+// Neighbours of one row: to [ceil(k / 2)].
+HWY_INLINE void PairsOfRow(const float* from, size_t k, float* to) {
+  const F32 d;
+  const hn::RebindToUnsigned<F32> du;
+  for (size_t p = 0; p < k; p += 2 * kLanes) {
+    const size_t first = std::min(kLanes, k - p), second = std::min(2 * kLanes, k - p) - first;
+    const VecF low = first < kLanes ? LoadPart(from + p, first) : hn::LoadU(d, from + p);
+    const VecF high =
+        second < kLanes ? LoadPart(from + p + kLanes, second) : hn::LoadU(d, from + p + kLanes);
+    const auto x = UpperHalfRounded(low), y = UpperHalfRounded(high);
+    StorePart(Pairs(hn::ConcatEven(du, y, x), hn::ConcatOdd(du, y, x)), to + p / 2,
+              std::min(kLanes, (k - p + 1) / 2));
   }
-};
+}
 
 // PackTiles rounded to bfloat16, two steps of k in a float's place: to [tiles, ceil(k / 2), width].
 void PackPairs(bool transposed, size_t width, size_t count, size_t k, const float* from, size_t ld,
                float* to) {
-  constexpr size_t kStrip = 64;
-  HWY_ALIGN float strip[kStrip * kTileColumns];
-  for (size_t t = 0; t < count; t += width) {
-    for (size_t p = 0; p < k; p += kStrip) {
-      const size_t depth = std::min(kStrip, k - p);
-      PackTiles(transposed, width, std::min(width, count - t), depth,
-                from + (transposed ? t * ld + p : p * ld + t), ld, strip);
-      if (depth % 2 != 0) std::fill_n(strip + depth * width, width, 0.0f);
-      RoundToBFloat16 round = {strip};
-      ForEachVector(depth * width, round);
-      for (size_t s = 0; s < depth; s += 2, to += width) {
-        PairRows pair = {strip + s * width, strip + (s + 1) * width, to};
-        ForEachVector(width, pair);
+  const size_t steps = (k + 1) / 2;
+  if (transposed) {
+    constexpr size_t kStrip = 64;
+    HWY_ALIGN float strip[kTileColumns * kStrip];
+    for (size_t t = 0; t < count; t += width, to += width * steps) {
+      const size_t rows = std::min(width, count - t);
+      for (size_t p = 0; p < k; p += 2 * kStrip) {
+        const size_t depth = std::min(2 * kStrip, k - p);
+        for (size_t r = 0; r < rows; ++r) {
+          PairsOfRow(from + (t + r) * ld + p, depth, strip + r * kStrip);
+        }
+        float* tile = to + p / 2 * width;
+        Transpose(rows, (depth + 1) / 2, strip, kStrip, tile, width);
+        for (size_t s = 0; rows < width && s < (depth + 1) / 2; ++s) {
+          std::fill(tile + s * width + rows, tile + (s + 1) * width, 0.0f);
+        }
       }
     }
+    return;
+  }
+  const F32 d;
+  for (size_t s = 0; s < steps; ++s) {
+    const float* even = from + 2 * s * ld;
+    const bool has_odd = 2 * s + 1 < k;
+    for (size_t t = 0; t < count; t += width) {
+      float* tile = to + (t * steps + s * width);
+      for (size_t j = 0; j < width; j += kLanes) {
+        // Of the last tile the columns beyond are zeros.
+        const size_t lanes = std::min(kLanes, width - j);
+        const size_t given = std::min(lanes, count - std::min(count, t + j));
+        const float* at = even + t + j;
+        VecF x, y = hn::Zero(d);
+        if (given == kLanes) {
+          x = hn::LoadU(d, at);
+          if (has_odd) y = hn::LoadU(d, at + ld);
+        } else {
+          x = LoadPart(at, given);
+          if (has_odd) y = LoadPart(at + ld, given);
+        }
+        const VecF pairs = Pairs(UpperHalfRounded(x), UpperHalfRounded(y));
+        if (lanes == kLanes) {
+          hn::StoreU(pairs, d, tile + j);
+        } else {
+          StorePart(pairs, tile + j, lanes);
+        }
+      }
+    }
+  }
+}
+
+#else
+
+// Pairs are for tiles of AVX3.
+void PackPairs(bool, size_t, size_t, size_t, const float*, size_t, float*) {
+  throw Error(NL_INTERNAL_ERROR, "pairs of bfloat16 without AVX-512");
+}
+
+#endif
+
+// One block of k of count columns of B, or rows of A, from column or row `at` on: to [tiles][steps][width of a tile].
+void PackBlock(const nl_gemm_arguments& g, const GemmPlan& plan, bool is_b, int64_t block,
+               int64_t at, int64_t count, float* to) {
+  const int64_t width = is_b ? kTileColumns : kTileRows;
+  const bool transposed = is_b ? g.transpose_b != 0 : g.transpose_a == 0;
+  const int64_t ld = transposed ? g.k : is_b ? g.n : g.m;
+  const int64_t p = plan.Depth(g.k, block);
+  const int64_t depth = plan.Depth(g.k, block + 1) - p;
+  const int64_t steps = plan.Steps(g.k, block, block + 1);
+  const float* from = (is_b ? g.b : g.a) + (transposed ? at * ld + p : p * ld + at);
+  if (plan.step == 2) {
+    PackPairs(transposed, width, count, depth, from, ld, to);
+    return;
+  }
+  PackTiles(transposed, width, count, depth, from, ld, to);
+  if (g.precision == NL_PRECISION_BFLOAT16) {
+    RoundToBFloat16 round = {to};
+    ForEachVector((count + width - 1) / width * width * steps, round);
   }
 }
 
@@ -357,27 +462,13 @@ void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, i
   const int64_t pieces_of_b = (g.n + kPanel - 1) / kPanel;
   const bool is_b = piece < pieces_of_b;
   const int64_t width = is_b ? kTileColumns : kTileRows;
-  const int64_t size = is_b ? g.n : g.m;
   const int64_t padded = is_b ? plan.padded_columns : plan.padded_rows;
-  const bool transposed = is_b ? g.transpose_b != 0 : g.transpose_a == 0;
-  const int64_t ld = transposed ? g.k : size;
   const int64_t at = (is_b ? piece : piece - pieces_of_b) * kPackedTogether * width;
-  const int64_t count = std::min(kPackedTogether * width, size - at);
+  const int64_t count = std::min(kPackedTogether * width, (is_b ? g.n : g.m) - at);
   float* to = packed + (is_b ? 0 : plan.PassSteps(g.k, pass) * plan.padded_columns);
   for (int64_t block = plan.FirstBlock(pass); block < plan.FirstBlock(pass + 1); ++block) {
-    const int64_t p = plan.Depth(g.k, block);
-    const int64_t depth = plan.Depth(g.k, block + 1) - p;
-    const float* from = (is_b ? g.b : g.a) + (transposed ? at * ld + p : p * ld + at);
     const int64_t steps = plan.Steps(g.k, block, block + 1);
-    if (plan.step == 2) {
-      PackPairs(transposed, width, count, depth, from, ld, to + at * steps);
-    } else {
-      PackTiles(transposed, width, count, depth, from, ld, to + at * steps);
-      if (g.precision == NL_PRECISION_BFLOAT16) {
-        RoundToBFloat16 round = {to + at * steps};
-        ForEachVector((count + width - 1) / width * width * steps, round);
-      }
-    }
+    PackBlock(g, plan, is_b, block, at, count, to + at * steps);
     to += padded * steps;
   }
 }
@@ -486,62 +577,125 @@ void Mirror(int64_t i, int64_t j, int64_t rows, int64_t columns, float* c, int64
   }
 }
 
-void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
-                 const float* packed, float* workspace) {
-  int64_t row_block = piece / plan.column_blocks;
-  int64_t column_block = piece % plan.column_blocks;
-  if (g.symmetric) LowerBlock(piece, row_block, column_block);
-  const int64_t i = row_block * plan.block_rows;
-  const int64_t j = column_block * plan.block_columns;
-  const int64_t rows = std::min(plan.block_rows, g.m - i);
-  const int64_t columns = std::min(plan.block_columns, g.n - j);
-  float* sums = plan.staged ? workspace : g.c + i * g.n + j;
-  const int64_t ld = plan.staged ? plan.block_columns : g.n;
+// One block of k of one block of C. a and b: the copies of its rows and columns; sums: its first element.
+void MultiplyBlock(const nl_gemm_arguments& g, const GemmPlan& plan, const BlockOfC& at,
+                   int64_t block, const float* a, const float* b, float* sums, int64_t ld) {
+  const int64_t i = at.i, j = at.j, rows = at.rows, columns = at.columns;
+  const int64_t steps = plan.Steps(g.k, block, block + 1);
+  const bool add = block > 0 || (!plan.staged && Accumulates(g));
+  const bool last = block + 1 == plan.depth_blocks;
   const bool finishes =
       g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
+  const auto multiply = [&](int64_t r, int64_t s) HWY_ATTR {
+    const int64_t m = std::min<int64_t>(kTileRows, rows - r);
+    const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
+    if (g.symmetric && i + r + m <= j + s) return;  // mirrored
+    const float* panel = b + s * steps;
+    PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
+    if (last) PrefetchEpilogue(g, i + r, j + s, m);
+    const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
+    PackedTileOf(plan, m, vectors)(add, steps, a + r * steps, panel, sums + r * ld + s, ld,
+                                   n - (vectors - 1) * kLanes);
+  };
+  // The epilogue follows while its columns are in the second-level cache, and takes rows of some length.
+  constexpr int64_t kGroup = kPackedTogether * kTileColumns;
+  for (int64_t group = 0; group < columns; group += kGroup) {
+    const int64_t group_end = std::min(group + kGroup, columns);
+    if (last && g.adam != nullptr) {
+      // What it reads of w, m and v would not stay there until all rows are summed: rows of a power of two share few sets.
+      for (int64_t r = 0; r < rows; r += kTileRows) {
+        for (int64_t s = group; s < group_end; s += kTileColumns) multiply(r, s);
+        Epilogue(g, sums + r * ld + group, ld, i + r, j + group,
+                 std::min<int64_t>(kTileRows, rows - r), group_end - group);
+      }
+      continue;
+    }
+    for (int64_t s = group; s < group_end; s += kTileColumns) {
+      for (int64_t r = 0; r < rows; r += kTileRows) multiply(r, s);
+    }
+    if (last && finishes) {
+      Epilogue(g, sums + group, ld, i, j + group, rows, group_end - group);
+    }
+  }
+}
 
+// Where the sums of a block of C grow, and how far its rows are apart.
+HWY_INLINE std::pair<float*, int64_t> SumsOf(const nl_gemm_arguments& g, const GemmPlan& plan,
+                                             const BlockOfC& at, float* workspace) {
+  if (plan.staged) return {workspace, plan.block_columns};
+  return {g.c + at.i * g.n + at.j, g.n};
+}
+
+// A block of C from copies that all pieces share.
+void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
+                 const float* packed, float* workspace) {
+  const BlockOfC at = BlockOf(g, plan, piece);
+  const auto [sums, ld] = SumsOf(g, plan, at, workspace);
   const float* b = packed;
   const float* a = packed + plan.PassSteps(g.k, pass) * plan.padded_columns;
   const int64_t end = plan.FirstBlock(pass + 1);
   for (int64_t block = plan.FirstBlock(pass); block < end; ++block) {
     const int64_t steps = plan.Steps(g.k, block, block + 1);
-    const bool add = block > 0 || (!plan.staged && Accumulates(g));
-    const bool last = block + 1 == plan.depth_blocks;
-    const auto multiply = [&](int64_t r, int64_t s) HWY_ATTR {
-      const int64_t m = std::min<int64_t>(kTileRows, rows - r);
-      const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
-      if (g.symmetric && i + r + m <= j + s) return;  // mirrored
-      const float* panel = b + (j + s) * steps;
-      PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
-      if (last) PrefetchEpilogue(g, i + r, j + s, m);
-      const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
-      PackedTileOf(plan, m, vectors)(add, steps, a + (i + r) * steps, panel, sums + r * ld + s, ld,
-                                     n - (vectors - 1) * kLanes);
-    };
-    // The epilogue follows while its columns are in the second-level cache, and takes rows of some length.
-    constexpr int64_t kGroup = kPackedTogether * kTileColumns;
-    for (int64_t group = 0; group < columns; group += kGroup) {
-      const int64_t group_end = std::min(group + kGroup, columns);
-      if (last && g.adam != nullptr) {
-        // What it reads of w, m and v would not stay there until all rows are summed: rows of a power of two share few sets.
-        for (int64_t r = 0; r < rows; r += kTileRows) {
-          for (int64_t s = group; s < group_end; s += kTileColumns) multiply(r, s);
-          Epilogue(g, sums + r * ld + group, ld, i + r, j + group,
-                   std::min<int64_t>(kTileRows, rows - r), group_end - group);
-        }
-        continue;
-      }
-      for (int64_t s = group; s < group_end; s += kTileColumns) {
-        for (int64_t r = 0; r < rows; r += kTileRows) multiply(r, s);
-      }
-      if (last && finishes) {
-        Epilogue(g, sums + group, ld, i, j + group, rows, group_end - group);
-      }
-    }
+    MultiplyBlock(g, plan, at, block, a + at.i * steps, b + at.j * steps, sums, ld);
     a += plan.padded_rows * steps;
     b += plan.padded_columns * steps;
   }
-  if (g.symmetric && end == plan.depth_blocks) Mirror(i, j, rows, columns, g.c, g.n);
+  if (g.symmetric && end == plan.depth_blocks) {
+    Mirror(at.i, at.j, at.rows, at.columns, g.c, g.n);
+  }
+}
+
+// Pieces begin .. end - 1 from copies that this call makes for itself, block of k by block of k: no thread waits for another's
+// copies, nor reads what another has just written. Of the operand that the order of the pieces changes slowly one block is
+// kept, of the other a window of blocks, each copied when it is first needed.
+void OwnRun(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t begin,
+            int64_t end, float* workspace) {
+  const bool by_column = plan.column_by_column;
+  float* const a = workspace + (plan.staged ? plan.block_rows * plan.block_columns : 0);
+  float* const b = a + plan.own_rows * plan.own_steps;
+  const int64_t inner_blocks = by_column ? plan.row_blocks : plan.column_blocks;
+  for (int64_t window = 0; window < inner_blocks; window += plan.window) {
+    for (int64_t block = plan.FirstBlock(pass); block < plan.FirstBlock(pass + 1); ++block) {
+      const int64_t steps = plan.Steps(g.k, block, block + 1);
+      int64_t outer_copied = -1;
+      uint64_t inner_copied = 0;
+      for (int64_t piece = begin; piece < end; ++piece) {
+        const BlockOfC at = BlockOf(g, plan, piece);
+        const int64_t inner = (by_column ? at.row : at.column) - window;
+        if (inner < 0 || inner >= plan.window) continue;
+        const int64_t outer = by_column ? at.column : at.row;
+        float* a_block = a + (by_column ? at.i - plan.Row(g.m, window) : 0) * steps;
+        float* b_block = b + (by_column ? 0 : at.j - plan.Column(g.n, window)) * steps;
+        const bool copies_inner = (inner_copied >> inner & 1) == 0;
+        const bool copies_outer = outer != outer_copied;
+        if (by_column ? copies_inner : copies_outer) {
+          PackBlock(g, plan, false, block, at.i, at.rows, a_block);
+        }
+        if (by_column ? copies_outer : copies_inner) {
+          PackBlock(g, plan, true, block, at.j, at.columns, b_block);
+        }
+        inner_copied |= uint64_t{1} << inner;
+        outer_copied = outer;
+        const auto [sums, ld] = SumsOf(g, plan, at, workspace);
+        MultiplyBlock(g, plan, at, block, a_block, b_block, sums, ld);
+        if (g.symmetric && block + 1 == plan.depth_blocks) {
+          Mirror(at.i, at.j, at.rows, at.columns, g.c, g.n);
+        }
+      }
+    }
+  }
+}
+
+void OwnPieces(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t begin,
+               int64_t end, float* workspace) {
+  if (!plan.staged) {
+    OwnRun(g, plan, pass, begin, end, workspace);
+    return;
+  }
+  // The sums of one piece wait in the workspace.
+  for (int64_t piece = begin; piece < end; ++piece) {
+    OwnRun(g, plan, pass, piece, piece + 1, workspace);
+  }
 }
 
 // ---- Batches ----
@@ -599,7 +753,7 @@ void BatchPieces(const nl_gemm_arguments& g, int64_t begin, int64_t end) {
 static_assert(kTileRows == kPairTileRows && kTileColumns == kPairTileColumns);
 #endif
 
-TileSize SizeOfTile() { return {kTileRows, kTileColumns, kDepth}; }
+TileSize SizeOfTile() { return {kTileRows, kTileColumns, kPackedDepth}; }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -615,6 +769,7 @@ namespace nested_learning {
 NL_TARGET_TABLE(DirectPiece);
 NL_TARGET_TABLE(PackPiece);
 NL_TARGET_TABLE(PackedPiece);
+NL_TARGET_TABLE(OwnPieces);
 NL_TARGET_TABLE(BatchPieces);
 NL_TARGET_TABLE(SizeOfTile);
 
@@ -636,6 +791,32 @@ void Cut(const nl_gemm_arguments& g, const int64_t (&sizes)[kSizes][2], GemmPlan
                               : plan.row_blocks * plan.column_blocks;
     if (plan.pieces >= kWantedPieces) break;
   }
+  plan.row_unit = plan.block_rows;
+  plan.column_unit = plan.block_columns;
+}
+
+// Whole tiles, shared out evenly among the blocks.
+void CutEvenly(const nl_gemm_arguments& g, GemmPlan& plan) {
+  plan.row_unit = plan.tile.rows;
+  plan.column_unit = plan.tile.columns;
+  plan.block_rows = Blocks(Blocks(g.m, plan.row_unit), plan.row_blocks) * plan.row_unit;
+  plan.block_columns = Blocks(Blocks(g.n, plan.column_unit), plan.column_blocks) * plan.column_unit;
+}
+
+// Calls that copy for themselves: each copies one operand whole and its share of the other, so the larger is shared out.
+void PlanOwnCopies(const nl_gemm_arguments& g, GemmPlan& plan) {
+  // Rows or columns of the operand that is kept: at most 4 MiB of it, and a bit for each block.
+  constexpr int64_t kKept = 2048;
+  plan.column_by_column = !g.symmetric && g.n > g.m;
+  const int64_t inner = plan.column_by_column ? plan.block_rows : plan.block_columns;
+  const int64_t blocks = plan.column_by_column ? plan.row_blocks : plan.column_blocks;
+  plan.window = std::min(blocks, std::max<int64_t>(1, kKept / inner));
+  const auto padded = [](int64_t size, int64_t tile) { return Blocks(size, tile) * tile; };
+  const int64_t rows = plan.block_rows * (plan.column_by_column ? plan.window : 1);
+  const int64_t columns = plan.block_columns * (plan.column_by_column ? 1 : plan.window);
+  plan.own_steps = plan.tile.depth + plan.step - 1;
+  plan.own_rows = padded(rows, plan.tile.rows);
+  plan.own_columns = padded(columns, plan.tile.columns);
 }
 
 // A product with one column of B is one with one row of A, whose dot products read A from end to end; and a vector is its
@@ -691,10 +872,12 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
   constexpr int64_t kSymmetricBlocks[][2] = {{192, 192}, {96, 96}};
   // Packed at once, in floats: what the third-level cache holds.
   constexpr int64_t kPackedFloats = 1 << 22;
+  plan.tile = NL_CALL(SizeOfTile)();
   if (g.symmetric) {
     Cut(g, kSymmetricBlocks, plan);
   } else {
     Cut(g, kBlocks, plan);
+    CutEvenly(g, plan);
   }
   // Sums grow in C itself, but where it is still wanted as it was.
   if (g.epilogue == NL_EPILOGUE_ADAM) {
@@ -703,9 +886,9 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
     plan.staged = g.residual == g.c ? g.accumulate || !Accumulates(g)
                                     : g.accumulate && g.epilogue != NL_EPILOGUE_NONE;
   }
-  plan.tile = NL_CALL(SizeOfTile)();
   plan.step = g.precision == NL_PRECISION_BFLOAT16 && HasPairTiles() ? 2 : 1;
   plan.depth_blocks = Blocks(g.k, plan.step * plan.tile.depth);
+  PlanOwnCopies(g, plan);
   plan.padded_rows = Blocks(g.m, plan.tile.rows) * plan.tile.rows;
   plan.padded_columns = Blocks(g.n, plan.tile.columns) * plan.tile.columns;
   const int64_t block_floats = (plan.padded_rows + plan.padded_columns) * plan.tile.depth;
@@ -788,6 +971,30 @@ GemmPlan PlanOf(const nl_gemm_arguments& g) {
   return g.m > 0 && g.n > 0 ? MakePlan(g) : GemmPlan{};
 }
 
+int64_t Workspace(const GemmPlan& plan) {
+  int64_t floats = plan.staged ? plan.block_rows * plan.block_columns : 0;
+  // Beside the sums those of one block of k.
+  if (plan.method == GemmMethod::kFlat) floats *= 2;
+  return floats + (plan.own_rows + plan.own_columns) * plan.own_steps;
+}
+
+void Pieces(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t begin,
+            int64_t end, const float* packed, float* workspace) {
+  const bool own = plan.method == GemmMethod::kPacked && packed == nullptr;
+  if (plan.staged || own) RequireNotNull(workspace, "workspace");
+  if (own) {
+    NL_CALL(OwnPieces)(g, plan, pass, begin, end, workspace);
+    return;
+  }
+  for (int64_t piece = begin; piece < end; ++piece) {
+    if (plan.method == GemmMethod::kPacked) {
+      NL_CALL(PackedPiece)(g, plan, pass, piece, packed, workspace);
+    } else {
+      NL_CALL(DirectPiece)(g, plan, piece, workspace);
+    }
+  }
+}
+
 void RequirePass(int64_t pass, const GemmPlan& plan) {
   if (pass < 0 || pass >= plan.passes) {
     ThrowValue("pass", pass, "one of the plan's");
@@ -809,9 +1016,7 @@ int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, nl_gemm_sizes* sizes) t
   sizes->pack_pieces = plan.pack_pieces;
   sizes->pieces = plan.pieces;
   sizes->packed = nl::PackedFloats(g, plan);
-  sizes->workspace = plan.staged ? plan.block_rows * plan.block_columns : 0;
-  // Beside the sums those of one block of k.
-  if (plan.method == nl::GemmMethod::kFlat) sizes->workspace *= 2;
+  sizes->workspace = nl::Workspace(plan);
   return NL_OK;
 } catch (...) {
   return nl::Caught();
@@ -839,15 +1044,7 @@ int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin,
   nl::RequireRange(begin, end, plan.pieces);
   if (begin == end) return NL_OK;
   nl::RequirePass(pass, plan);
-  if (plan.pack_pieces > 0) nl::RequireNotNull(packed, "packed");
-  if (plan.staged) nl::RequireNotNull(workspace, "workspace");
-  for (int64_t piece = begin; piece < end; ++piece) {
-    if (plan.method == nl::GemmMethod::kPacked) {
-      NL_CALL(PackedPiece)(g, plan, pass, piece, packed, workspace);
-    } else {
-      NL_CALL(DirectPiece)(g, plan, piece, workspace);
-    }
-  }
+  nl::Pieces(g, plan, pass, begin, end, packed, workspace);
   return NL_OK;
 } catch (...) {
   return nl::Caught();

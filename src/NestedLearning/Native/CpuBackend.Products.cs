@@ -10,6 +10,10 @@ internal sealed unsafe partial class CpuBackend
     // Multiply-adds of a piece of small products: about a tenth of a millisecond.
     private const long ProductsPiece = 1 << 22;
 
+    // Up to so many threads each copies operands for itself. It copies one of them whole, so the more threads, the more is copied
+    // twice; but no core waits for another, nor for what lies in another's caches.
+    private const int ThreadsWithOwnCopies = 4;
+
     public override void BatchedGemm(Tensor a, Tensor b, Tensor c, bool transposeA, bool transposeB, bool accumulate)
     {
         var native = new Native.GemmArguments
@@ -60,6 +64,15 @@ internal sealed unsafe partial class CpuBackend
             return;
         }
 
+        if (Work.Threads <= ThreadsWithOwnCopies)
+        {
+            // The runs of a symmetric product are of unequal work.
+            int pieces = (int)sizes.Pieces, runs = Math.Min(pieces, native.Symmetric != 0 ? 2 * Work.Threads : Work.Threads);
+            for (int pass = 0; pass < sizes.Passes; pass++)
+                Work.For(runs, operations, new GemmRunAction(native, pass, pieces, runs, (nint)sizes.Workspace));
+            return;
+        }
+
         TensorStorage packed = Allocate(checked((int)sizes.Packed));
         try
         {
@@ -91,6 +104,17 @@ internal sealed unsafe partial class CpuBackend
         {
             Native.GemmArguments local = arguments;
             Status.ThrowIfFailed(Kernels.Gemm(&local, pass, piece, piece + 1, packed, Scratch.Take(workspace)));
+        }
+    }
+
+    // A run of pieces, operands copied by itself.
+    private readonly struct GemmRunAction(Native.GemmArguments arguments, int pass, int pieces, int runs, nint workspace) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            Native.GemmArguments local = arguments;
+            long begin = (long)pieces * piece / runs, end = (long)pieces * (piece + 1) / runs;
+            Status.ThrowIfFailed(Kernels.Gemm(&local, pass, begin, end, null, Scratch.Take(workspace)));
         }
     }
 

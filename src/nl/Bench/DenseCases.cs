@@ -9,13 +9,17 @@ internal static class DenseCases
     private const int Classes = 32000;
     private const int NewtonSchulzSteps = 5;
 
+    private const double GemmFlops = 2.0 * 1024 * 1024 * 1024, GemmBytes = 3.0 * 1024 * 1024 * sizeof(float);
+
     // Two products of every token with a weight matrix; the backward pass has two more for each.
     private const double MlpFlops = 2.0 * 2 * Tokens * Dim * Hidden;
     private const double WeightBytes = 2.0 * Dim * Hidden * sizeof(float), TokenBytes = 2.0 * Tokens * Dim * sizeof(float);
 
     public static IReadOnlyList<BenchCase> All { get; } =
     [
-        new("gemm-1024", "matrix product 1024³", 2.0 * 1024 * 1024 * 1024, 3.0 * 1024 * 1024 * sizeof(float), Gemm),
+        new("gemm-1024", "matrix product 1024³", GemmFlops, GemmBytes, t => Gemm(t, GemmPrecision.Float32)),
+        // Its floor is that of float32 products, whatever the processor can do with pairs of bfloat16.
+        new("gemm-1024-bf16", "matrix product 1024³, operands rounded to bfloat16", GemmFlops, GemmBytes, t => Gemm(t, GemmPrecision.BFloat16)),
         new("gemm-64x512", "batch of 512 products 64³", 512 * 2.0 * 64 * 64 * 64, 512 * 3.0 * 64 * 64 * sizeof(float), BatchedGemm),
         new("mlp", $"residual MLP, forward, {MlpShape}", MlpFlops, WeightBytes + TokenBytes, MlpForward),
         new("mlp-backward", $"residual MLP, forward and backward, {MlpShape}", 3 * MlpFlops, 3 * WeightBytes + 2 * TokenBytes, MlpForwardAndBackward),
@@ -28,9 +32,10 @@ internal static class DenseCases
         new("cross-entropy", "softmax cross-entropy, forward and backward, logits 2048×32000", 0, 2.0 * Tokens * Classes * sizeof(float), CrossEntropy),
     ];
 
-    private static Action Gemm(BenchTensors t)
+    private static Action Gemm(BenchTensors t, GemmPrecision precision)
     {
-        var product = new GemmArguments { A = t.Uniform("a", [1024, 1024]), B = t.Uniform("b", [1024, 1024]), C = t.Zeros("c", [1024, 1024]) };
+        Tensor a = t.Uniform("a", [1024, 1024]), b = t.Uniform("b", [1024, 1024]), c = t.Zeros("c", [1024, 1024]);
+        var product = new GemmArguments { A = a, B = b, C = c, Precision = precision };
         return () => Dense.Gemm(product);
     }
 

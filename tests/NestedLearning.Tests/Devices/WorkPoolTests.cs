@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Xunit;
 
 namespace NestedLearning.Tests;
@@ -54,6 +55,27 @@ public sealed class WorkPoolTests
         });
         Assert.NotEqual(ids[0], ids[1]);
         Assert.Contains(Environment.CurrentManagedThreadId, ids);
+    }
+
+    [Fact]
+    public void EveryCall_FindsAHelper()
+    {
+        // Around the moment when an idle helper gives up looking; two pieces that wait for each other need one.
+        var pool = new WorkPool { Threads = 2 };
+        using var barrier = new Barrier(2);
+        for (int call = 0; call < 2000; call++)
+        {
+            long pause = Stopwatch.Frequency * (call % 200) / 1_000_000, start = Stopwatch.GetTimestamp();
+            while (Stopwatch.GetTimestamp() - start < pause)
+                Thread.SpinWait(1);
+            int met = 0;
+            pool.For(2, Much, _ =>
+            {
+                if (barrier.SignalAndWait(TimeSpan.FromSeconds(30)))
+                    Interlocked.Increment(ref met);
+            });
+            Assert.Equal(2, met);
+        }
     }
 
     [Fact]
