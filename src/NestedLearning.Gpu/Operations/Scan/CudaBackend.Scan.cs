@@ -1,16 +1,21 @@
-using NestedLearning.Gpu.Cuda;
-using Cuda = NestedLearning.Gpu.Cuda;
+using System.Diagnostics.CodeAnalysis;
 
-namespace NestedLearning.Gpu;
+namespace NestedLearning.Gpu.Cuda;
 
-// The scan in hand-written CUDA: each returns whether it did it.
-internal sealed unsafe partial class IlgpuBackend
+// The scan in hand-written CUDA.
+internal sealed unsafe partial class CudaBackend
 {
-    private bool CudaScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
+    public override void ScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
-        if (CudaScan(inputs, settings, Cuda.ScanKernels.File) is not { } cuda)
-            return false;
-        LaunchScanForward(cuda, Arguments(inputs, settings, settings.Chunk) with
+        bool isDecoded = IsDecoded(inputs.Time, outputs.Saved.States);
+        if (!(isDecoded ? CanDecode(inputs, out string? reason) : CanRun(inputs, settings, out reason)))
+        {
+            FallBack(reason);
+            base.ScanForward(inputs, settings, outputs);
+            return;
+        }
+
+        ScanArguments arguments = Arguments(inputs, settings, settings.Chunk) with
         {
             O = Pointer(outputs.O),
             S = Pointer(outputs.S),
@@ -18,18 +23,26 @@ internal sealed unsafe partial class IlgpuBackend
             States = Pointer(outputs.Saved.States),
             Momenta = Pointer(outputs.Saved.Momenta),
             NextStart = Pointer(outputs.ChunkStart),
-        });
-        return true;
+        };
+        if (isDecoded)
+            Launch(ScanKernels.Decode, StateBlocks(inputs, ScanKernels.DecodeColumns), ScanKernels.DecodeThreads, 0, arguments);
+        else
+            LaunchScanForward(arguments);
     }
 
-    private bool CudaScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
+    public override void ScanBackward(
+        in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
     {
-        // States that were saved at longer intervals are made again at those of the kernels.
-        int chunk = Math.Min(settings.Chunk, Cuda.ScanKernels.Chunk);
-        if (CudaScan(inputs, settings, Cuda.ScanKernels.BackwardFile) is not { } cuda)
-            return false;
+        if (!CanRunBackward(inputs, settings, out string? reason))
+        {
+            FallBack(reason);
+            base.ScanBackward(inputs, settings, saved, upstream, gradients);
+            return;
+        }
+
         using var workspace = new Workspace(this);
-        Cuda.ScanArguments arguments = Arguments(inputs, settings, chunk);
+        int chunk = BackwardChunk(settings);
+        ScanArguments arguments = Arguments(inputs, settings, chunk);
         bool momentum = inputs.Mu is not null;
         long state = (long)inputs.KeyDim * inputs.ValueDim * inputs.Batch * inputs.Heads, states = state * arguments.Chunks;
         if (chunk == settings.Chunk)
@@ -41,7 +54,7 @@ internal sealed unsafe partial class IlgpuBackend
         {
             arguments.States = Take(workspace, states);
             arguments.Momenta = momentum ? Take(workspace, states) : null;
-            LaunchScanForward(cuda, arguments with
+            LaunchScanForward(arguments with
             {
                 O = Take(workspace, inputs.U.Count),
                 S = Take(workspace, state),
@@ -49,7 +62,7 @@ internal sealed unsafe partial class IlgpuBackend
             });
         }
 
-        LaunchScanBackward(cuda, workspace, arguments with
+        LaunchScanBackward(workspace, arguments with
         {
             DO = Pointer(upstream.O),
             DS = Pointer(upstream.S),
@@ -66,47 +79,55 @@ internal sealed unsafe partial class IlgpuBackend
             DP0 = Pointer(gradients.P0),
             DStart = Pointer(gradients.ChunkStart),
         });
-        return true;
     }
 
     // A few tokens whose states are not saved.
-    private bool CudaScanDecode(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
+    private bool CanDecode(in ScanInputs inputs, [NotNullWhen(false)] out string? reason) =>
+        CanRun(ScanKernels.DecodeFile, out reason) && TakesKeys(inputs.KeyDim, out reason)
+        && Fits(0, StateBlocks(inputs, ScanKernels.DecodeColumns), out reason);
+
+    private bool CanRun(in ScanInputs inputs, ScanSettings settings, [NotNullWhen(false)] out string? reason)
     {
-        if (CudaWith(Cuda.ScanKernels.DecodeFile) is not { } cuda || inputs.KeyDim > Cuda.ScanKernels.MaxKeyDim)
-            return false;
-        Cuda.ScanArguments arguments = Arguments(inputs, settings, settings.Chunk) with
-        {
-            O = Pointer(outputs.O),
-            S = Pointer(outputs.S),
-            P = Pointer(outputs.P),
-            NextStart = Pointer(outputs.ChunkStart),
-        };
-        int blocks = StateBlocks(arguments, Cuda.ScanKernels.DecodeColumns);
-        if (blocks > 0)
-            LaunchCuda(cuda, Cuda.ScanKernels.Decode, blocks, Cuda.ScanKernels.DecodeThreads, 0, arguments);
-        return true;
+        bool momentum = inputs.Mu is not null;
+        return CanRun(ScanKernels.File, out reason) && TakesKeys(inputs.KeyDim, out reason) && TakesChunk(settings, out reason)
+            && Fits(ScanKernels.SharedBytes(inputs.KeyDim, momentum), StateBlocks(inputs, ScanKernels.Columns(momentum)), out reason);
     }
 
-    // The modules, where they can do such a scan.
-    private CudaModules? CudaScan(in ScanInputs inputs, ScanSettings settings, string file)
+    // All kernels of the gradient, and the forward pass that makes the states again.
+    private bool CanRunBackward(in ScanInputs inputs, ScanSettings settings, [NotNullWhen(false)] out string? reason)
     {
-        // S_c of a chunk in pieces would be none of the states at their starts.
-        if (settings.HasMeaningfulChunk && settings.Chunk > Cuda.ScanKernels.Chunk)
-            return null;
-        return CudaWith(file) is { } cuda && CudaScanFits(cuda, file, inputs.KeyDim, inputs.Mu is not null) ? cuda : null;
+        long chunks = new ChunkPlan(BackwardChunk(settings), settings.Phase, inputs.Time).Count;
+        return CanRun(ScanKernels.BackwardFile, out reason) && CanRun(inputs, settings, out reason)
+            && Fits(BackwardSharedBytes(inputs.KeyDim, inputs.Mu is not null), BackwardBlocks(inputs, chunks), out reason);
     }
 
-    private static bool CudaScanFits(CudaModules cuda, string file, int keyDim, bool momentum)
+    private static bool TakesKeys(int keyDim, [NotNullWhen(false)] out string? reason)
     {
-        if (keyDim > Cuda.ScanKernels.MaxKeyDim || !cuda.Has(Cuda.ScanKernels.File) || !cuda.Has(file))
-            return false;
-        int largest = Cuda.ScanKernels.SharedBytes(keyDim, momentum);
-        if (file == Cuda.ScanKernels.BackwardFile)
-            largest = Math.Max(largest, Math.Max(Cuda.ScanKernels.WritesSharedBytes(keyDim, momentum), Cuda.ScanKernels.TokensSharedBytes(keyDim)));
-        return largest <= cuda.LargestSharedBytes;
+        reason = keyDim <= ScanKernels.MaxKeyDim ? null : $"keys have {keyDim} elements and can have {ScanKernels.MaxKeyDim}";
+        return reason is null;
     }
 
-    private static Cuda.ScanArguments Arguments(in ScanInputs inputs, ScanSettings settings, int chunk) => new()
+    // S_c of a chunk in pieces would be none of the states at their starts.
+    private static bool TakesChunk(ScanSettings settings, [NotNullWhen(false)] out string? reason)
+    {
+        reason = settings.HasMeaningfulChunk && settings.Chunk > ScanKernels.Chunk
+            ? $"chunks whose start the rule reads have {settings.Chunk} tokens and can have {ScanKernels.Chunk}"
+            : null;
+        return reason is null;
+    }
+
+    // States that were saved at longer intervals are made again at those of the kernels.
+    private static int BackwardChunk(ScanSettings settings) => Math.Min(settings.Chunk, ScanKernels.Chunk);
+
+    private static int BackwardSharedBytes(int keyDim, bool momentum) => Math.Max(
+        ScanKernels.SharedBytes(keyDim, momentum),
+        Math.Max(ScanKernels.WritesSharedBytes(keyDim, momentum), ScanKernels.TokensSharedBytes(keyDim)));
+
+    // The most of a launch.
+    private static long BackwardBlocks(in ScanInputs inputs, long chunks) =>
+        chunks * Math.Max(StateBlocks(inputs, ScanKernels.WritesColumns), (long)inputs.Batch * inputs.Heads);
+
+    private static ScanArguments Arguments(in ScanInputs inputs, ScanSettings settings, int chunk) => new()
     {
         Q = Pointer(inputs.Q),
         K = Pointer(inputs.K),
@@ -133,16 +154,16 @@ internal sealed unsafe partial class IlgpuBackend
         Scale = settings.Scale,
     };
 
-    private void LaunchScanForward(CudaModules cuda, in Cuda.ScanArguments a)
+    private void LaunchScanForward(in ScanArguments a)
     {
         bool momentum = a.Mu is not null;
         LaunchScan(
-            cuda, momentum ? Cuda.ScanKernels.ForwardMomentum : Cuda.ScanKernels.Forward, StateBlocks(a, Cuda.ScanKernels.Columns(momentum)),
-            Cuda.ScanKernels.SharedBytes(a.KeyDim, momentum), a);
+            momentum ? ScanKernels.ForwardMomentum : ScanKernels.Forward, StateBlocks(a, ScanKernels.Columns(momentum)),
+            ScanKernels.SharedBytes(a.KeyDim, momentum), a);
     }
 
     /// <summary>W of every chunk, then the states' gradients with Y of every chunk, then the tokens'.</summary>
-    private void LaunchScanBackward(CudaModules cuda, Workspace workspace, Cuda.ScanArguments a)
+    private void LaunchScanBackward(Workspace workspace, ScanArguments a)
     {
         bool momentum = a.Mu is not null;
         int chunks = a.Chunks, heads = a.Batch * a.Heads;
@@ -151,20 +172,22 @@ internal sealed unsafe partial class IlgpuBackend
         a.Y = Take(workspace, rows);
         a.DStates = Take(workspace, states);
         a.DMomenta = momentum ? Take(workspace, states) : null;
-        LaunchScan(cuda, Cuda.ScanKernels.Writes, chunks * StateBlocks(a, Cuda.ScanKernels.WritesColumns), Cuda.ScanKernels.WritesSharedBytes(a.KeyDim, momentum), a);
         LaunchScan(
-            cuda, momentum ? Cuda.ScanKernels.StatesMomentum : Cuda.ScanKernels.States, StateBlocks(a, Cuda.ScanKernels.Columns(momentum)),
-            Cuda.ScanKernels.SharedBytes(a.KeyDim, momentum), a);
-        LaunchScan(cuda, Cuda.ScanKernels.Tokens, chunks * heads, Cuda.ScanKernels.TokensSharedBytes(a.KeyDim), a);
+            ScanKernels.Writes, chunks * StateBlocks(a, ScanKernels.WritesColumns), ScanKernels.WritesSharedBytes(a.KeyDim, momentum), a);
+        LaunchScan(
+            momentum ? ScanKernels.StatesMomentum : ScanKernels.States, StateBlocks(a, ScanKernels.Columns(momentum)),
+            ScanKernels.SharedBytes(a.KeyDim, momentum), a);
+        LaunchScan(ScanKernels.Tokens, (long)chunks * heads, ScanKernels.TokensSharedBytes(a.KeyDim), a);
     }
 
-    private void LaunchScan(CudaModules cuda, CudaKernel<Cuda.ScanArguments>[] kernels, int blocks, int sharedBytes, in Cuda.ScanArguments a)
-    {
-        if (blocks > 0)
-            LaunchCuda(cuda, kernels[(int)TensorCores], blocks, Cuda.ScanKernels.Threads, sharedBytes, a);
-    }
+    private void LaunchScan(CudaKernel<ScanArguments>[] kernels, long blocks, int sharedBytes, in ScanArguments a) =>
+        Launch(kernels[(int)TensorCores], blocks, ScanKernels.Threads, sharedBytes, a);
 
-    private static int StateBlocks(in Cuda.ScanArguments a, int columns) => a.Batch * a.Heads * ((a.ValueDim + columns - 1) / columns);
+    // Blocks of so many columns of every head's state.
+    private static long StateBlocks(in ScanInputs inputs, int columns) =>
+        StateBlocks((long)inputs.Batch * inputs.Heads, inputs.ValueDim, columns);
 
-    private static float* Take(Workspace workspace, long count) => (float*)workspace.Take(count).Pointer;
+    private static long StateBlocks(in ScanArguments a, int columns) => StateBlocks((long)a.Batch * a.Heads, a.ValueDim, columns);
+
+    private static long StateBlocks(long heads, int valueDim, int columns) => heads * ((valueDim + columns - 1) / columns);
 }
