@@ -32,6 +32,15 @@ public sealed class BackendProviderTests
         Assert.Equal(["cuda", "cpu", "managed", "opencl", "ilgpu-cpu"], order);
     }
 
+    // What it queues is done before it returns, and still it is one queue.
+    [Fact]
+    public void IlgpuCpu_IsAQueue_AndDoesNotRunOnTheHost()
+    {
+        using Device device = Device.Open("ilgpu-cpu"), managed = Device.Open("managed");
+        Assert.False(device.Backend.RunsOnHost);
+        Assert.True(managed.Backend.RunsOnHost);
+    }
+
     [Fact]
     public void ADisposedDevice_LeavesItsTensorsToBeDisposed()
     {

@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
 
 namespace NestedLearning.Gpu.Cuda;
@@ -17,68 +18,96 @@ internal static class CudaKernel
         [new(file, $"{name}_float32"), new(file, $"{name}_tf32"), new(file, $"{name}_bf16")];
 }
 
+/// <summary>The text of a file of PTX by architecture and name, such as sm_80 and scan; null where there is none.</summary>
+internal delegate string? PtxSource(string architecture, string file);
+
 /// <summary>
 /// The hand-written kernels of a device. Their PTX is embedded, loaded into ILGPU's context when it is first asked for, and
 /// launched on its stream. A file that this driver or device refuses is left out with its reason, and ILGPU's kernels do its work.
 /// </summary>
 internal sealed unsafe class CudaModules
 {
+    /// <summary>The environment variable that, with <c>ilgpu</c>, switches hand-written kernels off.</summary>
+    public const string Variable = "NESTED_LEARNING_CUDA";
+
     // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES and CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN.
     private const int MaxDynamicShared = 8, MaxSharedOptIn = 97;
 
     // What a kernel may have without asking.
     private const int SharedBytes = 48 << 10;
 
+    // The architectures that there is PTX of, the best first, with the compute capability that each needs, times ten.
+    private static readonly (string Name, int Capability)[] s_architectures = [("sm_80", 80)];
+
     private readonly Dictionary<string, Module> _modules = [];
-    private readonly CudaAccelerator _accelerator;
-    private readonly string _folder;
+    private readonly Accelerator _accelerator;
+    private readonly string _architecture;
+    private readonly nint _stream;
+    private readonly PtxSource _ptx;
     private readonly delegate* unmanaged<nint, int, int, int> _setAttribute;
 
-    private CudaModules(CudaAccelerator accelerator, string folder)
+    /// <summary>The kernels for a device.</summary>
+    /// <param name="accelerator">The device as ILGPU has it.</param>
+    /// <param name="capability">Its compute capability times ten.</param>
+    /// <param name="largestSharedBytes">The shared memory that a block can have.</param>
+    /// <param name="stream">The driver's stream that ILGPU queues its work on.</param>
+    /// <param name="ptx">Other PTX than what is embedded.</param>
+    public CudaModules(Accelerator accelerator, int capability, int largestSharedBytes, nint stream, PtxSource? ptx = null)
     {
-        _accelerator = accelerator;
-        _folder = folder;
-        LargestSharedBytes = CudaAPI.CurrentAPI.GetDeviceAttribute((DeviceAttributeKind)MaxSharedOptIn, accelerator.DeviceId);
+        (_accelerator, _stream, _ptx, LargestSharedBytes) = (accelerator, stream, ptx ?? Text, largestSharedBytes);
         _setAttribute = (delegate* unmanaged<nint, int, int, int>)DriverLibrary.CudaExport("cuFuncSetAttribute");
+        int suitable = Array.FindIndex(s_architectures, a => a.Capability <= capability);
+        (_architecture, int needed) = s_architectures[suitable < 0 ? ^1 : suitable];
+        if (Environment.GetEnvironmentVariable(Variable) == "ilgpu")
+            Fault = $"{Variable} is ilgpu";
+        else if (suitable < 0)
+            Fault = $"it needs compute capability {needed / 10}.{needed % 10} and the device has {capability / 10}.{capability % 10}";
     }
+
+    /// <summary>Every file of PTX that there are kernels in.</summary>
+    public static IReadOnlyList<string> Files { get; } =
+    [
+        AdamKernels.File, CrossEntropyKernels.File, ElementwiseKernels.File, GemmKernels.File, GemmAdamKernels.File,
+        ScanKernels.File, ScanKernels.BackwardFile, ScanKernels.DecodeFile, SelfModifyingKernels.File,
+    ];
 
     /// <summary>The shared memory that a block can have on this device.</summary>
     public int LargestSharedBytes { get; }
 
-    /// <summary>The architectures that PTX is embedded for, with the compute capability each needs.</summary>
-    private static (string Folder, int Capability)[] Architectures => [("sm_80", 80)];
+    /// <summary>Why no kernel runs here, in words; null where that depends on its file.</summary>
+    public string? Fault { get; }
 
-    /// <summary>The kernels for a device; null where it is older than all of them, or where they are switched off by NESTED_LEARNING_CUDA=ilgpu.</summary>
-    public static CudaModules? For(CudaAccelerator accelerator)
-    {
-        if (Environment.GetEnvironmentVariable("NESTED_LEARNING_CUDA") == "ilgpu")
-            return null;
-        int capability = (accelerator.Architecture.Major * 10) + accelerator.Architecture.Minor;
-        foreach ((string folder, int needed) in Architectures)
-        {
-            if (capability >= needed)
-                return new CudaModules(accelerator, folder);
-        }
-
-        return null;
-    }
+    /// <summary>The kernels for a device of CUDA.</summary>
+    public static CudaModules For(CudaAccelerator accelerator, PtxSource? ptx = null) => new(
+        accelerator,
+        (accelerator.Architecture.Major * 10) + accelerator.Architecture.Minor,
+        CudaAPI.CurrentAPI.GetDeviceAttribute((DeviceAttributeKind)MaxSharedOptIn, accelerator.DeviceId),
+        ((CudaStream)accelerator.DefaultStream).StreamPtr,
+        ptx);
 
     /// <summary>All embedded PTX as (architecture, file, text).</summary>
     public static IEnumerable<(string Architecture, string File, string Ptx)> Embedded() =>
-        Names().Select(name => (name.Architecture, name.File, Text($"{name.Architecture}/{name.File}.ptx")!));
+        from name in typeof(CudaModules).Assembly.GetManifestResourceNames()
+        where name.EndsWith(".ptx", StringComparison.Ordinal)
+        orderby name
+        let architecture = name[..name.IndexOf('/', StringComparison.Ordinal)]
+        let file = Path.GetFileNameWithoutExtension(name)
+        select (architecture, file, Text(architecture, file)!);
 
-    /// <summary>A line for <c>nl doctor</c>: which files run, and why others do not.</summary>
+    /// <summary>A line for <c>nl doctor</c>: which files run, and why others do not. It loads all of them.</summary>
     public string Describe()
     {
-        string[] files = [.. Names().Where(name => name.Architecture == _folder).Select(name => name.File)];
-        string line = $"hand-written CUDA ({_folder}): {string.Join(", ", files.Where(Has))}";
-        foreach (string file in files.Where(f => !Has(f)))
-            line += $"; not {file}, {_modules[file].Fault}";
+        ILookup<string?, string> files = Files.Order(StringComparer.Ordinal).ToLookup(FaultOf);
+        if (files[Absent].Count() == Files.Count)
+            return $"no hand-written CUDA, {Absent}";
+        string line = $"hand-written CUDA ({_architecture}): {string.Join(", ", files[null])}";
+        foreach (IGrouping<string?, string> refused in files.Where(f => f.Key is not null))
+            line += string.Concat(refused.Select(file => $"; not {file}, {refused.Key}"));
         return line;
     }
 
-    /// <summary>Whether a file's kernels run here.</summary>
-    public bool Has(string file) => Load(file).Fault is null;
+    /// <summary>Why a file's kernels do not run here, in words; null where they do. The driver takes a file when it is first asked for.</summary>
+    public string? FaultOf(string file) => Fault ?? Load(file).Fault;
 
     /// <summary>Queues a kernel, of a file that is here, on ILGPU's stream.</summary>
     public void Launch<TArguments>(CudaKernel<TArguments> kernel, int grid, int threads, int sharedBytes, in TArguments arguments)
@@ -100,20 +129,16 @@ internal sealed unsafe class CudaModules
             {
                 void* pointers = pointer;
                 CudaException.ThrowIfFailed(CudaAPI.CurrentAPI.LaunchKernel(
-                    function, grid, 1, 1, threads, 1, 1, sharedBytes, ((CudaStream)_accelerator.DefaultStream).StreamPtr, (nint)(&pointers), 0));
+                    function, grid, 1, 1, threads, 1, 1, sharedBytes, _stream, (nint)(&pointers), 0));
             }
         }
     }
 
-    private static IEnumerable<(string Architecture, string File)> Names() =>
-        from name in typeof(CudaModules).Assembly.GetManifestResourceNames()
-        where name.EndsWith(".ptx", StringComparison.Ordinal)
-        orderby name
-        select (name[..name.IndexOf('/', StringComparison.Ordinal)], Path.GetFileNameWithoutExtension(name));
+    private string Absent => $"this build was made without it ({_architecture})";
 
-    private static string? Text(string resource)
+    private static string? Text(string architecture, string file)
     {
-        using Stream? stream = typeof(CudaModules).Assembly.GetManifestResourceStream(resource);
+        using Stream? stream = typeof(CudaModules).Assembly.GetManifestResourceStream($"{architecture}/{file}.ptx");
         if (stream is null)
             return null;
         using var reader = new StreamReader(stream);
@@ -127,17 +152,17 @@ internal sealed unsafe class CudaModules
             if (_modules.TryGetValue(file, out Module? module))
                 return module;
             using var scope = _accelerator.BindScoped();
-            string? ptx = Text($"{_folder}/{file}.ptx");
-            if (ptx is null)
-                module = new Module(0, "there is none");
-            else
-            {
-                CudaError error = CudaAPI.CurrentAPI.LoadModule(out nint handle, ptx, out string? log);
-                module = new Module(handle, error == CudaError.CUDA_SUCCESS ? null : $"the driver refuses it ({error}{(string.IsNullOrWhiteSpace(log) ? "" : $": {log.Trim().ReplaceLineEndings(" ")}")})");
-            }
-
-            return _modules[file] = module;
+            return _modules[file] = _ptx(_architecture, file) is { } ptx ? LoadText(ptx) : new Module(0, Absent);
         }
+    }
+
+    private static Module LoadText(string ptx)
+    {
+        CudaError error = CudaAPI.CurrentAPI.LoadModule(out nint handle, ptx, out string? log);
+        if (error == CudaError.CUDA_SUCCESS)
+            return new Module(handle, null);
+        string words = string.IsNullOrWhiteSpace(log) ? "" : $": {log.Trim().ReplaceLineEndings(" ")}";
+        return new Module(handle, $"the driver refuses it ({error}{words})");
     }
 
     private sealed class Module(nint handle, string? fault)

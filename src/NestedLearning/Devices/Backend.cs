@@ -23,6 +23,13 @@ public abstract partial class Backend : IDisposable
     /// <summary>To what products may round their operands.</summary>
     public TensorCores TensorCores { get; set; }
 
+    /// <summary>
+    /// Whether operations are done by threads of the host, the caller's and those of <see cref="Work"/>, on the host's memory: a call
+    /// is done when it returns, and calls of several threads run at the same time. Elsewhere calls are queued and done one after the
+    /// other; they may return before that, and only <see cref="Download"/> waits for them.
+    /// </summary>
+    public virtual bool RunsOnHost => false;
+
     /// <summary>Takes memory for 32-bit elements; the contents are undefined.</summary>
     /// <exception cref="OutOfMemoryException">The device has not enough.</exception>
     public abstract TensorStorage Allocate(int length);

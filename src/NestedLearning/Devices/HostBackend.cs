@@ -8,6 +8,9 @@ public abstract partial class HostBackend : Backend
     private readonly HostMemoryPool _pool = new();
 
     /// <inheritdoc/>
+    public sealed override bool RunsOnHost => true;
+
+    /// <inheritdoc/>
     public override TensorStorage Allocate(int length) => new HostStorage(_pool, length);
 
     /// <inheritdoc/>

@@ -53,7 +53,7 @@ internal static class BenchTimer
     /// <summary>What waits for a device, which is to read an element of it; null where calls return when they are done.</summary>
     public static Action? WaitFor(Tensor tensor)
     {
-        if (tensor.Device.Backend is HostBackend)
+        if (tensor.Device.Backend.RunsOnHost)
             return null;
         float[] element = new float[1];
         return () => tensor.Device.Backend.Download(tensor.Storage, MemoryMarshal.AsBytes(element.AsSpan()));

@@ -23,7 +23,7 @@ internal sealed record MachineLimits(double Gflops, double GigabytesPerSecond)
     public double Floor(BenchCase measured) => Math.Max(measured.Flops / Gflops, measured.Bytes / GigabytesPerSecond) * 1e-6;
 
     public static MachineLimits Measure(Device device) =>
-        device.Backend is HostBackend
+        device.Backend.RunsOnHost
             ? new(MeasureFlops(device.Backend.Work) * 1e-9, MeasureBandwidth(device) * 1e-9)
             : new(double.PositiveInfinity, MeasureCopy(device) * 1e-9);
 

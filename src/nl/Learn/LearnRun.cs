@@ -26,7 +26,7 @@ internal sealed class LearnRun(Device device, ulong seed, int steps, TextWriter?
     /// </summary>
     public IReadOnlyList<TResult> Each<TJob, TResult>(IReadOnlyList<TJob> jobs, Func<TJob, TResult> run)
     {
-        int threads = device.Threads, atOnce = device.Backend is HostBackend ? Math.Min(threads, jobs.Count) : 1;
+        int threads = device.Threads, atOnce = device.Backend.RunsOnHost ? Math.Min(threads, jobs.Count) : 1;
         var results = new TResult[jobs.Count];
         try
         {

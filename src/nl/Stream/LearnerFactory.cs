@@ -91,7 +91,7 @@ internal sealed class LearnerFactory : ILearnerFactory
         _configuration = new ModelConfiguration { Seed = seed };
         Configuration = JsonSerializer.Serialize(_configuration, s_json);
         // Memory of the host is safe to use from several threads; other devices have one queue.
-        AtOnce = device.Backend is HostBackend ? Math.Min(device.Threads, learners) : 1;
+        AtOnce = device.Backend.RunsOnHost ? Math.Min(device.Threads, learners) : 1;
         device.Threads = Math.Max(1, device.Threads / AtOnce);
     }
 

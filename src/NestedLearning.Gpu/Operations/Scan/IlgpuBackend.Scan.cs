@@ -2,19 +2,16 @@ using NestedLearning.Gpu.Kernels;
 
 namespace NestedLearning.Gpu;
 
-internal sealed partial class IlgpuBackend
+internal partial class IlgpuBackend
 {
     public override void ScanForward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
-        if (outputs.Saved.States is null && inputs.Time is > 0 and <= DecodeKernels.Tokens)
+        if (IsDecoded(inputs.Time, outputs.Saved.States))
         {
-            if (!CudaScanDecode(inputs, settings, outputs))
-                Decode(inputs, settings, outputs);
+            Decode(inputs, settings, outputs);
             return;
         }
 
-        if (CudaScanForward(inputs, settings, outputs))
-            return;
         bool momentum = inputs.Mu is not null;
         using var workspace = new Workspace(this);
         int dk = inputs.KeyDim, dv = inputs.ValueDim;
@@ -63,8 +60,6 @@ internal sealed partial class IlgpuBackend
 
     public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
     {
-        if (CudaScanBackward(inputs, settings, saved, upstream, gradients))
-            return;
         bool momentum = inputs.Mu is not null;
         using var workspace = new Workspace(this);
         int dk = inputs.KeyDim, dv = inputs.ValueDim;
@@ -123,7 +118,10 @@ internal sealed partial class IlgpuBackend
         }
     }
 
-    // A few tokens whose states are not saved, in one launch.
+    /// <summary>Whether a forward pass is of a few tokens whose states are not saved, which have kernels of their own.</summary>
+    protected static bool IsDecoded(int time, Tensor? saved) => saved is null && time is > 0 and <= DecodeKernels.Tokens;
+
+    // Such tokens in one launch.
     private void Decode(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
         int time = inputs.Time;

@@ -29,13 +29,6 @@ internal struct AdamCommitArguments
     public Batch<AdamTensor> Batch;
 }
 
-/// <summary>A weight's product of gradients, and the step that takes it.</summary>
-internal struct ProductAdamArguments
-{
-    public ProductArguments Product;
-    public AdamTensor Adam;
-}
-
 // g ← scale g (+ λ w, not decoupled)
 // m ← β1 m + (1 − β1) g;  v ← β2 v + (1 − β2) g²;  w ← w − η (m / (1 − β1^n)) / (√(v / (1 − β2^n)) + ε) (− ηλ w, decoupled)
 internal static class AdamKernels
@@ -63,43 +56,7 @@ internal static class AdamKernels
         }
     }
 
-    // The same with g = A B, tile by tile, plus what G has.
-    public static void CommitProduct(ProductAdamArguments a)
-    {
-        ArrayView<float> tileA = SharedMemory.Allocate<float>(16 * 36), tileB = SharedMemory.Allocate<float>(16 * 36);
-        const int Tile = ProductKernels.Tile, Micros = Tile / 4 * (Tile / 4);
-        int n = a.Product.N, m = a.Product.M;
-        int across = (n + Tile - 1) / Tile, tiles = across * ((m + Tile - 1) / Tile);
-        for (int tile = Grid.IdxX; tile < tiles; tile += Grid.DimX)
-        {
-            for (int micro = Group.IdxX; micro < Micros; micro += Group.DimX)
-            {
-                Float4x4 sums = ProductKernels.Sum(a.Product, default, tile / across * Tile, tile % across * Tile, m, n, micro, tileA, tileB);
-                int row = tile / across * Tile + micro / (Tile / 4) * 4, column = tile % across * Tile + micro % (Tile / 4) * 4;
-                for (int i = 0; i < 4; i++)
-                {
-                    Float4 sumRow = sums.At(i);
-                    for (int j = 0; j < 4; j++)
-                    {
-                        if (row + i >= m || column + j >= n)
-                            continue;
-                        long at = (long)(row + i) * n + column + j;
-                        float gradient = sumRow.At(j);
-                        if (a.Adam.G.Length != 0)
-                        {
-                            gradient += a.Adam.G[at];
-                            if (a.Adam.Constants.Clear != 0)
-                                a.Adam.G[at] = 0;
-                        }
-
-                        Step(a.Adam, at, gradient);
-                    }
-                }
-            }
-        }
-    }
-
-    private static void Step(AdamTensor a, long i, float gradient)
+    public static void Step(AdamTensor a, long i, float gradient)
     {
         AdamConstants c = a.Constants;
         ArrayView<ushort> halfM = a.M.Cast<ushort>(), halfV = a.V.Cast<ushort>();

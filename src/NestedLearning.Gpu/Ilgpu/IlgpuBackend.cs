@@ -2,7 +2,6 @@ using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Runtime;
 using NestedLearning.Gpu.Kernels;
-using Cuda = NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu;
 
@@ -11,7 +10,7 @@ namespace NestedLearning.Gpu;
 /// wait for it. Kernels keep to barriers and shared memory, so that CUDA, OpenCL and ILGPU's CPU accelerator run the same, but
 /// for sums of a group, which CUDA has of warps.
 /// </summary>
-internal sealed partial class IlgpuBackend : Backend
+internal partial class IlgpuBackend : Backend
 {
     private readonly Engine _engine;
     private readonly Accelerator _accelerator;
@@ -77,8 +76,6 @@ internal sealed partial class IlgpuBackend : Backend
 
     public override void Copy(Tensor source, Tensor destination) => Copy(View(source), View(destination));
 
-    public override void Fill(Tensor tensor, float value) => Elementwise(Cuda.ElementwiseKernels.Fill, ElementwiseKernels.Fill, tensor, factor: value);
-
     protected override void Dispose(bool disposing)
     {
         if (disposing)
@@ -88,7 +85,7 @@ internal sealed partial class IlgpuBackend : Backend
 
     private static ArrayView<float> ViewOf(TensorStorage storage) => ((DeviceStorage)storage).View;
 
-    private static ArrayView<float> View(Tensor? tensor) => tensor is null ? default : ViewOf(tensor.Storage).SubView(0, tensor.Count);
+    protected static ArrayView<float> View(Tensor? tensor) => tensor is null ? default : ViewOf(tensor.Storage).SubView(0, tensor.Count);
 
     private static ArrayView<int> View(IndexTensor tensor) => ViewOf(tensor.Storage).SubView(0, tensor.Count).Cast<int>();
 
@@ -106,6 +103,9 @@ internal sealed partial class IlgpuBackend : Backend
         }
     }
 
+    /// <summary>Of kernels, by ILGPU or not, and of products by a library.</summary>
+    protected void CountLaunch() => Interlocked.Increment(ref _launches);
+
     private DeviceStorage Take(int length)
     {
         try
@@ -118,7 +118,8 @@ internal sealed partial class IlgpuBackend : Backend
         }
     }
 
-    private Exception Failure(string doing, Exception e)
+    /// <summary>The exception for a caller, of one that came from the device while it did something.</summary>
+    protected Exception Failure(string doing, Exception e)
     {
         Exception failure = DeviceFailure.Describe(Name, _accelerator.Name, doing, e);
         _engine.HasFailed |= failure is DeviceFailureException;
@@ -131,7 +132,7 @@ internal sealed partial class IlgpuBackend : Backend
     {
         if (groups <= 0)
             return;
-        Interlocked.Increment(ref _launches);
+        CountLaunch();
         try
         {
             _engine.Launch(kernel, new KernelConfig((int)Math.Min(groups, _maximalGroups), _threads), arguments);
@@ -147,10 +148,8 @@ internal sealed partial class IlgpuBackend : Backend
         where TArguments : struct =>
         Launch(kernel, (items + _threads - 1) / _threads, arguments);
 
-    private void Elementwise(Action<ElementwiseArguments> kernel, ElementwiseArguments arguments) => LaunchItems(kernel, arguments.X.Length, arguments);
-
     /// <summary>Memory of one operation. It may be given back as soon as the last kernel is queued.</summary>
-    private sealed class Workspace(IlgpuBackend backend) : IDisposable
+    protected sealed class Workspace(IlgpuBackend backend) : IDisposable
     {
         private readonly List<DeviceStorage> _storages = [];
 

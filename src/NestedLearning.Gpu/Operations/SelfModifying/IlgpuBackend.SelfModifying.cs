@@ -2,21 +2,19 @@ using NestedLearning.Gpu.Kernels;
 
 namespace NestedLearning.Gpu;
 
-internal sealed partial class IlgpuBackend
+internal partial class IlgpuBackend
 {
     // Keys, values and gates of a chunk are made by the memory at its start, so chunks follow each other throughout.
     public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
     {
         using var workspace = new Workspace(this);
         ChunkPlan plan = settings.Plan(inputs.Time);
-        if (outputs.ChunkStates is null && inputs.Time is > 0 and <= DecodeKernels.Tokens)
+        if (IsDecoded(inputs.Time, outputs.ChunkStates))
         {
             Decode(workspace, inputs, settings, outputs);
             return;
         }
 
-        if (CudaSelfModifyingForward(inputs, settings, outputs))
-            return;
         var chunk = new SelfModifyingChunk(this, workspace, inputs, settings);
         Matrix s = State(outputs.S), states = State(outputs.ChunkStates), o = Tokens(outputs.O, chunk.Length);
         Matrix start = State(inputs.ChunkStart), next = State(outputs.ChunkStart);
@@ -90,8 +88,6 @@ internal sealed partial class IlgpuBackend
 
     public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
-        if (CudaSelfModifyingBackward(inputs, settings, chunkStates, upstream, gradients))
-            return;
         using var workspace = new Workspace(this);
         ChunkPlan plan = settings.Plan(inputs.Time);
         var chunk = new SelfModifyingChunk(this, workspace, inputs, settings);

@@ -2,7 +2,7 @@ using NestedLearning.Gpu.Kernels;
 
 namespace NestedLearning.Gpu;
 
-internal sealed partial class IlgpuBackend
+internal partial class IlgpuBackend
 {
     private static Matrix Tokens(Tensor? tensor, int length)
     {

@@ -65,7 +65,7 @@ internal abstract class IlgpuBackendProvider : BackendProvider
                     _engine = Open(context, finding.Device!);
                 }
 
-                return new IlgpuBackend(Name, _engine);
+                return NewBackend(_engine);
             }
             catch (Exception e) when (e is not (BackendUnavailableException or OutOfMemoryException))
             {
@@ -79,7 +79,7 @@ internal abstract class IlgpuBackendProvider : BackendProvider
     {
         try
         {
-            return new Engine(device.CreateAccelerator(context), Describe(device));
+            return NewEngine(device.CreateAccelerator(context), Describe(device));
         }
         catch
         {
@@ -100,6 +100,12 @@ internal abstract class IlgpuBackendProvider : BackendProvider
     protected abstract ILGPU.Runtime.Device? Choose(Context context);
 
     protected abstract string Describe(ILGPU.Runtime.Device device);
+
+    /// <summary>What is kept of a device that was opened.</summary>
+    protected virtual Engine NewEngine(Accelerator accelerator, string description) => new(accelerator, description);
+
+    /// <summary>A backend of such a device.</summary>
+    protected virtual Backend NewBackend(Engine engine) => new IlgpuBackend(Name, engine);
 
     /// <summary>Whether what runs is only known once the device is open, so that a probe opens it.</summary>
     protected virtual bool KnowsItselfWhenOpen => false;
@@ -141,31 +147,6 @@ internal abstract class IlgpuBackendProvider : BackendProvider
     }
 
     private static string OneLine(Exception e) => $"{e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}";
-}
-
-/// <summary><c>cuda</c>: NVIDIA GPUs. Needs a driver and no toolkit.</summary>
-/// <param name="name">Another name, in tests.</param>
-internal sealed class CudaBackendProvider(string name = "cuda") : IlgpuBackendProvider
-{
-    public override string Name => name;
-
-    public override int Preference => 20;
-
-    protected override string? Obstacle() => DriverLibrary.CudaObstacle();
-
-    // The description says which hand-written kernels run, and only loading a file tells whether the driver takes it. So a probe and
-    // a description load all of them, for nl doctor and reports; what only opens the device loads each when it first runs.
-    protected override bool KnowsItselfWhenOpen => true;
-
-    protected override void Enable(Context.Builder builder) => builder.Cuda();
-
-    protected override ILGPU.Runtime.Device? Choose(Context context) => context.GetCudaDevices().Count == 0 ? null : context.GetCudaDevice(0);
-
-    protected override string Describe(ILGPU.Runtime.Device device)
-    {
-        var cuda = (CudaDevice)device;
-        return $"ILGPU kernels, {cuda.Name}, compute capability {cuda.Architecture?.Major}.{cuda.Architecture?.Minor}, {cuda.MemorySize >> 20} MiB";
-    }
 }
 
 /// <summary><c>opencl</c>: any OpenCL device, a GPU before a processor.</summary>

@@ -1,18 +1,23 @@
-using NestedLearning.Gpu.Cuda;
-using Cuda = NestedLearning.Gpu.Cuda;
+using System.Diagnostics.CodeAnalysis;
 
-namespace NestedLearning.Gpu;
+namespace NestedLearning.Gpu.Cuda;
 
 // The self-modifying scan in hand-written CUDA, a chunk after the other: what S_c makes of its tokens, then the scan of that chunk
-// with θ = η, ε = η or 2η and writes of v S_c. Each method returns whether it did it.
-internal sealed unsafe partial class IlgpuBackend
+// with θ = η, ε = η or 2η and writes of v S_c.
+internal sealed unsafe partial class CudaBackend
 {
-    private bool CudaSelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
+    public override void SelfModifyingForward(
+        in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
     {
-        if (CudaSelfModifying(inputs, settings, Cuda.ScanKernels.File) is not { } cuda)
-            return false;
+        if (!CanRun(inputs, settings, outputs, out string? reason))
+        {
+            FallBack(reason);
+            base.SelfModifyingForward(inputs, settings, outputs);
+            return;
+        }
+
         using var workspace = new Workspace(this);
-        var chunk = new CudaSelfModifyingChunk(this, cuda, workspace, inputs, settings);
+        var chunk = new ChunkOfHeads(this, workspace, inputs, settings);
         ChunkPlan plan = settings.Plan(inputs.Time);
         float* saved = Pointer(outputs.ChunkStates);
         // An empty sequence is one of no tokens, which copies the states.
@@ -21,7 +26,7 @@ internal sealed unsafe partial class IlgpuBackend
             float* before = c == 0 ? Pointer(inputs.S0) : Pointer(outputs.S);
             float* start = plan.Phase > 0 && c == 0 ? Pointer(inputs.ChunkStart) : null;
             chunk.Project(c, start is null ? before : start, chunk.State);
-            LaunchScanForward(cuda, chunk.Scan(c, start) with
+            LaunchScanForward(chunk.Scan(c, start) with
             {
                 S0 = before,
                 O = Pointer(outputs.O) + chunk.Row(c),
@@ -31,21 +36,28 @@ internal sealed unsafe partial class IlgpuBackend
                 NextStart = c >= plan.Count - 1 ? Pointer(outputs.ChunkStart) : null,
             });
         }
-
-        return true;
     }
 
-    private bool CudaSelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
+    public override void SelfModifyingBackward(
+        in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates,
+        in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
-        if (CudaSelfModifying(inputs, settings, Cuda.ScanKernels.BackwardFile) is not { } cuda)
-            return false;
+        if (!CanRunBackward(inputs, settings, out string? reason))
+        {
+            FallBack(reason);
+            base.SelfModifyingBackward(inputs, settings, chunkStates, upstream, gradients);
+            return;
+        }
+
         using var workspace = new Workspace(this);
-        var chunk = new CudaSelfModifyingChunk(this, cuda, workspace, inputs, settings);
+        var chunk = new ChunkOfHeads(this, workspace, inputs, settings);
         ChunkPlan plan = settings.Plan(inputs.Time);
         int heads = inputs.Batch * inputs.Heads;
         float* dS = gradients.S0 is null ? Take(workspace, heads * chunk.State) : Pointer(gradients.S0);
-        float* dStart = plan.Phase == 0 ? null : gradients.ChunkStart is null ? Take(workspace, heads * chunk.State) : Pointer(gradients.ChunkStart);
-        var rows = new CudaSelfModifyingRows(workspace, heads * chunk.Length, inputs.Dim);
+        float* dStart = plan.Phase == 0 ? null
+            : gradients.ChunkStart is null ? Take(workspace, heads * chunk.State)
+            : Pointer(gradients.ChunkStart);
+        var rows = new RowGradients(workspace, heads * chunk.Length, inputs.Dim);
         for (int c = Math.Max(plan.Count, 1) - 1; c >= 0; c--)
         {
             bool isLast = c >= plan.Count - 1;
@@ -56,7 +68,7 @@ internal sealed unsafe partial class IlgpuBackend
             chunk.Project(c, frozen, frozenHead);
             using (var products = new Workspace(this))
             {
-                LaunchScanBackward(cuda, products, chunk.Scan(c, start) with
+                LaunchScanBackward(products, chunk.Scan(c, start) with
                 {
                     States = states,
                     StateChunks = plan.Count,
@@ -74,40 +86,76 @@ internal sealed unsafe partial class IlgpuBackend
                 });
             }
 
-            chunk.ProjectBackward(c, frozen, frozenHead, rows, gradients.X is null ? null : Pointer(gradients.X) + chunk.Row(c), start is null ? dS : dStart);
+            float* dX = gradients.X is null ? null : Pointer(gradients.X) + chunk.Row(c);
+            chunk.ProjectBackward(c, frozen, frozenHead, rows, dX, start is null ? dS : dStart);
         }
-
-        return true;
     }
 
-    // The modules, where they can do such a scan.
-    private CudaModules? CudaSelfModifying(in SelfModifyingInputs inputs, SelfModifyingSettings settings, string file)
+    private bool CanRun(
+        in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs,
+        [NotNullWhen(false)] out string? reason)
     {
-        if (CudaWith(Cuda.SelfModifyingKernels.File) is not { } cuda || !CudaScanFits(cuda, file, inputs.Dim, momentum: false))
-            return null;
-        return settings.Chunk <= Cuda.SelfModifyingKernels.Chunk && inputs.Dim <= Cuda.SelfModifyingKernels.MaxDim ? cuda : null;
+        if (IsDecoded(inputs.Time, outputs.ChunkStates))
+        {
+            reason = $"{inputs.Time} tokens whose states are not saved are few enough for ILGPU's two launches a chunk";
+            return false;
+        }
+
+        return CanRun(SelfModifyingKernels.File, out reason) && CanRun(ScanKernels.File, out reason)
+            && Takes(inputs, settings, out reason) && Fits(SharedBytes(inputs.Dim), Blocks(inputs, settings), out reason);
+    }
+
+    private bool CanRunBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, [NotNullWhen(false)] out string? reason) =>
+        CanRun(SelfModifyingKernels.File, out reason) && CanRun(ScanKernels.File, out reason)
+        && CanRun(ScanKernels.BackwardFile, out reason)
+        && Takes(inputs, settings, out reason) && Fits(SharedBytesBackward(inputs.Dim), Blocks(inputs, settings), out reason);
+
+    private static bool Takes(in SelfModifyingInputs inputs, SelfModifyingSettings settings, [NotNullWhen(false)] out string? reason)
+    {
+        reason = inputs.Dim > SelfModifyingKernels.MaxDim ? $"keys have {inputs.Dim} elements and can have {SelfModifyingKernels.MaxDim}"
+            : settings.Chunk > SelfModifyingKernels.Chunk ? $"chunks have {settings.Chunk} tokens and can have {SelfModifyingKernels.Chunk}"
+            : null;
+        return reason is null;
+    }
+
+    // The most of a launch.
+    private static int SharedBytes(int dim) =>
+        Math.Max(SelfModifyingKernels.ProjectSharedBytes(dim), ScanKernels.SharedBytes(dim, momentum: false));
+
+    // The same of the gradient, whose first launches are the forward pass' own.
+    private static int SharedBytesBackward(int dim) => Math.Max(
+        SelfModifyingKernels.ProjectSharedBytes(dim),
+        Math.Max(SelfModifyingKernels.ProjectBackwardSharedBytes(dim), BackwardSharedBytes(dim, momentum: false)));
+
+    // The most of a launch, forward or backward.
+    private static long Blocks(in SelfModifyingInputs inputs, SelfModifyingSettings settings)
+    {
+        int count = settings.Plan(inputs.Time).Longest;
+        long ofTokens = Math.Max(
+            SelfModifyingKernels.ProjectBlocks(1, count), SelfModifyingKernels.ProjectBackwardBlocks(1, inputs.Dim, count, givesDX: true));
+        long ofState = StateBlocks(1, SelfModifyingSettings.StateColumns(inputs.Dim), ScanKernels.WritesColumns);
+        return (long)inputs.Batch * inputs.Heads * Math.Max(ofTokens, ofState);
     }
 
     /// <summary>Gradients of what the projections made of a chunk's tokens.</summary>
-    private readonly struct CudaSelfModifyingRows(Workspace workspace, long tokens, int dim)
+    private readonly struct RowGradients(Workspace workspace, long tokens, int dim)
     {
         public readonly float* K = Take(workspace, tokens * dim), V = Take(workspace, tokens * dim);
         public readonly float* LogAlpha = Take(workspace, tokens), Erase = Take(workspace, tokens), Theta = Take(workspace, tokens);
     }
 
     /// <summary>One chunk of every head at a time: its tokens, [B, Length, H, ·], in memory that the next chunk takes over.</summary>
-    private sealed class CudaSelfModifyingChunk
+    private sealed class ChunkOfHeads
     {
-        private readonly IlgpuBackend _backend;
-        private readonly CudaModules _cuda;
+        private readonly CudaBackend _backend;
         private readonly SelfModifyingInputs _inputs;
         private readonly SelfModifyingSettings _settings;
         private readonly ChunkPlan _plan;
         private readonly float* _k, _v, _theta, _erase, _logAlpha, _inverseNorms, _gateInputs;
 
-        public CudaSelfModifyingChunk(IlgpuBackend backend, CudaModules cuda, Workspace workspace, in SelfModifyingInputs inputs, SelfModifyingSettings settings)
+        public ChunkOfHeads(CudaBackend backend, Workspace workspace, in SelfModifyingInputs inputs, SelfModifyingSettings settings)
         {
-            (_backend, _cuda, _inputs, _settings, _plan) = (backend, cuda, inputs, settings, settings.Plan(inputs.Time));
+            (_backend, _inputs, _settings, _plan) = (backend, inputs, settings, settings.Plan(inputs.Time));
             long tokens = (long)inputs.Batch * Length * inputs.Heads;
             _k = Take(workspace, tokens * inputs.Dim);
             _v = Take(workspace, tokens * inputs.Dim);
@@ -134,9 +182,9 @@ internal sealed unsafe partial class IlgpuBackend
         {
             if (Count(c) == 0)
                 return;
-            _backend.LaunchCuda(
-                _cuda, Cuda.SelfModifyingKernels.Project[(int)_backend.TensorCores], Cuda.SelfModifyingKernels.ProjectBlocks(Heads, Count(c)), Cuda.SelfModifyingKernels.Threads,
-                Cuda.SelfModifyingKernels.ProjectSharedBytes(_inputs.Dim), new Cuda.SelfModifyingProjectArguments
+            _backend.Launch(
+                SelfModifyingKernels.Project[(int)_backend.TensorCores], SelfModifyingKernels.ProjectBlocks(Heads, Count(c)),
+                SelfModifyingKernels.Threads, SelfModifyingKernels.ProjectSharedBytes(_inputs.Dim), new SelfModifyingProjectArguments
                 {
                     Chunk = Chunk(c, s, sHead),
                     Theta = _theta,
@@ -149,13 +197,15 @@ internal sealed unsafe partial class IlgpuBackend
         }
 
         /// <summary>dX of a chunk, and dS_c += what its projections took of it.</summary>
-        public void ProjectBackward(int c, float* s, long sHead, in CudaSelfModifyingRows rows, float* dX, float* dS)
+        public void ProjectBackward(int c, float* s, long sHead, in RowGradients rows, float* dX, float* dS)
         {
             if (Count(c) == 0)
                 return;
-            _backend.LaunchCuda(
-                _cuda, Cuda.SelfModifyingKernels.ProjectBackward[(int)_backend.TensorCores], Cuda.SelfModifyingKernels.ProjectBackwardBlocks(Heads, _inputs.Dim, Count(c), dX is not null),
-                Cuda.SelfModifyingKernels.Threads, Cuda.SelfModifyingKernels.ProjectBackwardSharedBytes(_inputs.Dim), new Cuda.SelfModifyingProjectBackwardArguments
+            _backend.Launch(
+                SelfModifyingKernels.ProjectBackward[(int)_backend.TensorCores],
+                SelfModifyingKernels.ProjectBackwardBlocks(Heads, _inputs.Dim, Count(c), dX is not null),
+                SelfModifyingKernels.Threads, SelfModifyingKernels.ProjectBackwardSharedBytes(_inputs.Dim),
+                new SelfModifyingProjectBackwardArguments
                 {
                     Chunk = Chunk(c, s, sHead),
                     DK = rows.K,
@@ -169,7 +219,7 @@ internal sealed unsafe partial class IlgpuBackend
         }
 
         /// <summary>The scan of a chunk alone; start is S_c where that is not the state before its first token.</summary>
-        public Cuda.ScanArguments Scan(int c, float* start) => new()
+        public ScanArguments Scan(int c, float* start) => new()
         {
             Q = Pointer(_inputs.Q) + Row(c),
             K = _k,
@@ -194,7 +244,7 @@ internal sealed unsafe partial class IlgpuBackend
             Scale = 1,
         };
 
-        private Cuda.SelfModifyingChunk Chunk(int c, float* s, long sHead) => new()
+        private SelfModifyingChunk Chunk(int c, float* s, long sHead) => new()
         {
             X = Pointer(_inputs.X) + Row(c),
             S = s,

@@ -2,7 +2,7 @@ using NestedLearning.Gpu.Kernels;
 
 namespace NestedLearning.Gpu;
 
-internal sealed partial class IlgpuBackend
+internal partial class IlgpuBackend
 {
     // What is written depends on the weights at the chunk's start, so writes follow each other; reads are of all chunks at once.
     public override void DeepMemoryForward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemoryOutputs outputs)
