@@ -1,7 +1,7 @@
 // C = epilogue(op(A) op(B) + bias) + scaled residual, or that added to C; README.md has the blocking.
 // A [m, k], B [k, n], C [m, n] row-major, A and B also transposed; float32 accumulation, over k in
-// order in blocks of at most kDepth, 2 kDepth of bfloat16 in pairs, with one accumulator each. Writes C (adds to it when
-// accumulating) and, for GELU, the pre-activation.
+// order in blocks of at most kDepth, 2 kDepth of bfloat16 in pairs, with one accumulator each (AMX: README.md). Writes C (adds to
+// it when accumulating) and, for GELU, the pre-activation.
 #include "core/dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,6 +13,7 @@
 #include "core/product-inl.h"
 #include "core/vector-inl.h"
 #include "kernels/adam/adam-inl.h"
+#include "kernels/gemm/amx.h"
 #include "kernels/gemm/bfloat16.h"
 
 #ifndef NESTED_LEARNING_GEMM_PLAN_
@@ -45,7 +46,8 @@ struct GemmPlan {
   int64_t pieces;
   // Packed only. Passes are runs of blocks of k, the operands' rows and columns padded to whole tiles.
   TileSize tile;
-  int64_t step;  // how much of k a tile takes at once: 1, or 2 as pairs of bfloat16
+  int64_t step;  // how much of k a tile takes at once: 1, 2 as pairs of bfloat16, or kAmxStep
+  const AmxTiles* amx;  // what multiplies tiles of bfloat16, or null
   int64_t depth_blocks, passes;
   int64_t padded_rows, padded_columns;
   int64_t pack_pieces;
@@ -55,9 +57,11 @@ struct GemmPlan {
     return block == depth_blocks ? k : k * block / depth_blocks / step * step;
   }
   int64_t FirstBlock(int64_t pass) const { return depth_blocks * pass / passes; }
-  // The steps of the blocks first .. end - 1. None but the last of all is cut within a step.
+  // The steps of the blocks first .. end - 1, which are the floats of a row or column in their copies; AMX's have pairs for
+  // each. None but the last of all is cut within a step.
   int64_t Steps(int64_t k, int64_t first, int64_t end) const {
-    return (Depth(k, end) - Depth(k, first) + step - 1) / step;
+    const int64_t steps = (Depth(k, end) - Depth(k, first) + step - 1) / step;
+    return amx != nullptr ? steps * static_cast<int64_t>(kAmxPairs) : steps;
   }
   int64_t PassSteps(int64_t k, int64_t pass) const {
     return Steps(k, FirstBlock(pass), FirstBlock(pass + 1));
@@ -262,20 +266,23 @@ void DirectPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece
 
 // ---- Packed operands ----
 
-// Rounds to the nearest bfloat16, ties to even. A NaN stays one.
+// The nearest bfloat16, ties to even, in the upper halves; the lower are left over. A NaN stays one.
+HWY_INLINE auto BFloat16Bits(VecF v) {
+  const hn::RebindToUnsigned<F32> du;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd);
+  const auto nan = hn::Or(bits, hn::Set(du, 0x00400000));
+  return hn::IfThenElse(hn::RebindMask(du, hn::Eq(v, v)), rounded, nan);
+}
+
 struct RoundToBFloat16 {
   float* x;
   template <class TVector>
   HWY_INLINE void Run(TVector vector, size_t i) {
-    const F32 d;
     const hn::RebindToUnsigned<F32> du;
-    const VecF v = vector(x + i);
-    const auto bits = hn::BitCast(du, v);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-    const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7FFF)), odd);
-    const auto nan = hn::Or(bits, hn::Set(du, 0x00400000));
-    const auto result = hn::IfThenElse(hn::RebindMask(du, hn::Eq(v, v)), rounded, nan);
-    vector(hn::BitCast(d, hn::And(result, hn::Set(du, 0xFFFF0000u))), x + i);
+    const auto bits = hn::And(BFloat16Bits(vector(x + i)), hn::Set(du, 0xFFFF0000u));
+    vector(hn::BitCast(F32(), bits), x + i);
   }
 };
 
@@ -328,11 +335,11 @@ struct PairRows {
   }
 };
 
-// PackTiles rounded to bfloat16, two steps of k in a float's place: to [tiles, ceil(k / 2), width].
-void PackPairs(bool transposed, size_t width, size_t count, size_t k, const float* from, size_t ld,
-               float* to) {
+// PackTiles rounded to bfloat16, two steps of k in a float's place: to [tiles, pairs, width], zeros from ceil(k / 2) on.
+void PackPairs(bool transposed, size_t width, size_t count, size_t k, size_t pairs,
+               const float* from, size_t ld, float* to) {
   constexpr size_t kStrip = 64;
-  HWY_ALIGN float strip[kStrip * kTileColumns];
+  HWY_ALIGN float strip[kStrip * std::max(kTileColumns, kAmxColumns)];
   for (size_t t = 0; t < count; t += width) {
     for (size_t p = 0; p < k; p += kStrip) {
       const size_t depth = std::min(kStrip, k - p);
@@ -346,17 +353,46 @@ void PackPairs(bool transposed, size_t width, size_t count, size_t k, const floa
         ForEachVector(width, pair);
       }
     }
+    const size_t rest = pairs - (k + 1) / 2;
+    to = std::fill_n(to, rest * width, 0.0f);
+  }
+}
+
+// The rows of A in tiles of AMX: to [blocks of kAmxRows][ceil(k / kAmxStep)][kAmxRows][kAmxStep bfloat16], zeros past an edge.
+// from is [k, count] or, when transposed, [count, k].
+void PackAmxRows(bool transposed, size_t count, size_t k, const float* from, size_t ld, float* to) {
+  const hn::Rebind<uint16_t, F32> d16;
+  HWY_ALIGN float strip[kAmxRows * kAmxStep];
+  for (size_t t = 0; t < count; t += kAmxRows) {
+    const size_t rows = std::min(kAmxRows, count - t);
+    for (size_t p = 0; p < k; p += kAmxStep, to += kAmxRows * kAmxPairs) {
+      const size_t depth = std::min(kAmxStep, k - p);
+      if (rows < kAmxRows || depth < kAmxStep) std::fill_n(strip, kAmxRows * kAmxStep, 0.0f);
+      if (transposed) {
+        for (size_t r = 0; r < rows; ++r) {
+          std::copy_n(from + (t + r) * ld + p, depth, strip + r * kAmxStep);
+        }
+      } else {
+        Transpose(depth, rows, from + p * ld + t, ld, strip, kAmxStep);
+      }
+      uint16_t* rounded = reinterpret_cast<uint16_t*>(to);
+      for (size_t i = 0; i < kAmxRows * kAmxStep; i += kLanes) {
+        const auto bits = hn::ShiftRight<16>(BFloat16Bits(hn::Load(F32(), strip + i)));
+        hn::StoreU(hn::DemoteTo(d16, hn::BitCast(I32(), bits)), d16, rounded + i);
+      }
+    }
   }
 }
 
 // Piece: kPackedTogether panels of B or row tiles of A, over all blocks of k of the pass.
-// packed: B as [blocks][panels][steps][kTileColumns], then A as [blocks][tiles][steps][kTileRows].
+// packed: B as [blocks][panels][steps][tile.columns], then A as [blocks][tiles][steps][tile.rows], for AMX with its rows in
+// PackAmxRows' order.
 void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
                float* packed) {
-  constexpr int64_t kPanel = kPackedTogether * kTileColumns;
-  const int64_t pieces_of_b = (g.n + kPanel - 1) / kPanel;
+  const int64_t panel = kPackedTogether * plan.tile.columns;
+  const int64_t pieces_of_b = (g.n + panel - 1) / panel;
   const bool is_b = piece < pieces_of_b;
-  const int64_t width = is_b ? kTileColumns : kTileRows;
+  const int64_t width = is_b ? plan.tile.columns : plan.tile.rows;
   const int64_t size = is_b ? g.n : g.m;
   const int64_t padded = is_b ? plan.padded_columns : plan.padded_rows;
   const bool transposed = is_b ? g.transpose_b != 0 : g.transpose_a == 0;
@@ -369,8 +405,10 @@ void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, i
     const int64_t depth = plan.Depth(g.k, block + 1) - p;
     const float* from = (is_b ? g.b : g.a) + (transposed ? at * ld + p : p * ld + at);
     const int64_t steps = plan.Steps(g.k, block, block + 1);
-    if (plan.step == 2) {
-      PackPairs(transposed, width, count, depth, from, ld, to + at * steps);
+    if (plan.amx != nullptr && !is_b) {
+      PackAmxRows(transposed, count, depth, from, ld, to + at * steps);
+    } else if (plan.step > 1) {
+      PackPairs(transposed, width, count, depth, steps, from, ld, to + at * steps);
     } else {
       PackTiles(transposed, width, count, depth, from, ld, to + at * steps);
       if (g.precision == NL_PRECISION_BFLOAT16) {
@@ -499,6 +537,8 @@ void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass,
   const int64_t ld = plan.staged ? plan.block_columns : g.n;
   const bool finishes =
       g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
+  const int64_t tile_rows = plan.tile.rows, tile_columns = plan.tile.columns;
+  const AmxScope tiles(plan.amx);
 
   const float* b = packed;
   const float* a = packed + plan.PassSteps(g.k, pass) * plan.padded_columns;
@@ -508,31 +548,36 @@ void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass,
     const bool add = block > 0 || (!plan.staged && Accumulates(g));
     const bool last = block + 1 == plan.depth_blocks;
     const auto multiply = [&](int64_t r, int64_t s) HWY_ATTR {
-      const int64_t m = std::min<int64_t>(kTileRows, rows - r);
-      const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
+      const int64_t m = std::min(tile_rows, rows - r);
+      const int64_t n = std::min(tile_columns, columns - s);
       if (g.symmetric && i + r + m <= j + s) return;  // mirrored
       const float* panel = b + (j + s) * steps;
-      PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
+      PrefetchPart(panel + tile_columns * steps, tile_columns * steps, r, m, rows);
       if (last) PrefetchEpilogue(g, i + r, j + s, m);
+      if (plan.amx != nullptr) {
+        plan.amx->multiply(add, steps / kAmxPairs, a + (i + r) * steps, panel, sums + r * ld + s,
+                           ld, m, n);
+        return;
+      }
       const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
       PackedTileOf(plan, m, vectors)(add, steps, a + (i + r) * steps, panel, sums + r * ld + s, ld,
                                      n - (vectors - 1) * kLanes);
     };
     // The epilogue follows while its columns are in the second-level cache, and takes rows of some length.
-    constexpr int64_t kGroup = kPackedTogether * kTileColumns;
-    for (int64_t group = 0; group < columns; group += kGroup) {
-      const int64_t group_end = std::min(group + kGroup, columns);
+    const int64_t group_columns = kPackedTogether * tile_columns;
+    for (int64_t group = 0; group < columns; group += group_columns) {
+      const int64_t group_end = std::min(group + group_columns, columns);
       if (last && g.adam != nullptr) {
         // What it reads of w, m and v would not stay there until all rows are summed: rows of a power of two share few sets.
-        for (int64_t r = 0; r < rows; r += kTileRows) {
-          for (int64_t s = group; s < group_end; s += kTileColumns) multiply(r, s);
-          Epilogue(g, sums + r * ld + group, ld, i + r, j + group,
-                   std::min<int64_t>(kTileRows, rows - r), group_end - group);
+        for (int64_t r = 0; r < rows; r += tile_rows) {
+          for (int64_t s = group; s < group_end; s += tile_columns) multiply(r, s);
+          Epilogue(g, sums + r * ld + group, ld, i + r, j + group, std::min(tile_rows, rows - r),
+                   group_end - group);
         }
         continue;
       }
-      for (int64_t s = group; s < group_end; s += kTileColumns) {
-        for (int64_t r = 0; r < rows; r += kTileRows) multiply(r, s);
+      for (int64_t s = group; s < group_end; s += tile_columns) {
+        for (int64_t r = 0; r < rows; r += tile_rows) multiply(r, s);
       }
       if (last && finishes) {
         Epilogue(g, sums + group, ld, i, j + group, rows, group_end - group);
@@ -704,8 +749,18 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
                                     : g.accumulate && g.epilogue != NL_EPILOGUE_NONE;
   }
   plan.tile = NL_CALL(SizeOfTile)();
-  plan.step = g.precision == NL_PRECISION_BFLOAT16 && HasPairTiles() ? 2 : 1;
-  plan.depth_blocks = Blocks(g.k, plan.step * plan.tile.depth);
+  plan.step = 1;
+  if (g.precision == NL_PRECISION_BFLOAT16) {
+    plan.amx = AmxTilesFor(g.m, g.n, g.k);
+    if (plan.amx != nullptr) {
+      plan.tile = {kAmxRows, kAmxColumns, plan.tile.depth};
+      plan.step = kAmxStep;
+    } else if (HasPairTiles()) {
+      plan.step = 2;
+    }
+  }
+  // What is copied in pairs may be twice as deep in the same memory.
+  plan.depth_blocks = Blocks(g.k, (plan.step > 1 ? 2 : 1) * plan.tile.depth);
   plan.padded_rows = Blocks(g.m, plan.tile.rows) * plan.tile.rows;
   plan.padded_columns = Blocks(g.n, plan.tile.columns) * plan.tile.columns;
   const int64_t block_floats = (plan.padded_rows + plan.padded_columns) * plan.tile.depth;
