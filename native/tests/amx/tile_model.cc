@@ -34,11 +34,11 @@ float MultiplyAddFlushed(float x, float y, float acc) {
   y = Flushed(y);
   acc = Flushed(acc);
   const float sum = std::fma(x, y, acc);
+  if (!(std::abs(sum) <= FLT_MIN)) return sum;
   // A result is tiny if it is so after rounding to 24 bits with whatever exponent: below the middle between the least normal
   // number and the one before it. The exact sum is rest + high, as in double precision both products and carries are exact.
   const double product = static_cast<double>(x) * y;
   const double high = product + acc;
-  if (!(std::abs(high) <= FLT_MIN)) return sum;
   const double carry = high - product;
   const double rest = (product - (high - carry)) + (acc - carry);
   constexpr double kMiddle = FLT_MIN - 0x1p-151;
