@@ -57,6 +57,17 @@ internal static unsafe class KernelLibrary
         Status.ThrowIfFailed(Kernels.TargetChoose(target));
     }
 
+    /// <summary>Why large products of bfloat16 operands do not use AMX tiles in this process, or null where they do.</summary>
+    /// <param name="ask">
+    /// Whether the operating system is asked for its permission, once in a process, where that is all that is missing; else such a
+    /// permission counts as given.
+    /// </param>
+    public static string? AmxObstacle(bool ask)
+    {
+        byte* obstacle = Kernels.AmxObstacle(ask ? 1 : 0);
+        return obstacle is null ? null : Text(obstacle);
+    }
+
     /// <summary>The first thing in which library and bindings differ, or null.</summary>
     /// <param name="abiVersion">The library's.</param>
     /// <param name="structSize">The library's size of a struct by name; 0 for a name it does not know.</param>

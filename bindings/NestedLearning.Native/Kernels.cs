@@ -59,4 +59,7 @@ internal static unsafe partial class Kernels
 
     [LibraryImport(Library, EntryPoint = "nl_target_choose")]
     public static partial int TargetChoose(int target);
+
+    [LibraryImport(Library, EntryPoint = "nl_amx_obstacle")]
+    public static partial byte* AmxObstacle(int ask);
 }

@@ -72,6 +72,13 @@ NL_API int32_t nl_target_current(int32_t* target);
 /* Makes a target the one in use, for the whole process; for tests. Not while kernels run. */
 NL_API int32_t nl_target_choose(int32_t target);
 
+/* Why large products of bfloat16 operands are not multiplied by AMX tiles in this process, in a few words, such
+ * as "not in this processor"; null where they are. With ask = 0 a permission of the operating system that is
+ * still to be asked for counts as given; else it is asked for, as by the first such product, once in a process.
+ * The environment variable NESTED_LEARNING_AMX set to "off" leaves AMX out; "on" makes such a product an error
+ * where AMX cannot be had. Valid until the thread's next call. */
+NL_API const char* nl_amx_obstacle(int32_t ask);
+
 /* ---- Elementwise: pieces are elements ---- */
 
 enum nl_activation {

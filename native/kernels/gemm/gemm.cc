@@ -1,7 +1,7 @@
 // C = epilogue(op(A) op(B) + bias) + scaled residual, or that added to C; README.md has the blocking.
 // A [m, k], B [k, n], C [m, n] row-major, A and B also transposed; float32 accumulation, over k in
-// order in blocks of at most kPackedDepth, twice that of bfloat16 in pairs, with one accumulator each. Writes C (adds to it when
-// accumulating) and, for GELU, the pre-activation.
+// order in blocks of at most kPackedDepth, twice that of bfloat16 in pairs, with one accumulator each (AMX: README.md).
+// Writes C (adds to it when accumulating) and, for GELU, the pre-activation.
 #include "core/dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,6 +13,7 @@
 #include "core/product-inl.h"
 #include "core/vector-inl.h"
 #include "kernels/adam/adam-inl.h"
+#include "kernels/gemm/amx.h"
 #include "kernels/gemm/bfloat16.h"
 
 #ifndef NESTED_LEARNING_GEMM_PLAN_
@@ -21,6 +22,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 namespace nested_learning {
@@ -47,7 +49,8 @@ struct GemmPlan {
   int64_t pieces;
   // Packed only. Passes are runs of blocks of k, the operands' rows and columns padded to whole tiles.
   TileSize tile;
-  int64_t step;  // how much of k a tile takes at once: 1, or 2 as pairs of bfloat16
+  int64_t step;  // how much of k a tile takes at once: 1, 2 as pairs of bfloat16, or kAmxStep
+  const AmxTiles* amx;  // what multiplies tiles of bfloat16, or null
   int64_t depth_blocks, passes;
   int64_t padded_rows, padded_columns;
   int64_t pack_pieces;
@@ -67,9 +70,11 @@ struct GemmPlan {
   int64_t Column(int64_t n, int64_t block) const {
     return std::min(n, (n + column_unit - 1) / column_unit * block / column_blocks * column_unit);
   }
-  // The steps of the blocks first .. end - 1. None but the last of all is cut within a step.
+  // The steps of the blocks first .. end - 1, which are the floats of a row or column in their copies; AMX's have pairs for
+  // each. None but the last of all is cut within a step.
   int64_t Steps(int64_t k, int64_t first, int64_t end) const {
-    return (Depth(k, end) - Depth(k, first) + step - 1) / step;
+    const int64_t steps = (Depth(k, end) - Depth(k, first) + step - 1) / step;
+    return amx != nullptr ? steps * static_cast<int64_t>(kAmxPairs) : steps;
   }
   int64_t PassSteps(int64_t k, int64_t pass) const {
     return Steps(k, FirstBlock(pass), FirstBlock(pass + 1));
@@ -371,10 +376,13 @@ HWY_INLINE void PairsOfRow(const float* from, size_t k, float* to) {
   }
 }
 
-// PackTiles rounded to bfloat16, two steps of k in a float's place: to [tiles, ceil(k / 2), width].
-void PackPairs(bool transposed, size_t width, size_t count, size_t k, const float* from, size_t ld,
-               float* to) {
-  const size_t steps = (k + 1) / 2;
+// PackTiles rounded to bfloat16, two steps of k in a float's place: to [tiles, steps, width], zeros from ceil(k / 2) on.
+void PackPairs(bool transposed, size_t width, size_t count, size_t k, size_t steps,
+               const float* from, size_t ld, float* to) {
+  const size_t pairs = (k + 1) / 2;
+  for (size_t t = 0; pairs < steps && t < count; t += width) {
+    std::fill(to + (t * steps + pairs * width), to + (t + width) * steps, 0.0f);
+  }
   if (transposed) {
     constexpr size_t kStrip = 64;
     HWY_ALIGN float strip[kTileColumns * kStrip];
@@ -395,7 +403,7 @@ void PackPairs(bool transposed, size_t width, size_t count, size_t k, const floa
     return;
   }
   const F32 d;
-  for (size_t s = 0; s < steps; ++s) {
+  for (size_t s = 0; s < pairs; ++s) {
     const float* even = from + 2 * s * ld;
     const bool has_odd = 2 * s + 1 < k;
     for (size_t t = 0; t < count; t += width) {
@@ -413,11 +421,11 @@ void PackPairs(bool transposed, size_t width, size_t count, size_t k, const floa
           x = LoadPart(at, given);
           if (has_odd) y = LoadPart(at + ld, given);
         }
-        const VecF pairs = Pairs(UpperHalfRounded(x), UpperHalfRounded(y));
+        const VecF z = Pairs(UpperHalfRounded(x), UpperHalfRounded(y));
         if (lanes == kLanes) {
-          hn::StoreU(pairs, d, tile + j);
+          hn::StoreU(z, d, tile + j);
         } else {
-          StorePart(pairs, tile + j, lanes);
+          StorePart(z, tile + j, lanes);
         }
       }
     }
@@ -426,25 +434,72 @@ void PackPairs(bool transposed, size_t width, size_t count, size_t k, const floa
 
 #else
 
-// Pairs are for tiles of AVX3.
-void PackPairs(bool, size_t, size_t, size_t, const float*, size_t, float*) {
-  throw Error(NL_INTERNAL_ERROR, "pairs of bfloat16 without AVX-512");
+// Tiles that take pairs go with AVX3: elsewhere only the model of AMX in tests asks for them.
+void PackPairs(bool transposed, size_t width, size_t count, size_t k, size_t steps,
+               const float* from, size_t ld, float* to) {
+  HWY_ALIGN float two[2 * kLanes] = {};
+  RoundToBFloat16 round = {two};
+  for (size_t t = 0; t < count; t += width) {
+    for (size_t s = 0; s < steps; ++s) {
+      for (size_t j = t; j < t + width; ++j, ++to) {
+        for (size_t p = 2 * s; p < 2 * s + 2; ++p) {
+          const bool given = j < count && p < k;
+          two[p - 2 * s] = given ? from[transposed ? j * ld + p : p * ld + j] : 0;
+        }
+        ForEachVector(2, round);
+        uint32_t halves[2];
+        std::memcpy(halves, two, sizeof(halves));
+        halves[1] |= halves[0] >> 16;
+        std::memcpy(to, halves + 1, sizeof(float));
+      }
+    }
+  }
 }
 
 #endif
 
+// The rows of A in tiles of AMX: to [blocks of kAmxRows][ceil(k / kAmxStep)][kAmxRows][kAmxStep bfloat16], zeros past an edge.
+// from is [k, count] or, when transposed, [count, k].
+void PackAmxRows(bool transposed, size_t count, size_t k, const float* from, size_t ld, float* to) {
+  const hn::Rebind<uint16_t, F32> d16;
+  HWY_ALIGN float strip[kAmxRows * kAmxStep];
+  for (size_t t = 0; t < count; t += kAmxRows) {
+    const size_t rows = std::min(kAmxRows, count - t);
+    for (size_t p = 0; p < k; p += kAmxStep, to += kAmxRows * kAmxPairs) {
+      const size_t depth = std::min(kAmxStep, k - p);
+      if (rows < kAmxRows || depth < kAmxStep) std::fill_n(strip, kAmxRows * kAmxStep, 0.0f);
+      if (transposed) {
+        for (size_t r = 0; r < rows; ++r) {
+          std::copy_n(from + (t + r) * ld + p, depth, strip + r * kAmxStep);
+        }
+      } else {
+        Transpose(depth, rows, from + p * ld + t, ld, strip, kAmxStep);
+      }
+      uint16_t* rounded = reinterpret_cast<uint16_t*>(to);
+      for (size_t i = 0; i < kAmxRows * kAmxStep; i += kLanes) {
+        const auto bits = hn::ShiftRight<16>(UpperHalfRounded(hn::Load(F32(), strip + i)));
+        hn::StoreU(hn::DemoteTo(d16, hn::BitCast(I32(), bits)), d16, rounded + i);
+      }
+    }
+  }
+}
+
 // One block of k of count columns of B, or rows of A, from column or row `at` on: to [tiles][steps][width of a tile].
 void PackBlock(const nl_gemm_arguments& g, const GemmPlan& plan, bool is_b, int64_t block,
                int64_t at, int64_t count, float* to) {
-  const int64_t width = is_b ? kTileColumns : kTileRows;
+  const int64_t width = is_b ? plan.tile.columns : plan.tile.rows;
   const bool transposed = is_b ? g.transpose_b != 0 : g.transpose_a == 0;
   const int64_t ld = transposed ? g.k : is_b ? g.n : g.m;
   const int64_t p = plan.Depth(g.k, block);
   const int64_t depth = plan.Depth(g.k, block + 1) - p;
   const int64_t steps = plan.Steps(g.k, block, block + 1);
   const float* from = (is_b ? g.b : g.a) + (transposed ? at * ld + p : p * ld + at);
-  if (plan.step == 2) {
-    PackPairs(transposed, width, count, depth, from, ld, to);
+  if (plan.amx != nullptr && !is_b) {
+    PackAmxRows(transposed, count, depth, from, ld, to);
+    return;
+  }
+  if (plan.step > 1) {
+    PackPairs(transposed, width, count, depth, steps, from, ld, to);
     return;
   }
   PackTiles(transposed, width, count, depth, from, ld, to);
@@ -455,13 +510,14 @@ void PackBlock(const nl_gemm_arguments& g, const GemmPlan& plan, bool is_b, int6
 }
 
 // Piece: kPackedTogether panels of B or row tiles of A, over all blocks of k of the pass.
-// packed: B as [blocks][panels][steps][kTileColumns], then A as [blocks][tiles][steps][kTileRows].
+// packed: B as [blocks][panels][steps][tile.columns], then A as [blocks][tiles][steps][tile.rows], for AMX with its rows in
+// PackAmxRows' order.
 void PackPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
                float* packed) {
-  constexpr int64_t kPanel = kPackedTogether * kTileColumns;
-  const int64_t pieces_of_b = (g.n + kPanel - 1) / kPanel;
+  const int64_t panel = kPackedTogether * plan.tile.columns;
+  const int64_t pieces_of_b = (g.n + panel - 1) / panel;
   const bool is_b = piece < pieces_of_b;
-  const int64_t width = is_b ? kTileColumns : kTileRows;
+  const int64_t width = is_b ? plan.tile.columns : plan.tile.rows;
   const int64_t padded = is_b ? plan.padded_columns : plan.padded_rows;
   const int64_t at = (is_b ? piece : piece - pieces_of_b) * kPackedTogether * width;
   const int64_t count = std::min(kPackedTogether * width, (is_b ? g.n : g.m) - at);
@@ -586,32 +642,37 @@ void MultiplyBlock(const nl_gemm_arguments& g, const GemmPlan& plan, const Block
   const bool last = block + 1 == plan.depth_blocks;
   const bool finishes =
       g.bias != nullptr || g.residual != nullptr || g.epilogue != NL_EPILOGUE_NONE;
+  const int64_t tile_rows = plan.tile.rows, tile_columns = plan.tile.columns;
   const auto multiply = [&](int64_t r, int64_t s) HWY_ATTR {
-    const int64_t m = std::min<int64_t>(kTileRows, rows - r);
-    const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
+    const int64_t m = std::min(tile_rows, rows - r);
+    const int64_t n = std::min(tile_columns, columns - s);
     if (g.symmetric && i + r + m <= j + s) return;  // mirrored
     const float* panel = b + s * steps;
-    PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
+    PrefetchPart(panel + tile_columns * steps, tile_columns * steps, r, m, rows);
     if (last) PrefetchEpilogue(g, i + r, j + s, m);
+    if (plan.amx != nullptr) {
+      plan.amx->multiply(add, steps / kAmxPairs, a + r * steps, panel, sums + r * ld + s, ld, m, n);
+      return;
+    }
     const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
     PackedTileOf(plan, m, vectors)(add, steps, a + r * steps, panel, sums + r * ld + s, ld,
                                    n - (vectors - 1) * kLanes);
   };
   // The epilogue follows while its columns are in the second-level cache, and takes rows of some length.
-  constexpr int64_t kGroup = kPackedTogether * kTileColumns;
-  for (int64_t group = 0; group < columns; group += kGroup) {
-    const int64_t group_end = std::min(group + kGroup, columns);
+  const int64_t group_columns = kPackedTogether * tile_columns;
+  for (int64_t group = 0; group < columns; group += group_columns) {
+    const int64_t group_end = std::min(group + group_columns, columns);
     if (last && g.adam != nullptr) {
       // What it reads of w, m and v would not stay there until all rows are summed: rows of a power of two share few sets.
-      for (int64_t r = 0; r < rows; r += kTileRows) {
-        for (int64_t s = group; s < group_end; s += kTileColumns) multiply(r, s);
-        Epilogue(g, sums + r * ld + group, ld, i + r, j + group,
-                 std::min<int64_t>(kTileRows, rows - r), group_end - group);
+      for (int64_t r = 0; r < rows; r += tile_rows) {
+        for (int64_t s = group; s < group_end; s += tile_columns) multiply(r, s);
+        Epilogue(g, sums + r * ld + group, ld, i + r, j + group, std::min(tile_rows, rows - r),
+                 group_end - group);
       }
       continue;
     }
-    for (int64_t s = group; s < group_end; s += kTileColumns) {
-      for (int64_t r = 0; r < rows; r += kTileRows) multiply(r, s);
+    for (int64_t s = group; s < group_end; s += tile_columns) {
+      for (int64_t r = 0; r < rows; r += tile_rows) multiply(r, s);
     }
     if (last && finishes) {
       Epilogue(g, sums + group, ld, i, j + group, rows, group_end - group);
@@ -629,6 +690,7 @@ HWY_INLINE std::pair<float*, int64_t> SumsOf(const nl_gemm_arguments& g, const G
 // A block of C from copies that all pieces share.
 void PackedPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t piece,
                  const float* packed, float* workspace) {
+  const AmxScope tiles(plan.amx);
   const BlockOfC at = BlockOf(g, plan, piece);
   const auto [sums, ld] = SumsOf(g, plan, at, workspace);
   const float* b = packed;
@@ -688,6 +750,7 @@ void OwnRun(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int6
 
 void OwnPieces(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t pass, int64_t begin,
                int64_t end, float* workspace) {
+  const AmxScope tiles(plan.amx);
   if (!plan.staged) {
     OwnRun(g, plan, pass, begin, end, workspace);
     return;
@@ -814,6 +877,7 @@ void PlanOwnCopies(const nl_gemm_arguments& g, GemmPlan& plan) {
   const auto padded = [](int64_t size, int64_t tile) { return Blocks(size, tile) * tile; };
   const int64_t rows = plan.block_rows * (plan.column_by_column ? plan.window : 1);
   const int64_t columns = plan.block_columns * (plan.column_by_column ? 1 : plan.window);
+  // Floats of a row or column in a block that begins early.
   plan.own_steps = plan.tile.depth + plan.step - 1;
   plan.own_rows = padded(rows, plan.tile.rows);
   plan.own_columns = padded(columns, plan.tile.columns);
@@ -873,6 +937,16 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
   // Packed at once, in floats: what the third-level cache holds.
   constexpr int64_t kPackedFloats = 1 << 22;
   plan.tile = NL_CALL(SizeOfTile)();
+  plan.step = 1;
+  if (g.precision == NL_PRECISION_BFLOAT16) {
+    plan.amx = AmxTilesFor(g.m, g.n, g.k);
+    if (plan.amx != nullptr) {
+      plan.tile = {kAmxRows, kAmxColumns, plan.tile.depth};
+      plan.step = kAmxStep;
+    } else if (HasPairTiles()) {
+      plan.step = 2;
+    }
+  }
   if (g.symmetric) {
     Cut(g, kSymmetricBlocks, plan);
   } else {
@@ -886,8 +960,8 @@ GemmPlan MakePlan(const nl_gemm_arguments& g) {
     plan.staged = g.residual == g.c ? g.accumulate || !Accumulates(g)
                                     : g.accumulate && g.epilogue != NL_EPILOGUE_NONE;
   }
-  plan.step = g.precision == NL_PRECISION_BFLOAT16 && HasPairTiles() ? 2 : 1;
-  plan.depth_blocks = Blocks(g.k, plan.step * plan.tile.depth);
+  // What is copied in pairs may be twice as deep in the same memory.
+  plan.depth_blocks = Blocks(g.k, (plan.step > 1 ? 2 : 1) * plan.tile.depth);
   PlanOwnCopies(g, plan);
   plan.padded_rows = Blocks(g.m, plan.tile.rows) * plan.tile.rows;
   plan.padded_columns = Blocks(g.n, plan.tile.columns) * plan.tile.columns;

@@ -14,7 +14,11 @@ internal sealed unsafe partial class CpuBackend : HostBackend
             string current = KernelLibrary.CurrentTarget;
             string[] others = [.. KernelLibrary.Targets.Where(t => t.Supported && t.Name != current).Select(t => t.Name).Reverse()];
             string also = others.Length == 0 ? "" : $"; also {string.Join(", ", others)}";
-            return $"C++ kernels, {current switch { "AVX3" => "AVX-512 (AVX3)", "SCALAR" => "plain C++ (SCALAR)", _ => current }}{also}";
+            string name = current switch { "AVX3" => "AVX-512 (AVX3)", "SCALAR" => "plain C++ (SCALAR)", _ => current };
+            string? obstacle = KernelLibrary.AmxObstacle(ask: false);
+            // Only beside AVX-512 is AMX something to expect.
+            string without = current == "AVX3" && obstacle is not null ? $"; no AMX: {obstacle}" : "";
+            return $"C++ kernels, {name}{(obstacle is null ? " with AMX" : "")}{also}{without}";
         }
     }
 
@@ -31,6 +35,8 @@ internal sealed class CpuBackendProvider : BackendProvider
     {
         if (KernelLibrary.Failure is string failure)
             return new BackendReport(Name, false, failure);
+        // Whoever probes wants to know what the operating system says, which is asked for its permission by this.
+        _ = KernelLibrary.AmxObstacle(ask: true);
         using Backend backend = new CpuBackend();
         return new BackendReport(Name, true, backend.Description);
     }

@@ -17,6 +17,17 @@ public sealed class CpuBackendTests() : BackendTests("cpu")
     }
 
     [Fact]
+    public void Description_SaysWhetherAmxIsUsed()
+    {
+        string? obstacle = KernelLibrary.AmxObstacle(ask: true);
+        Assert.Equal(obstacle, KernelLibrary.AmxObstacle(ask: false));
+        Assert.NotEqual("", obstacle);
+        Assert.Equal(obstacle is null, Device.Description.Contains(" with AMX", StringComparison.Ordinal));
+        bool expected = KernelLibrary.CurrentTarget == "AVX3" && obstacle is not null;
+        Assert.Equal(expected, Device.Description.EndsWith($"; no AMX: {obstacle}", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Choose_RefusesAnUnknownTarget()
     {
         ArgumentException e = Assert.Throws<ArgumentException>(() => KernelLibrary.Choose("SSE9"));
