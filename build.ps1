@@ -7,6 +7,8 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
   test       build and run every test, native and .NET
   arm        only in build.sh: the native tests for 64-bit Arm, on Debian
   avx512     only in build.sh: the native tests for AVX-512 in an emulator, on Debian
+  generate   make the C# declarations of the native library and of the CUDA kernels anew from the C header and the .cuh
+             files; generate --check only says what would change
   native     build the native kernels
   managed    build the .NET solution
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
@@ -158,6 +160,13 @@ function Invoke-Run {
     exit $LASTEXITCODE
 }
 
+function Invoke-Generate {
+    Assert-Dotnet
+    Assert-Step (Invoke-Step 'build the generator' 'dotnet' @('build', 'tools/NestedLearning.Generator', '-c', $configuration, '-v', 'quiet'))
+    & dotnet (Join-Path $artifacts 'bin/NestedLearning.Generator/release/NestedLearning.Generator.dll') @rest $root
+    exit $LASTEXITCODE
+}
+
 function Invoke-Bench {
     Assert-Dotnet
     Build-NativeIfPossible
@@ -285,6 +294,7 @@ switch ($verb) {
         Assert-Dotnet
         Assert-Step (Build-Managed)
     }
+    'generate' { Invoke-Generate }
     'bench' { Invoke-Bench }
     'format' { Invoke-Format }
     'clean' { Invoke-Clean }

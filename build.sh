@@ -29,6 +29,8 @@ usage() {
   (none)     build everything: native code if possible, then the .NET solution
   run        nl stream ARGUMENTS, the main job (./build.sh run --help shows them)
   test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the next verb too
+  generate   make the C# declarations of the native library and of the CUDA kernels anew from the C header and the .cuh files;
+             generate --check only says what would change
   ptx        make the PTX of the CUDA kernels anew (needs clang-19; no CUDA toolkit)
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
@@ -216,6 +218,12 @@ run() {
   fi
   step "build nl" dotnet build src/nl/nl.csproj -c $configuration -v quiet
   exec dotnet "$artifacts/bin/nl/release/nl.dll" stream "$@"
+}
+
+generate() {
+  need_dotnet
+  step "build the generator" dotnet build tools/NestedLearning.Generator -c $configuration -v quiet
+  dotnet "$artifacts/bin/NestedLearning.Generator/release/NestedLearning.Generator.dll" "$@" "$root"
 }
 
 bench() {
@@ -466,6 +474,7 @@ case $verb in
     have_ptx_compiler || die "clang-19 is missing; on Debian: apt-get install clang-19."
     "$root/native/cuda/ptx.sh"
     ;;
+  generate) generate "$@" ;;
   bench) bench "$@" ;;
   format) format "$@" ;;
   clean) clean ;;

@@ -214,7 +214,7 @@ internal sealed unsafe partial class IlgpuBackend
         return true;
     }
 
-    private bool CudaGemm(TensorCores rounding, in Cuda.GemmKernelArguments arguments)
+    private bool CudaGemm(TensorCores rounding, in Cuda.GemmArguments arguments)
     {
         if (CudaWith(Cuda.GemmKernels.File) is not { } cuda)
             return false;

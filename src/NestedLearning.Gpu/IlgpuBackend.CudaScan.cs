@@ -164,7 +164,7 @@ internal sealed unsafe partial class IlgpuBackend
             LaunchCuda(cuda, kernels[(int)TensorCores], blocks, Cuda.ScanKernels.Threads, sharedBytes, a);
     }
 
-    private static int StateBlocks(in Cuda.ScanArguments a, int columns) => a.Batch * a.Heads * ((a.ValueDim + columns - 1) / columns);
+    private static int StateBlocks(in Cuda.ScanArguments a, int columns) => Cuda.ScanKernels.Blocks(a.Batch * a.Heads, a.ValueDim, columns);
 
     private static float* Take(Workspace workspace, long count) => (float*)workspace.Take(count).Pointer;
 }
