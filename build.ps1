@@ -8,6 +8,8 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
              kernels of GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests)
   arm        only in build.sh: the native tests for 64-bit Arm, on Debian
   avx512     only in build.sh: the native tests for AVX-512 in an emulator, on Debian
+  generate   make the C# declarations of the native library and of the CUDA kernels anew from the C header and the .cuh
+             files; generate --check only says what would change
   native     build the native kernels
   managed    build the .NET solution
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
@@ -193,6 +195,13 @@ function Invoke-Run {
     exit $LASTEXITCODE
 }
 
+function Invoke-Generate {
+    Assert-Dotnet
+    Assert-Step (Invoke-Step 'build the generator' 'dotnet' @('build', 'tools/NestedLearning.Generator', '-c', $configuration, '-v', 'quiet'))
+    & dotnet (Join-Path $artifacts 'bin/NestedLearning.Generator/release/NestedLearning.Generator.dll') @rest $root
+    exit $LASTEXITCODE
+}
+
 function Invoke-Bench {
     Assert-Dotnet
     Build-NativeIfPossible 'nested_learning'
@@ -329,6 +338,7 @@ switch ($verb) {
         Assert-Dotnet
         Assert-Step (Build-Managed)
     }
+    'generate' { Invoke-Generate }
     'bench' { Invoke-Bench }
     'format' { Invoke-Format }
     'clean' { Invoke-Clean }

@@ -31,6 +31,8 @@ usage() {
   test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the verb arm too
              --quick: for the inner loop, under five minutes once everything is built. Without the sanitizers, the kernels of
              GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests) and the comparison of the PTX with its sources
+  generate   make the C# declarations of the native library and of the CUDA kernels anew from the C header and the .cuh files;
+             generate --check only says what would change
   ptx        make the PTX of the CUDA kernels anew (needs clang-19; no CUDA toolkit)
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
@@ -334,6 +336,12 @@ run() {
   exec dotnet "$own/nl.dll" stream "$@"
 }
 
+generate() {
+  need_dotnet
+  step "build the generator" dotnet build tools/NestedLearning.Generator -c $configuration -v quiet
+  dotnet "$artifacts/bin/NestedLearning.Generator/release/NestedLearning.Generator.dll" "$@" "$root"
+}
+
 bench() {
   need_dotnet
   if have_native; then
@@ -631,6 +639,7 @@ case $verb in
     have_ptx_compiler || die "clang-19 is missing; on Debian: apt-get install clang-19."
     "$root/native/cuda/ptx.sh"
     ;;
+  generate) generate "$@" ;;
   bench) bench "$@" ;;
   format) format "$@" ;;
   clean) clean ;;

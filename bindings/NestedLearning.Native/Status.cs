@@ -2,14 +2,9 @@ using System.Runtime.CompilerServices;
 
 namespace NestedLearning.Native;
 
-/// <summary>The native status codes, and the one place where they become exceptions.</summary>
-internal static unsafe class Status
+// The one place where statuses become exceptions.
+internal static unsafe partial class Status
 {
-    public const int Ok = 0;
-    public const int InvalidArgument = 1;
-    public const int UnsupportedTarget = 2;
-    public const int OutOfMemory = 3;
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void ThrowIfFailed(int status)
     {

@@ -22,24 +22,7 @@ struct StructSize {
 
 // Every struct of the public header.
 constexpr StructSize kStructSizes[] = {
-    {"nl_elementwise_arguments", sizeof(nl_elementwise_arguments)},
-    {"nl_gemm_arguments", sizeof(nl_gemm_arguments)},
-    {"nl_gemm_sizes", sizeof(nl_gemm_sizes)},
-    {"nl_scan_arguments", sizeof(nl_scan_arguments)},
-    {"nl_scan_gradients", sizeof(nl_scan_gradients)},
-    {"nl_self_modifying_arguments", sizeof(nl_self_modifying_arguments)},
-    {"nl_self_modifying_gradients", sizeof(nl_self_modifying_gradients)},
-    {"nl_deep_memory_arguments", sizeof(nl_deep_memory_arguments)},
-    {"nl_deep_memory_gradients", sizeof(nl_deep_memory_gradients)},
-    {"nl_column_sum_arguments", sizeof(nl_column_sum_arguments)},
-    {"nl_norm_arguments", sizeof(nl_norm_arguments)},
-    {"nl_convolution_arguments", sizeof(nl_convolution_arguments)},
-    {"nl_embedding_arguments", sizeof(nl_embedding_arguments)},
-    {"nl_cross_entropy_arguments", sizeof(nl_cross_entropy_arguments)},
-    {"nl_adam_arguments", sizeof(nl_adam_arguments)},
-    {"nl_moment_arguments", sizeof(nl_moment_arguments)},
-    {"nl_attention_arguments", sizeof(nl_attention_arguments)},
-    {"nl_attention_gradients", sizeof(nl_attention_gradients)},
+#include "core/struct_sizes.inc"
 };
 
 }  // namespace

@@ -4,12 +4,15 @@
  *   Tensors are contiguous, row-major float32. Write modes are those of the managed seam: outputs and
  *   activation gradients are written, parameter gradients are added to.
  *   A function returns NL_OK or another status; nl_last_error() then says what was wrong, for this thread.
- *   An argument struct begins with its size in bytes, so that a struct may grow at its end.
+ *   An argument struct begins with its size in bytes, so that a struct may grow at its end. It has no padding.
  *   A kernel works on the pieces [begin, end) of its work. Pieces are independent, and cut by shape alone;
  *   the caller runs them on as many threads as it likes, with equal results. No function starts a thread,
  *   keeps memory of the caller, or changes the floating-point environment. Scratch memory is the caller's:
  *   where a function takes a workspace, another tells how many floats it needs; 64-byte alignment is best,
  *   none is required.
+ *
+ * The C# declarations are made from this file by ./build.sh generate, with the comment that ends in the line above a
+ * declaration or begins behind it. What is not of the forms that stand here is an error of the generator's.
  */
 #ifndef NESTED_LEARNING_H_
 #define NESTED_LEARNING_H_
@@ -115,9 +118,11 @@ NL_API int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t be
 /* z = factor x. z may be x. */
 NL_API int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end);
 
+/* Elements of one piece of a sum of squares. */
+#define NL_SUM_BLOCK 16384
+
 /* The double sum of squares of each block of NL_SUM_BLOCK elements of x, the last one shorter, in
  * an order that depends on its length alone: sums[block] is written for the blocks begin..end-1. */
-#define NL_SUM_BLOCK 16384
 NL_API int32_t nl_sum_of_squares(const float* x, int64_t count, double* sums, int64_t begin,
                                  int64_t end);
 
@@ -195,6 +200,7 @@ NL_API int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch
 
 /* ---- Column sum: pieces are blocks of NL_COLUMN_BLOCK columns ---- */
 
+/* Columns of one piece. */
 #define NL_COLUMN_BLOCK 64
 
 /* sums [columns] += the sums over the rows of x [rows, columns]. */
@@ -235,8 +241,10 @@ typedef struct nl_norm_arguments {
 /* Pieces are rows. y may be x. */
 NL_API int32_t nl_norm_forward(const nl_norm_arguments* arguments, int64_t begin, int64_t end);
 
-/* Pieces are blocks of NL_NORM_BLOCK rows; nl_column_sum adds their dgain and dbias together. */
+/* Rows of one piece of the backward pass. */
 #define NL_NORM_BLOCK 32
+
+/* Pieces are blocks of NL_NORM_BLOCK rows; nl_column_sum adds their dgain and dbias together. */
 NL_API int32_t nl_norm_backward(const nl_norm_arguments* arguments, int64_t begin, int64_t end);
 
 /* ---- Causal depthwise convolution of width 4 ---- */
@@ -309,8 +317,8 @@ typedef struct nl_cross_entropy_arguments {
   const float* logits;    /* [rows, columns] */
   const int32_t* targets; /* [rows], each in 0..columns-1, or -1 for a row that does not count */
   float* losses;          /* [rows]; forward */
-  float*
-      log_sums; /* [rows]; written forward, read backward; null when not wanted with the gradient */
+  /* [rows]; written forward, read backward; null when not wanted with the gradient */
+  float* log_sums;
   const float* dlosses; /* [rows]; backward */
   float* dlogits;       /* [rows, columns]; backward; may be logits */
 } nl_cross_entropy_arguments;
@@ -360,8 +368,9 @@ typedef struct nl_adam_arguments {
   float* g;
   void* m; /* float or bfloat16, as told by moments */
   void* v;
-  double* sums; /* null, or two numbers that are written: over this call's elements, the sums of
-                 * squares of w's change and of w before it */
+  /* Null, or two numbers that are written: over this call's elements, the sums of squares of w's
+   * change and of w before it. */
+  double* sums;
 } nl_adam_arguments;
 
 NL_API int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin, int64_t end);
@@ -390,7 +399,10 @@ typedef struct nl_moment_arguments {
 
 NL_API int32_t nl_moment_commit(const nl_moment_arguments* arguments, int64_t begin, int64_t end);
 
-/* ---- Scan: pieces are heads, or blocks of a head's value columns --------------------------------------------- */
+/* ---- Scan: pieces are heads, or blocks of a head's value columns ---- */
+
+/* The longest chunk, of every operation that has chunks. */
+#define NL_MAX_CHUNK 256
 
 enum nl_scan_read {
   NL_READ_AFTER = 0,      /* o_t = scale q_t S_t */
@@ -401,8 +413,8 @@ enum nl_scan_read {
 enum nl_scan_write {
   NL_WRITE_GIVEN = 0,  /* u_t = U_t */
   NL_WRITE_SCALED = 1, /* u_t = theta_t U_t */
-  NL_WRITE_FROZEN_L2 =
-      2 /* u_t = theta_t (U_t - k_t S_c), S_c the state at the start of the token's chunk */
+  /* u_t = theta_t (U_t - k_t S_c), S_c the state at the start of the token's chunk */
+  NL_WRITE_FROZEN_L2 = 2
 };
 
 /* w_t = u_t - e_t (k_t S_{t-1});  P_t = m_t P_{t-1} + k_t^T w_t;  S_t = a_t S_{t-1} + P_t;  o_t as read.
@@ -410,7 +422,7 @@ enum nl_scan_write {
 typedef struct nl_scan_arguments {
   uint32_t size;
   int32_t batch, time, heads, key_dim, value_dim; /* B, T, H, Dk, Dv */
-  int32_t chunk;                                  /* 1 to 256 */
+  int32_t chunk;                                  /* 1 to NL_MAX_CHUNK */
   int32_t read;                                   /* enum nl_scan_read */
   int32_t write;                                  /* enum nl_scan_write */
   float scale;
@@ -426,12 +438,12 @@ typedef struct nl_scan_arguments {
   float* o; /* [B, T, H, Dv] */
   float* s; /* [B, H, Dk, Dv]: the final memory; may be s0 */
   float* p; /* the same of P, given exactly when mu is; may be p0 */
-  float*
-      states; /* [B, H, chunks, Dk, Dv]: S at each chunk's start. Forward: an output, null when not wanted. Backward: */
-  float* momenta;           /* an input. The same of P, where mu is given. */
+  /* [B, H, chunks, Dk, Dv]: S at each chunk's start. Forward: an output, null when not wanted. Backward: an input. */
+  float* states;
+  float* momenta;           /* the same of P, where mu is given */
   const float* chunk_start; /* S_c of the first chunk, given exactly when phase is not 0 */
-  float*
-      next_chunk_start; /* S_c of the chunk that the token after the last belongs to; null when not wanted */
+  /* S_c of the chunk that the token after the last belongs to; null when not wanted. */
+  float* next_chunk_start;
   int32_t phase; /* tokens of the first chunk that came before, 0 to chunk - 1 */
   int32_t reserved;
 } nl_scan_arguments;
@@ -470,7 +482,7 @@ NL_API int32_t nl_scan_backward(const nl_scan_arguments* arguments,
                                 const nl_scan_gradients* gradients, int64_t begin, int64_t end,
                                 float* workspace);
 
-/* ---- Self-modifying scan: pieces are heads ------------------------------------------------------------------- */
+/* ---- Self-modifying scan: pieces are heads ---- */
 
 enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
 
@@ -483,7 +495,7 @@ enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
 typedef struct nl_self_modifying_arguments {
   uint32_t size;
   int32_t batch, time, heads, dim; /* B, T, H, D */
-  int32_t chunk;                   /* 1 to 256 */
+  int32_t chunk;                   /* 1 to NL_MAX_CHUNK */
   int32_t objective;               /* enum nl_memory_objective */
   int32_t read;                    /* enum nl_scan_read */
   float eta_scale, eta_bias, alpha_bias;
@@ -493,9 +505,8 @@ typedef struct nl_self_modifying_arguments {
   const float* s0;    /* [B, H, D, 3D + 2] */
   float* o;           /* [B, T, H, D] */
   float* s;           /* the final memories; may be s0 */
-  float*
-      states; /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not
-                                    * wanted. Backward: an input. */
+  /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not wanted. Backward: an input. */
+  float* states;
   int32_t normalize_values; /* 0 or 1 */
   int32_t exact_gradient;   /* 0 or 1: L2's gradient at S_{t-1}, not at S_c */
   const float* chunk_start; /* these three as in nl_scan_arguments */
@@ -528,7 +539,7 @@ NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arg
                                           const nl_self_modifying_gradients* gradients,
                                           int64_t begin, int64_t end, float* workspace);
 
-/* ---- Deep memory: pieces are heads --------------------------------------------------------------------------- */
+/* ---- Deep memory: pieces are heads ---- */
 
 /* A memory of two layers, M(x) = x + gelu(x W2) W1, or without the residual. With Wc the weights at the start of the
  * token's chunk and norm(x) = x / r(x), r(x) = sqrt(sum x^2 + epsilon^2):
@@ -539,7 +550,7 @@ NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arg
 typedef struct nl_deep_memory_arguments {
   uint32_t size;
   int32_t batch, time, heads, dim, hidden; /* B, T, H, D, N */
-  int32_t chunk;                           /* 1 to 256 */
+  int32_t chunk;                           /* 1 to NL_MAX_CHUNK */
   int32_t phase;     /* tokens of the first chunk that came before, 0 to chunk - 1 */
   int32_t objective; /* enum nl_memory_objective */
   int32_t read;      /* enum nl_scan_read */
@@ -548,8 +559,8 @@ typedef struct nl_deep_memory_arguments {
   const float* q; /* [B, T, H, D] each */
   const float* k;
   const float* v;
-  const float*
-      log_alpha; /* [B, T, H] each. Null: a = 1, theta = 1, e_t = 0, m = 0 (and then no P). */
+  /* [B, T, H] each. Null: a = 1, theta = 1, e_t = 0, m = 0 (and then no P). */
+  const float* log_alpha;
   const float* theta;
   const float* erase;
   const float* mu;
@@ -564,12 +575,14 @@ typedef struct nl_deep_memory_arguments {
   float* w2;
   float* p1;
   float* p2;
-  float*
-      next_chunk_start1; /* Wc of the chunk that the token after the last belongs to; null is not wanted */
+  /* Wc of the chunk that the token after the last belongs to; null is not wanted. */
+  float* next_chunk_start1;
   float* next_chunk_start2;
-  float* saved_w1; /* the state before each chunk's first token here, [B, H, chunks, N, D] and */
-  float* saved_w2; /* [B, H, chunks, D, N]. Forward: outputs, null when not wanted. Backward: */
-  float* saved_p1; /* inputs, the momenta where mu is given. */
+  /* The state before each chunk's first token here, the momenta where mu is given. Forward: outputs, null when not wanted.
+   * Backward: inputs. */
+  float* saved_w1; /* [B, H, chunks, N, D] */
+  float* saved_w2; /* [B, H, chunks, D, N] */
+  float* saved_p1;
   float* saved_p2;
 } nl_deep_memory_arguments;
 
@@ -610,7 +623,7 @@ NL_API int32_t nl_deep_memory_backward(const nl_deep_memory_arguments* arguments
                                        const nl_deep_memory_gradients* gradients, int64_t begin,
                                        int64_t end, float* workspace);
 
-/* ---- Causal softmax attention -------------------------------------------------------------------------------- */
+/* ---- Causal softmax attention ---- */
 
 /* Query t sees the keys 0..S-T+t, the last T of which are its own sequence's and the others a cache's; S >= T.
  *   s_tj = scale <q_t, k_j>;  log_sums_t = log(sum over j of exp s_tj);  o_t = sum over j of exp(s_tj - log_sums_t) v_j */
@@ -638,6 +651,7 @@ typedef struct nl_attention_gradients {
 /* Pieces, blocks of a head's queries, and the floats of workspace that one call needs. */
 NL_API int32_t nl_attention_forward_plan(const nl_attention_arguments* arguments, int64_t* pieces,
                                          int64_t* workspace);
+
 NL_API int32_t nl_attention_forward(const nl_attention_arguments* arguments, int64_t begin,
                                     int64_t end, float* workspace);
 
@@ -645,10 +659,12 @@ NL_API int32_t nl_attention_forward(const nl_attention_arguments* arguments, int
  * a multiple of q's, none where there are 16 heads or more and never beyond 16 T Dk. */
 NL_API int32_t nl_attention_backward_plan(const nl_attention_arguments* arguments, int64_t* pieces,
                                           int64_t* workspace, int64_t* dq_parts);
+
 /* dk, dv; and dq, which lacks what the ranges after a head's first left in dq_parts. */
 NL_API int32_t nl_attention_backward(const nl_attention_arguments* arguments,
                                      const nl_attention_gradients* gradients, int64_t begin,
                                      int64_t end, float* workspace);
+
 /* dq += dq_parts, in the order of the ranges, once all pieces of nl_attention_backward are done. Pieces are the B T tokens;
  * where there are no dq_parts there is nothing to do. */
 NL_API int32_t nl_attention_backward_sum(const nl_attention_arguments* arguments,

@@ -24,32 +24,19 @@ class Tensor {
         m_(Shifted(RandomFloats(count, seed + 2, 0.1f))),
         v_(Shifted(RandomFloats(count, seed + 3, 0.1f))) {
     for (float& x : v_values()) x *= x;
-    constants_ = {w_.data() + offset,
-                  g_.data() + offset,
-                  m_.data() + offset,
-                  v_.data() + offset,
-                  static_cast<int64_t>(count),
-                  seed,
-                  5,
-                  0.9f,
-                  1 - 0.9f,
-                  0.999f,
-                  1 - 0.999f,
-                  0.01f,
-                  1.5f,
-                  decoupled ? 0 : 0.02f,
-                  decoupled ? 0.001f : 0,
-                  1e-3f,
-                  0.5f,
-                  0,
-                  clear,
-                  0,
-                  0};
+    tensor_ = {w_.data() + offset,
+               g_.data() + offset,
+               m_.data() + offset,
+               v_.data() + offset,
+               static_cast<int64_t>(count),
+               {seed, 5, 0.9f, 1 - 0.9f, 0.999f, 1 - 0.999f, 0.01f, 1.5f, decoupled ? 0 : 0.02f,
+                decoupled ? 0.001f : 0, 1e-3f, 0.5f, 0, clear},
+               0,
+               0};
     for (size_t i = 0; i < count; i++) {
-      const AdamTensor& c = constants_;
-      const double w = constants_.w[i],
-                   g = static_cast<double>(c.gradient_scale) * constants_.g[i] +
-                       static_cast<double>(c.l2) * w;
+      const AdamConstants& c = tensor_.constants;
+      const double w = tensor_.w[i], g = static_cast<double>(c.gradient_scale) * tensor_.g[i] +
+                                         static_cast<double>(c.l2) * w;
       const double m =
           static_cast<double>(c.beta1) * m_[i + offset] + static_cast<double>(c.rest1) * g;
       const double v =
@@ -63,14 +50,14 @@ class Tensor {
     }
   }
 
-  AdamTensor& constants() { return constants_; }
+  AdamTensor& tensor() { return tensor_; }
 
   void Check(const double* changes) {
     for (size_t i = 0; i < count_; i++) {
       EXPECT_NEAR(w_[i + offset_], expected_.w[i], 4e-7 * (1 + std::abs(expected_.w[i])));
       EXPECT_NEAR(m_[i + offset_], expected_.m[i], 2e-7 * (1 + std::abs(expected_.m[i])));
       EXPECT_NEAR(v_[i + offset_], expected_.v[i], 2e-7 * (1 + std::abs(expected_.v[i])));
-      if (constants_.clear) {
+      if (tensor_.constants.clear) {
         EXPECT_EQ(g_[i + offset_], 0);
       } else {
         EXPECT_NE(g_[i + offset_], 0);
@@ -96,7 +83,7 @@ class Tensor {
 
   size_t count_, offset_;
   DeviceFloats w_, g_, m_, v_;
-  AdamTensor constants_;
+  AdamTensor tensor_;
   Moments expected_;
   double change_ = 0, value_ = 0;
 };
@@ -121,7 +108,7 @@ void CheckTensors(const std::vector<size_t>& counts, bool wanted,
   std::vector<int> blocks;
   for (size_t i = 0; i < counts.size(); i++) {
     tensors.push_back(std::make_unique<Tensor>(counts[i], 10 * i, i % 3, i % 2 == 0, i % 2 == 1));
-    a.tensors[i] = tensors[i]->constants();
+    a.tensors[i] = tensors[i]->tensor();
     if (change) change(a.tensors[i]);
     blocks.push_back(counts[i] > 2000 ? 3 : 1);
   }
@@ -156,13 +143,14 @@ TEST_P(CudaAdam, ManyTensors_MatchReference) {
 }
 
 TEST_P(CudaAdam, WrongConstant_IsSeen) {
-  using A = AdamTensor;
+  using A = AdamConstants;
   float A::*const constants[] = {
       &A::beta1, &A::rest1, &A::beta2,   &A::rest2,      &A::rate,
       &A::l2,    &A::decay, &A::epsilon, &A::root_scale, &A::gradient_scale};
   for (size_t i = 0; i < std::size(constants); i++) {
     EXPECT_TRUE(Fails([&] {
-      CheckTensors({100, 100}, false, [&](A& tensor) { tensor.*constants[i] *= 1.1f; });
+      CheckTensors({100, 100}, false,
+                   [&](AdamTensor& tensor) { tensor.constants.*constants[i] *= 1.1f; });
     })) << i;
   }
 }
@@ -173,10 +161,13 @@ TEST_P(CudaAdam, BFloat16Moments_AreRoundedByTheSameRandomBits) {
   std::vector<uint16_t> m(count + 4, 0), v(count + 4, 0);
   DeviceFloats w(RandomFloats(count, 1)), g(RandomFloats(count, 2));
   AdamArguments a = {};
-  a.tensors[0] = {w.data(), g.data(), m.data(), v.data(), static_cast<int64_t>(count),
-                  77,       3,        0.9f,     0.1f,     0.99f,
-                  0.01f,    0,        1,        0,        0,
-                  1e-8f,    1,        1,        0,        0,
+  a.tensors[0] = {w.data(),
+                  g.data(),
+                  m.data(),
+                  v.data(),
+                  static_cast<int64_t>(count),
+                  {77, 3, 0.9f, 0.1f, 0.99f, 0.01f, 0, 1, 0, 0, 1e-8f, 1, 1, 0},
+                  0,
                   0};
   LaunchKernel("nl_adam_commit", Share(a, {2}), kAdamThreads, 0, a);
   size_t up = 0;

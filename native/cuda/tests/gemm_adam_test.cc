@@ -59,20 +59,8 @@ struct Weight {
             m.data() + c.shift,
             v.data() + c.shift,
             static_cast<int64_t>(c.m) * c.n,
-            77,
-            3,
-            0.9f,
-            1 - 0.9f,
-            0.99f,
-            1 - 0.99f,
-            0.02f,
-            1.5f,
-            c.decoupled ? 0 : 0.03f,
-            c.decoupled ? 0.002f : 0,
-            0.1f,
-            0.5f,
-            c.bfloat16,
-            c.clear,
+            {77, 3, 0.9f, 1 - 0.9f, 0.99f, 1 - 0.99f, 0.02f, 1.5f, c.decoupled ? 0 : 0.03f,
+             c.decoupled ? 0.002f : 0, 0.1f, 0.5f, c.bfloat16, c.clear},
             0,
             0};
   }
@@ -133,7 +121,7 @@ class CudaGemmAdam : public InEveryOrder {
     const std::vector<float> g = weight.g.values(), w = weight.w.values(), m = weight.m.values(),
                              v = weight.v.values();
     Commit(weight, precision, tile);
-    const AdamTensor step = weight.Step(nullptr);
+    const AdamConstants step = weight.Step(nullptr).constants;
     // The largest errors as shares of what rounding may cause; NaN counts.
     double worst_w = 0, worst_m = 0, worst_v = 0;
     int wrong = 0;

@@ -92,7 +92,8 @@ double Error(const Case& c, Precision precision, bool transpose_a, bool transpos
   g.m = c.m, g.n = c.n, g.k = c.k, g.batches = c.batches;
   g.row_a = a.row, g.row_b = b.row, g.row_c = out.row;
   g.scale = c.scale, g.residual_scale = c.residual_scale;
-  g.epilogue = c.epilogue, g.accumulate = c.accumulate, g.symmetric = c.symmetric;
+  g.epilogue = static_cast<CudaEpilogue>(c.epilogue), g.accumulate = c.accumulate,
+  g.symmetric = c.symmetric;
   g.transpose_a = transpose_a, g.transpose_b = transpose_b;
   Launch(Kernel(precision, transpose_a, transpose_b, tile), precision == kExact, tile, g);
 

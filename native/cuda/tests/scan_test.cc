@@ -254,8 +254,7 @@ class CudaScan : public InEveryOrder {
 
   // Blocks of a kernel that has the columns of S that fit.
   static unsigned BlocksOf(const Case& c) {
-    const int columns = ScanColumns(c.momentum);
-    return c.batch * c.heads * ((c.value_dim + columns - 1) / columns);
+    return ScanBlocks(c.batch * c.heads, c.value_dim, ScanColumns(c.momentum));
   }
 
   // A case's inputs on the device.
@@ -340,10 +339,9 @@ class CudaScan : public InEveryOrder {
     // In place.
     a.d_s0 = d_s.data(), a.d_p0 = c.momentum ? d_p.data() : nullptr;
     a.d_start = c.phase ? dstart.data() : nullptr;
-    const int across = (c.value_dim + kScanWritesColumns - 1) / kScanWritesColumns;
     LaunchKernel(Name("nl_scan_writes", false, rounding).c_str(),
-                 c.Chunks() * c.batch * c.heads * across, kScanThreads,
-                 ScanWritesSharedBytes(c.key_dim, c.momentum), a);
+                 c.Chunks() * ScanBlocks(c.batch * c.heads, c.value_dim, kScanWritesColumns),
+                 kScanThreads, ScanWritesSharedBytes(c.key_dim, c.momentum), a);
     LaunchKernel(Name("nl_scan_states", c.momentum, rounding).c_str(), BlocksOf(c), kScanThreads,
                  ScanSharedBytes(c.key_dim, c.momentum), a);
     LaunchKernel(Name("nl_scan_tokens", false, rounding).c_str(), c.Chunks() * c.batch * c.heads,
@@ -365,8 +363,8 @@ class CudaScan : public InEveryOrder {
     if (c.momentum) a.p = device.p0.data();
     if (c.phase) a.start = next_start.data();
     a.o = o.data(), a.next_start = next_start.data();
-    const int across = (c.value_dim + kScanDecodeColumns - 1) / kScanDecodeColumns;
-    LaunchKernel("nl_scan_decode", c.batch * c.heads * across, kScanDecodeThreads, 0, a);
+    LaunchKernel("nl_scan_decode", ScanBlocks(c.batch * c.heads, c.value_dim, kScanDecodeColumns),
+                 kScanDecodeThreads, 0, a);
     Floats out;
     out.o = o.values(), out.s = device.s0.values(), out.p = device.p0.values();
     out.next_start = next_start.values();

@@ -80,7 +80,7 @@ NL_DEVICE void StoreHalves(uint16_t* p, int count, const unsigned x[4]) {
 
 // That fours of all four arrays can be accessed at once.
 NL_DEVICE bool IsAligned(const AdamTensor& a) {
-  const int moments = a.bfloat16 ? 8 : 16;
+  const int moments = a.constants.bfloat16 ? 8 : 16;
   return IsAligned(a.w, 16) && IsAligned(a.g, 16) && IsAligned(a.m, moments) &&
          IsAligned(a.v, moments);
 }
@@ -99,6 +99,7 @@ NL_DEVICE void StepOfFour(const AdamTensor& a, int64_t first, int count, const f
                           Change* change) {
   auto* half_m = static_cast<uint16_t*>(a.m);
   auto* half_v = static_cast<uint16_t*>(a.v);
+  const AdamConstants& c = a.constants;
   float w[4], m[4], v[4];
   LoadFour<kWhole>(a.w + first, count, w);
   if (kHalf) {
@@ -110,12 +111,12 @@ NL_DEVICE void StepOfFour(const AdamTensor& a, int64_t first, int count, const f
   }
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    const float before = w[i], gradient = fmaf(before, a.l2, g[i] * a.gradient_scale);
-    m[i] = fmaf(m[i], a.beta1, gradient * a.rest1);
-    v[i] = fmaf(v[i], a.beta2, gradient * gradient * a.rest2);
-    const float root = sqrtf(v[i] * a.root_scale) + a.epsilon;
+    const float before = w[i], gradient = fmaf(before, c.l2, g[i] * c.gradient_scale);
+    m[i] = fmaf(m[i], c.beta1, gradient * c.rest1);
+    v[i] = fmaf(v[i], c.beta2, gradient * gradient * c.rest2);
+    const float root = sqrtf(v[i] * c.root_scale) + c.epsilon;
     // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
-    w[i] = before - fmaf(before, a.decay, m[i] * a.rate / root);
+    w[i] = before - fmaf(before, c.decay, m[i] * c.rate / root);
     if (change && i < count) {
       const double difference = static_cast<double>(w[i]) - before, old = before;
       change->change = fma(difference, difference, change->change);
@@ -124,7 +125,7 @@ NL_DEVICE void StepOfFour(const AdamTensor& a, int64_t first, int count, const f
   }
   StoreFour<kWhole>(a.w + first, count, w);
   if (kHalf) {
-    const uint64_t random = RandomBits<kWhole>(a.seed, a.step, first, count);
+    const uint64_t random = RandomBits<kWhole>(c.seed, c.step, first, count);
     unsigned rounded_m[4], rounded_v[4];
 #pragma unroll
     for (int i = 0; i < 4; i++) {

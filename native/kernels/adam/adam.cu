@@ -11,7 +11,7 @@ NL_DEVICE void CommitFour(const AdamTensor& a, int64_t first, Change* change) {
   float g[4];
   LoadFour<kWhole>(a.g + first, count, g);
   StepOfFour<kHalf, kWhole>(a, first, count, g, change);
-  if (a.clear) {
+  if (a.constants.clear) {
     const float zeros[4] = {};
     StoreFour<kWhole>(a.g + first, count, zeros);
   }
@@ -36,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(kAdamThreads)
            (static_cast<int64_t>(block - tensor.first_block) * kAdamThreads + threadIdx.x) * 4;
        i < tensor.count; i += stride) {
     const bool whole = aligned && i + 4 <= tensor.count;
-    if (tensor.bfloat16) {
+    if (tensor.constants.bfloat16) {
       if (whole) {
         CommitFour<true, true>(tensor, i, wanted);
       } else {

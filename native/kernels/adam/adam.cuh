@@ -12,23 +12,28 @@ constexpr int kAdamThreads = 256;
 // As many as the 4096 bytes of a launch's arguments take.
 constexpr int kAdamTensors = 32;
 
-// Constants as AdamStep of adam-inl.h, worked out in double on the host.
+// A step's constants, as AdamStep of adam-inl.h, worked out in double on the host. ILGPU's kernels take them too.
+struct AdamConstants {
+  uint64_t seed, step;  // of the random bits that round bfloat16
+  float beta1, rest1, beta2, rest2, rate, root_scale, l2, decay, epsilon, gradient_scale;
+  int32_t bfloat16;  // whether m and v are
+  int32_t clear;     // whether g becomes 0
+};
+
 struct AdamTensor {
   float* w;  // [count]
   float* g;
   void* m;  // float32 or bfloat16
   void* v;
   int64_t count;
-  uint64_t seed, step;  // of the random bits that round bfloat16
-  float beta1, rest1, beta2, rest2, rate, root_scale, l2, decay, epsilon, gradient_scale;
-  int32_t bfloat16, clear;
+  AdamConstants constants;
   int32_t first_block, blocks;
 };
 
 struct AdamArguments {
   AdamTensor tensors[kAdamTensors];  // in the order of their first blocks; count of them are there
-  double*
-      parts;  // [blocks, 2]: sums of squares of the changes and of the old weights; null: not wanted
+  // [blocks, 2]: sums of squares of the changes and of the old weights; null: not wanted
+  double* parts;
   double* changes;  // [count, 2]
   int32_t count, reserved;
 };

@@ -394,8 +394,8 @@ NL_DEVICE void FinishFour(const GemmArguments& a, int64_t at, int column, int co
 #pragma unroll
     for (int i = 0; i < 4; i++) v[i] += i < count ? a.bias[column + i] : 0.0f;
   }
-  if (a.epilogue) {
-    const bool gradient = a.epilogue == 2;
+  if (a.epilogue != CudaEpilogue::kNone) {
+    const bool gradient = a.epilogue == CudaEpilogue::kGeluGradient;
     float z[4] = {v[0], v[1], v[2], v[3]};
     if (gradient) {
       LoadFour(whole, a.pre_activation + at, count, z);

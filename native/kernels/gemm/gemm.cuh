@@ -6,6 +6,9 @@
 
 namespace nested_learning {
 
+// As nl_epilogue; gemm_adam.cuh has Adam's.
+enum class CudaEpilogue : int32_t { kNone, kGelu, kGeluGradient };
+
 // C = epilogue(scale op(A) op(B) + bias) + residual_scale residual, or that added to C, for each product of a batch.
 // Matrices have rows of consecutive elements; op is the transpose where A is stored [k, m], or B [n, k].
 struct GemmArguments {
@@ -13,8 +16,8 @@ struct GemmArguments {
   const float* b;
   float* c;           // [m, n]
   const float* bias;  // [n], or null
-  float*
-      pre_activation;  // [m, n] in rows like c's; GELU's input: written if not null, or read for its gradient
+  // [m, n] in rows like c's; GELU's input: written if not null, or read for its gradient
+  float* pre_activation;
   const float* residual;  // [m, n] in rows like c's, or null; may be c
   int64_t batch_a;        // elements from one product's A to the next one's
   int64_t batch_b;
@@ -25,14 +28,13 @@ struct GemmArguments {
   int32_t row_c;
   float scale;
   float residual_scale;
-  int32_t epilogue;    // of nl_epilogue: 0 none, 1 GELU, 2 GELU's gradient
+  CudaEpilogue epilogue;
   int32_t accumulate;  // not with a residual
-  int32_t
-      symmetric;  // a promise that C is, with what is added: tiles below the diagonal are mirrored; m = n
+  // A promise that C is, with what is added: tiles below the diagonal are mirrored; m = n
+  int32_t symmetric;
   int32_t transpose_a;  // of nl_gemm_f32 alone: the others have them in their names
   int32_t transpose_b;
 };
-static_assert(sizeof(GemmArguments) == 128, "C# mirrors it");
 
 // Launch: kernels nl_gemm_f32_T, and nl_gemm_P_AB_T with P tf32 or bf16 and A and B each n or t, for tiles of
 // T = 64 or 128 rows and columns.

@@ -27,9 +27,9 @@ NL_DEVICE void Commit(const GemmAdamArguments& a, const GemmPlace& place, const 
 #pragma unroll
                  for (int i = 0; i < 4; i++) g[i] += before[i];
                  const float zeros[4] = {};
-                 if (adam.clear) StoreFour(whole, adam.g + at, count, zeros);
+                 if (adam.constants.clear) StoreFour(whole, adam.g + at, count, zeros);
                }
-               if (adam.bfloat16) {
+               if (adam.constants.bfloat16) {
                  if (whole) {
                    StepOfFour<true, true>(adam, at, 4, g, nullptr);
                  } else {

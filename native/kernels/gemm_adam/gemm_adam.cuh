@@ -14,7 +14,6 @@ struct GemmAdamArguments {
   AdamTensor adam;  // its blocks are not used; `clear` is for its g
   int32_t m, n, k, reserved;
 };
-static_assert(sizeof(GemmAdamArguments) == 144, "C# mirrors it");
 
 // Launch: kernels nl_gemm_adam_P_T with P f32, tf32 or bf16, for tiles of T = 64 or 128 rows and columns, in blocks, threads and
 // shared memory as gemm.cuh has for one product that is not symmetric.

@@ -155,7 +155,7 @@ NL_DEVICE void ScanWrites(const ScanArguments& a) {
   float* w = s + keys * kW * (a.mu ? 2 : 1);
   float* n = w + kScanChunk * kW;
   const ScanCoefficients co(n + kScanChunk * kScanT, a);
-  const int blocks = a.batch * a.heads * ((a.value_dim + kColumns - 1) / kColumns);
+  const int blocks = ScanBlocks(a.batch * a.heads, a.value_dim, kColumns);
   const int c = static_cast<int>(blockIdx.x) / blocks;
   const ScanPlace place(a, static_cast<int>(blockIdx.x) % blocks, kColumns);
   const ScanTokens tokens(a, place, c);

@@ -1,12 +1,12 @@
-// Arguments of the scan's kernels. What they can do: keys of at most kScanKeyDim, and chunks of at most kScanChunk tokens but for
+// Arguments of the scan's kernels. What they can do: keys of at most kScanMaxKeyDim, and chunks of at most kScanChunk tokens but for
 // the forward pass of rules to which a chunk means nothing.
 //
-//   kernel                          blocks                            bytes of shared memory
-//   nl_scan_forward[_momentum]_P    B · H · ⌈Dv / ScanColumns⌉        ScanSharedBytes
-//   nl_scan_writes_P                chunks · B · H · ⌈Dv / 64⌉        ScanWritesSharedBytes
-//   nl_scan_states[_momentum]_P     B · H · ⌈Dv / ScanColumns⌉        ScanSharedBytes
-//   nl_scan_tokens_P                chunks · B · H                    ScanTokensSharedBytes
-//   nl_scan_decode                  B · H · ⌈Dv / 32⌉                 0
+//   kernel                          blocks                                       bytes of shared memory
+//   nl_scan_forward[_momentum]_P    ScanBlocks of ScanColumns                    ScanSharedBytes
+//   nl_scan_writes_P                chunks · ScanBlocks of kScanWritesColumns    ScanWritesSharedBytes
+//   nl_scan_states[_momentum]_P     ScanBlocks of ScanColumns                    ScanSharedBytes
+//   nl_scan_tokens_P                chunks · B · H                               ScanTokensSharedBytes
+//   nl_scan_decode                  ScanBlocks of kScanDecodeColumns             0
 //
 // with P float32, tf32 or bf16 and kScanThreads threads a block, kScanDecodeThreads to decode. Writes, states and tokens, in
 // this order, are the backward pass. To decode is the forward pass in float32 without `states`, `values` and ranges of reads.
@@ -17,12 +17,18 @@
 
 namespace nested_learning {
 
-constexpr int kScanThreads = 256, kScanChunk = 64, kScanKeyDim = 128;
+constexpr int kScanThreads = 256, kScanChunk = 64, kScanMaxKeyDim = 128;
 
-// A state with its momentum takes the room of two.
+// Value columns of a block that has a state: one with its momentum takes the room of two.
 constexpr int ScanColumns(bool momentum) { return momentum ? 32 : 64; }
+// Value columns of a block of the kernels that have no such state.
 constexpr int kScanWritesColumns = 64, kScanTokensColumns = 32;
 constexpr int kScanDecodeThreads = 128, kScanDecodeColumns = 32;
+
+// Blocks of which each takes so many value columns of a head; `heads` are those of all batches.
+constexpr int ScanBlocks(int heads, int value_dim, int columns) {
+  return heads * ((value_dim + columns - 1) / columns);
+}
 
 // Rows of shared memory are 4 floats longer than a multiple of 32, so that the 8 rows of which a warp reads 4 elements each
 // lie in different banks; 8 longer where it reads 8 elements of 4 rows.
@@ -59,6 +65,7 @@ constexpr int ScanTokensSharedBytes(int key_dim) {
               triangles + kScanCoefficients + 7 * 4 * kScanChunk + 2 * kScanChunk + 24);
 }
 
+// As nl_scan_read.
 enum class CudaScanRead : int32_t { kAfter, kBefore, kChunkStart };
 
 // Rows of tokens are [B, T, H, ·], a batch after the other by read_tokens · H rows for q and o, by write_tokens · H for the
@@ -81,8 +88,8 @@ struct ScanArguments {
   float* p;        // may be p0
   float* states;   // [B, H, chunks, Dk, Dv]: before each chunk; forward null: not wanted
   float* momenta;  // the same of P
-  float*
-      next_start;  // [B, H, Dk, Dv]: S_c of the chunk that the next token is of; null: not wanted; may be start
+  // [B, H, Dk, Dv]: S_c of the chunk that the next token is of; null: not wanted; may be start
+  float* next_start;
 
   const float* d_o;
   const float* d_s;
@@ -110,12 +117,11 @@ struct ScanArguments {
   int32_t read_first, read_dim;  // the columns of S that reads see
   CudaScanRead read;
   int32_t frozen;  // writes hold −θ k S_c
-  int32_t
-      state_chunks;  // chunks from one head's `states` and `momenta` to the next one's; 0: those of the tokens
+  // Chunks from one head's `states` and `momenta` to the next one's; 0: those of the tokens
+  int32_t state_chunks;
   float scale;
   int32_t reserved;
 };
-static_assert(sizeof(ScanArguments) == 360, "C# mirrors it");
 
 }  // namespace nested_learning
 

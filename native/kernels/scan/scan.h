@@ -13,7 +13,7 @@
 
 namespace nested_learning {
 
-constexpr size_t kMaxChunk = 256;
+constexpr size_t kMaxChunk = NL_MAX_CHUNK;
 // Where the chunk is not part of the meaning, it is computed in segments of this many tokens: the
 // square work inside one stays small beside the work on the state, and the state is still used by
 // enough rows at once.

@@ -188,7 +188,7 @@ enum ScanDot { kDotV, kDotVp, kDotZ, kDotZp, kDotR, kDotRp, kDotTheta, kScanDots
 template <Rounding kRounding>
 struct ScanTokenBlock {
   static constexpr int kColumns = kScanTokensColumns, kW = ScanRow(kColumns);
-  static constexpr int kAcross = kScanKeyDim / kTileColumns;
+  static constexpr int kAcross = kScanMaxKeyDim / kTileColumns;
   static constexpr int kOwned = 2;
   static_assert(kScanChunk / kTileRows * kAcross == kOwned * (kScanThreads / 32));
 

@@ -8,7 +8,7 @@ namespace nested_learning {
 
 constexpr int kDecodeWarps = kScanDecodeThreads / 32;
 // A thread has 4 columns of every 16th row.
-constexpr int kDecodeGroups = kDecodeWarps * 4, kDecodeRows = kScanKeyDim / kDecodeGroups;
+constexpr int kDecodeGroups = kDecodeWarps * 4, kDecodeRows = kScanMaxKeyDim / kDecodeGroups;
 
 // What is asked of the states, for each column.
 enum DecodeDot { kKeyS, kQueryS, kQueryP, kKeyStart, kQueryStart, kDecodeDots };

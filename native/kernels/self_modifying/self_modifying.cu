@@ -9,8 +9,8 @@
 namespace nested_learning {
 
 constexpr int kRows = kSelfModifyingRows, kWarps = kSelfModifyingThreads / 32;
-constexpr int kLaneElements = kSelfModifyingDim / 32;  // of a row, in a lane
-static_assert(kRows / kTileRows * (kSelfModifyingDim / kTileColumns) <= kWarps, "a tile a warp");
+constexpr int kLaneElements = kSelfModifyingMaxDim / 32;  // of a row, in a lane
+static_assert(kRows / kTileRows * (kSelfModifyingMaxDim / kTileColumns) <= kWarps, "a tile a warp");
 
 NL_DEVICE int WarpOfBlock() { return static_cast<int>(threadIdx.x >> 5); }
 

@@ -1,5 +1,5 @@
 // Arguments of self_modifying.cu: a chunk's projections by S_c, before the kernels of ../scan/scan.cu, and their gradients, after
-// them. Heads of at most kSelfModifyingDim; blocks of kSelfModifyingThreads threads:
+// them. Heads of at most kSelfModifyingMaxDim; blocks of kSelfModifyingThreads threads:
 //   nl_self_modifying_project_*            grid = SelfModifyingProjectBlocks(heads, count)
 //                                          shared memory SelfModifyingProjectSharedBytes(dim)
 //   nl_self_modifying_project_backward_*   grid = SelfModifyingProjectBackwardBlocks(heads, dim, count, dx is given)
@@ -12,7 +12,7 @@
 
 namespace nested_learning {
 
-constexpr int kSelfModifyingThreads = 256, kSelfModifyingDim = 128;
+constexpr int kSelfModifyingThreads = 256, kSelfModifyingMaxDim = 128;
 // The tokens of a chunk whose gradients can be taken, those that a block projects, and the columns of dS that one adds to.
 constexpr int kSelfModifyingChunk = 64, kSelfModifyingRows = 32, kSelfModifyingColumns = 64;
 

@@ -15,7 +15,7 @@ internal sealed unsafe partial class CpuBackend
         {
             Size = (uint)sizeof(Native.GemmArguments),
             TransposeA = 1,
-            Epilogue = Kernels.EpilogueAdam,
+            Epilogue = Native.Epilogue.Adam,
             M = w.Shape[0],
             N = w.Shape[1],
             K = x.Shape.Rows,

@@ -43,8 +43,8 @@ internal sealed unsafe partial class CpuBackend
     public override void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain, Tensor? dBias)
     {
         NormArguments native = Norm(kind, x, gain, epsilon);
-        native.Dy = dy.Pointer;
-        native.Dx = PointerOrNull(dx);
+        native.DY = dy.Pointer;
+        native.DX = PointerOrNull(dx);
         int columns = x.Shape.Last;
         int blocks = Pieces(x.Shape.Rows, Kernels.NormBlock);
         // Each block's sums apart, to be added in the order of the blocks. The pieces themselves take no scratch.
@@ -72,8 +72,8 @@ internal sealed unsafe partial class CpuBackend
     public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight, Tensor? dBias)
     {
         ConvolutionArguments native = Convolution(x, weight, state);
-        native.Dy = dy.Pointer;
-        native.Dx = PointerOrNull(dx);
+        native.DY = dy.Pointer;
+        native.DX = PointerOrNull(dx);
         native.DWeight = PointerOrNull(dWeight);
         native.DBias = PointerOrNull(dBias);
         if (dx is not null)
@@ -105,7 +105,7 @@ internal sealed unsafe partial class CpuBackend
     public override void EmbeddingBackward(IndexTensor tokens, Tensor dy, Tensor dTable)
     {
         EmbeddingArguments native = Embedding(tokens, dTable.Shape);
-        native.Dy = dy.Pointer;
+        native.DY = dy.Pointer;
         native.DTable = dTable.Pointer;
         Work.For(Pieces(dTable.Shape.Last, Kernels.ColumnBlock), dy.Count, new PieceAction<EmbeddingArguments>(native, &Kernels.EmbeddingBackward));
     }

@@ -4,14 +4,14 @@ namespace NestedLearning;
 public enum MomentPrecision
 {
     /// <summary>As float32, in tensors of the weight's shape.</summary>
-    Float32,
+    Float32 = Native.Moments.Float32,
 
     /// <summary>
     /// As bfloat16, two to each element of a tensor [⌈count / 2⌉], see <see cref="BFloat16"/>. A step rounds them
     /// stochastically: up with the probability that makes the mean right, so that changes smaller than their spacing
     /// of 2⁻⁸ add up.
     /// </summary>
-    BFloat16,
+    BFloat16 = Native.Moments.BFloat16,
 }
 
 /// <summary>One step of Adam's memory of gradients, fused with what stands around it.</summary>

@@ -4,26 +4,26 @@ namespace NestedLearning;
 public enum Epilogue
 {
     /// <summary>Nothing.</summary>
-    None,
+    None = Native.Epilogue.None,
 
     /// <summary>GELU with erf: φ(z) = z Φ(z).</summary>
-    Gelu,
+    Gelu = Native.Epilogue.Gelu,
 
     /// <summary>The product times φ'(z), with z read from <see cref="GemmArguments.PreActivation"/>: GELU's backward pass.</summary>
-    GeluGradient,
+    GeluGradient = Native.Epilogue.GeluGradient,
 }
 
 /// <summary>What the operands of a product are rounded to before they are multiplied. Sums are float32 in any case.</summary>
 public enum GemmPrecision
 {
     /// <summary>Nothing: they are float32.</summary>
-    Float32,
+    Float32 = Native.Precision.Float32,
 
     /// <summary>
     /// bfloat16, to nearest even: eight significant bits, so each term is off by up to 2⁻⁷ of itself. It gives the
     /// results of hardware with bfloat16 products everywhere; it is not faster on processors without them.
     /// </summary>
-    BFloat16,
+    BFloat16 = Native.Precision.BFloat16,
 }
 
 /// <summary>
@@ -93,27 +93,27 @@ public readonly record struct GemmArguments
 public enum NormKind
 {
     /// <summary>y = g ∘ x / √(Σx²/D + ε).</summary>
-    Rms,
+    Rms = Native.NormKind.Rms,
 
     /// <summary>y = g ∘ (x − mean) / √(variance + ε) + b.</summary>
-    Layer,
+    Layer = Native.NormKind.Layer,
 
     /// <summary>y = x / √(Σx² + ε²); no gain, no bias.</summary>
-    L2,
+    L2 = Native.NormKind.L2,
 }
 
 /// <summary>An element-wise function.</summary>
 public enum Activation
 {
     /// <summary>1 / (1 + e^−x).</summary>
-    Sigmoid,
+    Sigmoid = Native.Activation.Sigmoid,
 
     /// <summary>log(1 + e^x).</summary>
-    Softplus,
+    Softplus = Native.Activation.Softplus,
 
     /// <summary>log sigmoid(x) = −softplus(−x): a decay in the form the scan takes it.</summary>
-    LogSigmoid,
+    LogSigmoid = Native.Activation.LogSigmoid,
 
     /// <summary>x Φ(x), with erf.</summary>
-    Gelu,
+    Gelu = Native.Activation.Gelu,
 }

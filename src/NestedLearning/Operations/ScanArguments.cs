@@ -4,29 +4,29 @@ namespace NestedLearning;
 public enum ScanRead
 {
     /// <summary>o_t = scale · q_t S_t.</summary>
-    After,
+    After = Native.ScanRead.After,
 
     /// <summary>o_t = scale · q_t S_{t−1}.</summary>
-    Before,
+    Before = Native.ScanRead.Before,
 
     /// <summary>o_t = scale · q_t S_c, the memory at the start of the token's chunk (NL 90). The chunk is part of the meaning.</summary>
-    ChunkStart,
+    ChunkStart = Native.ScanRead.ChunkStart,
 }
 
 /// <summary>How the write u_t of docs/specification.md, section 1 is made from <see cref="ScanInputs.U"/>.</summary>
 public enum ScanWrite
 {
     /// <summary>u_t = U_t; theta is not given.</summary>
-    Given,
+    Given = Native.ScanWrite.Given,
 
     /// <summary>u_t = θ_t U_t: the dot-product objective (NL 92), and Titans' exact online rule with ε = θ.</summary>
-    Scaled,
+    Scaled = Native.ScanWrite.Scaled,
 
     /// <summary>
     /// u_t = θ_t (U_t − k_t S_c), the L2 gradient frozen at the start S_c of the token's chunk (Titans 3.2, NL 90, 93).
     /// The chunk length is part of the meaning.
     /// </summary>
-    FrozenL2,
+    FrozenL2 = Native.ScanWrite.FrozenL2,
 }
 
 /// <summary>What a scan computes; see docs/specification.md, section 1.</summary>
@@ -40,7 +40,7 @@ public enum ScanWrite
 public readonly record struct ScanSettings(float Scale, ScanRead Read, ScanWrite Write, int Chunk)
 {
     /// <summary>The longest chunk a kernel accepts.</summary>
-    public const int MaxChunk = 256;
+    public const int MaxChunk = Native.Kernels.MaxChunk;
 
     /// <summary>The chunk length used where it is free: the square work inside a chunk stays below the work on the state.</summary>
     public const int DefaultChunk = 64;

@@ -4,10 +4,10 @@ namespace NestedLearning;
 public enum MemoryObjective
 {
     /// <summary>½‖M(k) − v̂‖² (NL 93).</summary>
-    L2,
+    L2 = Native.MemoryObjective.L2,
 
     /// <summary>−⟨M(k), v̂⟩ (NL 92).</summary>
-    DotProduct,
+    DotProduct = Native.MemoryObjective.Dot,
 }
 
 /// <summary>

@@ -1,22 +1,13 @@
-using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Algorithms;
+using NestedLearning.Gpu.Cuda;
 
 namespace NestedLearning.Gpu.Kernels;
-
-/// <summary>A step's constants, worked out of <see cref="AdamSettings"/>; those of native/kernels/adam/adam.cuh in its order.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct AdamConstants
-{
-    public ulong Seed, Step;
-    public float Beta1, New1, Beta2, New2, Rate, Correction2, Ridge, Decay, Epsilon, GradientScale;
-    public int Half, Clear;
-}
 
 /// <summary>A tensor's step of Adam.</summary>
 internal struct AdamTensor : IShared
 {
-    /// <summary>M and V hold two bfloat16 an element with <see cref="AdamConstants.Half"/>.</summary>
+    /// <summary>M and V hold two bfloat16 an element with <see cref="AdamConstants.BFloat16"/>.</summary>
     public ArrayView<float> W, G, M, V;
     public AdamConstants Constants;
 
@@ -61,14 +52,14 @@ internal static class AdamKernels
         AdamConstants c = a.Constants;
         ArrayView<ushort> halfM = a.M.Cast<ushort>(), halfV = a.V.Cast<ushort>();
         float w = a.W[i];
-        float g = gradient * c.GradientScale + w * c.Ridge;
-        float m = c.Half != 0 ? Widen(halfM[i]) : a.M[i], v = c.Half != 0 ? Widen(halfV[i]) : a.V[i];
-        m = m * c.Beta1 + g * c.New1;
-        v = v * c.Beta2 + g * g * c.New2;
-        float root = XMath.Sqrt(v * c.Correction2) + c.Epsilon;
+        float g = gradient * c.GradientScale + w * c.L2;
+        float m = c.BFloat16 != 0 ? Widen(halfM[i]) : a.M[i], v = c.BFloat16 != 0 ? Widen(halfV[i]) : a.V[i];
+        m = m * c.Beta1 + g * c.Rest1;
+        v = v * c.Beta2 + g * g * c.Rest2;
+        float root = XMath.Sqrt(v * c.RootScale) + c.Epsilon;
         // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
         a.W[i] = w - (w * c.Decay + m * c.Rate / root);
-        if (c.Half == 0)
+        if (c.BFloat16 == 0)
         {
             a.M[i] = m;
             a.V[i] = v;

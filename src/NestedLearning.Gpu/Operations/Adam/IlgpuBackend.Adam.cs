@@ -19,19 +19,19 @@ internal partial class IlgpuBackend
     private static AdamTensor Adam(Tensor w, Tensor? g, Tensor m, Tensor v, in AdamSettings s) =>
         new() { W = View(w), G = View(g), M = View(m), V = View(v), Constants = Constants(s) };
 
-    protected static AdamConstants Constants(in AdamSettings s) => new()
+    protected static Cuda.AdamConstants Constants(in AdamSettings s) => new()
     {
         Beta1 = (float)s.Beta1,
-        New1 = (float)(1 - s.Beta1),
+        Rest1 = (float)(1 - s.Beta1),
         Beta2 = (float)s.Beta2,
-        New2 = (float)(1 - s.Beta2),
+        Rest2 = (float)(1 - s.Beta2),
         Rate = (float)(s.LearningRate / (1 - Math.Pow(s.Beta1, s.Step))),
-        Correction2 = (float)(1 / (1 - Math.Pow(s.Beta2, s.Step))),
-        Ridge = s.Decoupled ? 0 : s.WeightDecay,
+        RootScale = (float)(1 / (1 - Math.Pow(s.Beta2, s.Step))),
+        L2 = s.Decoupled ? 0 : s.WeightDecay,
         Decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0,
         Epsilon = s.Epsilon,
         GradientScale = s.GradientScale,
-        Half = s.Moments == MomentPrecision.BFloat16 ? 1 : 0,
+        BFloat16 = s.Moments == MomentPrecision.BFloat16 ? 1 : 0,
         Clear = s.ClearGradient ? 1 : 0,
         Seed = s.Seed,
         Step = (ulong)s.Step,

@@ -1,29 +1,8 @@
-using System.Runtime.InteropServices;
-
 namespace NestedLearning.Gpu.Cuda;
 
-// Mirrors native/kernels/elementwise/elementwise.cuh.
-[StructLayout(LayoutKind.Sequential)]
-internal unsafe struct ElementwiseArguments
-{
-    public float* X, Y, Z;
-    public long Count;
-    public float Factor;
-    public int Function;
-}
-
-[StructLayout(LayoutKind.Sequential)]
-internal unsafe struct SumArguments
-{
-    public float* X;
-    public double* Parts, Result;
-    public long Count;
-}
-
-internal static class ElementwiseKernels
+internal static partial class ElementwiseKernels
 {
     public const string File = "elementwise";
-    public const int Threads = 256;
 
     public static readonly CudaKernel<ElementwiseArguments>
         Fill = new(File, "nl_fill"),

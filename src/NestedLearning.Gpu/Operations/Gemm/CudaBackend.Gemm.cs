@@ -119,7 +119,7 @@ internal sealed unsafe partial class CudaBackend
         return CanRun(GemmKernels.File, out reason) && Fits(GemmKernels.SharedBytes(rounding, tile), blocks, out reason);
     }
 
-    private void Launch(TensorCores rounding, in GemmKernelArguments arguments)
+    private void Launch(TensorCores rounding, in GemmArguments arguments)
     {
         (int tile, long blocks) = Tile(arguments.M, arguments.N, arguments.Batches, arguments.Symmetric != 0);
         Launch(

@@ -1,18 +1,6 @@
-using System.Runtime.InteropServices;
-
 namespace NestedLearning.Gpu.Cuda;
 
-// Mirrors native/kernels/gemm_adam/gemm_adam.cuh.
-[StructLayout(LayoutKind.Sequential)]
-internal unsafe struct GemmAdamArguments
-{
-    public float* X, Dy;
-    public AdamTensor Adam;
-    public int M, N, K;
-    private readonly int _reserved;
-}
-
-internal static class GemmAdamKernels
+internal static partial class GemmAdamKernels
 {
     public const string File = "gemm_adam";
 

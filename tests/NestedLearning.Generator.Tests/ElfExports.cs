@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 
-namespace NestedLearning.Tests;
+namespace NestedLearning.Generator.Tests;
 
 /// <summary>Reads which functions a 64-bit little-endian ELF shared library exports.</summary>
 internal static class ElfExports
