@@ -103,14 +103,14 @@ internal static class AdamKernels
     {
         AdamConstants c = a.Constants;
         ArrayView<ushort> halfM = a.M.Cast<ushort>(), halfV = a.V.Cast<ushort>();
-        float w = a.W[i];
-        float g = gradient * c.GradientScale + w * c.Ridge;
-        float m = c.Half != 0 ? Widen(halfM[i]) : a.M[i], v = c.Half != 0 ? Widen(halfV[i]) : a.V[i];
-        m = m * c.Beta1 + g * c.New1;
-        v = v * c.Beta2 + g * g * c.New2;
+        float w = Functions.Flush(a.W[i]);
+        float g = Functions.Flush(Functions.Flush(gradient) * c.GradientScale + w * c.Ridge);
+        float m = Functions.Flush(c.Half != 0 ? Widen(halfM[i]) : a.M[i]), v = Functions.Flush(c.Half != 0 ? Widen(halfV[i]) : a.V[i]);
+        m = Functions.Flush(m * c.Beta1 + g * c.New1);
+        v = Functions.Flush(v * c.Beta2 + g * g * c.New2);
         float root = XMath.Sqrt(v * c.Correction2) + c.Epsilon;
         // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
-        a.W[i] = w - (w * c.Decay + m * c.Rate / root);
+        a.W[i] = Functions.Flush(w - (w * c.Decay + m * c.Rate / root));
         if (c.Half == 0)
         {
             a.M[i] = m;
