@@ -143,7 +143,7 @@ step_nvcc() {
     arch=sm_80
     [ -f "$out/ptx/sm_80/$(basename "$source" .cu).ptx" ] || [ ! -f "$out/ptx/sm_90a/$(basename "$source" .cu).ptx" ] || arch=sm_90a
     count=$((count + 1))
-    nvcc -ptx -std=c++20 --expt-relaxed-constexpr -arch=$arch -I "$root/native" "$source" -o "$out/nvcc/$(basename "$source" .cu).ptx" || failed=$((failed + 1))
+    nvcc -ptx -ftz=true -std=c++20 --expt-relaxed-constexpr -arch=$arch -I "$root/native" "$source" -o "$out/nvcc/$(basename "$source" .cu).ptx" || failed=$((failed + 1))
   done
   echo "$count sources, $failed refused"
   [ $count -gt 0 ] && [ $failed = 0 ]

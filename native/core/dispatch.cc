@@ -193,27 +193,25 @@ int32_t nl_target_supported(int32_t target) {
   return nl::Supported(nl::kTargets[target].slot) ? 1 : 0;
 }
 
-int32_t nl_target_current(int32_t* target) try {
-  nl::RequireNotNull(target, "target");
-  *target = nl::PositionOf(nl::CurrentTarget());
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_target_current(int32_t* target) {
+  return nl::Export([&] {
+    nl::RequireNotNull(target, "target");
+    *target = nl::PositionOf(nl::CurrentTarget());
+  });
 }
 
-int32_t nl_target_choose(int32_t target) try {
-  if (target < 0 || target >= nl::kTargetCount) {
-    const std::string allowed = "0 to " + std::to_string(nl::kTargetCount - 1);
-    nl::ThrowValue("target", target, allowed.c_str());
-  }
-  if (!nl_target_supported(target)) {
-    throw nl::Error(NL_UNSUPPORTED_TARGET,
-                    std::string(nl_target_name(target)) + " cannot run on this machine");
-  }
-  nl::g_target.store(nl::kTargets[target].slot, std::memory_order_relaxed);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_target_choose(int32_t target) {
+  return nl::Export([&] {
+    if (target < 0 || target >= nl::kTargetCount) {
+      const std::string allowed = "0 to " + std::to_string(nl::kTargetCount - 1);
+      nl::ThrowValue("target", target, allowed.c_str());
+    }
+    if (!nl_target_supported(target)) {
+      throw nl::Error(NL_UNSUPPORTED_TARGET,
+                      std::string(nl_target_name(target)) + " cannot run on this machine");
+    }
+    nl::g_target.store(nl::kTargets[target].slot, std::memory_order_relaxed);
+  });
 }
 
 }  // extern "C"

@@ -22,11 +22,8 @@
 //   namespace nested_learning {
 //   NL_TARGET_TABLE(Scale);
 //   }
-//   extern "C" int32_t nl_scale(...) try {
-//     NL_CALL(Scale)(...);
-//     return NL_OK;
-//   } catch (...) {
-//     return nested_learning::Caught();
+//   extern "C" int32_t nl_scale(...) {
+//     return nested_learning::Export([&] { NL_CALL(Scale)(...); });
 //   }
 //   #endif
 #ifndef NESTED_LEARNING_CORE_DISPATCH_H_
@@ -49,6 +46,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/export.h"
 #include "core/status.h"
 
 namespace nested_learning {

@@ -1,15 +1,22 @@
 // Elementary functions of a vector of floats. Per target. NaN gives NaN.
 //
 //   function        range           largest error (native/tests/math_test.cc holds them to it)
-//   Exp             all             2 ulp; underflow is gradual to 2^-149, overflow is infinity, Exp(-inf) = 0
+//   Exp             all             2 ulp; 0 where the result would be subnormal, overflow is infinity, Exp(-inf) = 0
 //   ExpFlushed      x <= 88         2 ulp and 8e-8 |x| relative; 0 where the result would be subnormal
 //   Log1p           x > -1          3 ulp; Log1p(-1) = -inf, below it NaN
 //   Sigmoid         all             4 ulp
 //   Softplus        all             4 ulp
-//   NormalCdf       all             4e-7 relative, and that of rounding x² in e^(-x²/2)
+//   NormalCdf       all             4e-7 relative, and that of rounding x² in e^(-x²/2); 0 below -kNormalEnd
 //   Gelu            all             2e-7 (|x| + |result|)
 //   GeluGradient    all             4e-7 absolute
 //   GeluCurvature   all             4e-7 absolute
+//
+// In an export (core/export.h) and outside of one: a subnormal x may count as 0, and no other result is subnormal but that of
+// Log1p and Gelu where x is.
+//
+// Beyond ±kNormalEnd GELU, its derivative and its second derivative are what they are at ±∞: 0, but for the derivative 1 on
+// the right. What is left out is less than 2^-62, and so zero to the last bit of any sum with a term of 2^-37 or more,
+// float32's 24 bits further up; as numbers of their own such tails would make gradients that are subnormal.
 #if defined(NESTED_LEARNING_CORE_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NESTED_LEARNING_CORE_MATH_INL_H_
 #undef NESTED_LEARNING_CORE_MATH_INL_H_
@@ -33,8 +40,11 @@ HWY_INLINE VecF PowerOfTwo(VecI n) {
   return hn::BitCast(F32(), hn::ShiftLeft<23>(hn::Add(n, hn::Set(I32(), 127))));
 }
 
-// e^x = 2^n e^r with |r| <= ln 2 / 2. No minimum or maximum is taken, so that NaN comes through.
-HWY_INLINE VecF Exp(VecF x) {
+constexpr float kNormalEnd = 9.5f;
+
+// e^x = 2^n e^r with |r| <= ln 2 / 2, and 0 below lowest, which is -87.33654 (2^-126) or more. No minimum or maximum is
+// taken, so that NaN comes through.
+HWY_INLINE VecF ExpAbove(float lowest, VecF x) {
   const I32 di;
   // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
   const VecF shift = Constant(12582912.0f);
@@ -54,7 +64,14 @@ HWY_INLINE VecF Exp(VecF x) {
   VecF y = hn::Mul(hn::Mul(p, PowerOfTwo(half)), PowerOfTwo(hn::Sub(i, half)));
   y = hn::IfThenElse(hn::Gt(x, Constant(88.722839f)),
                      Constant(std::numeric_limits<float>::infinity()), y);
-  return hn::IfThenZeroElse(hn::Lt(x, Constant(-103.98f)), y);
+  return hn::IfThenZeroElse(hn::Lt(x, Constant(lowest)), y);
+}
+
+HWY_INLINE VecF Exp(VecF x) { return ExpAbove(-87.33654f, x); }
+
+// e^(-x²/2) from x², 0 beyond ±kNormalEnd.
+HWY_INLINE VecF NormalDensity(VecF square) {
+  return ExpAbove(-0.5f * kNormalEnd * kNormalEnd, hn::Mul(square, Constant(-0.5f)));
 }
 
 // e^x at two thirds of Exp's cost, for what is summed, as in a softmax: e^x = 2^n 2^r with |r| <= 1/2.
@@ -123,7 +140,7 @@ HWY_INLINE VecF Softplus(VecF x) {
 // s = t - 1, which is exact at 0.
 HWY_INLINE VecF NormalCdf(VecF x, VecF& density) {
   const VecF one = Constant(1.0f);
-  density = Exp(hn::Mul(hn::Mul(x, x), Constant(-0.5f)));
+  density = NormalDensity(hn::Mul(x, x));
   const VecF t = hn::Div(one, hn::MulAdd(hn::Abs(x), Constant(0.35f), one));
   const VecF s = hn::Sub(t, one);
   VecF p = Constant(-0.02890108081f);
@@ -173,7 +190,7 @@ HWY_INLINE VecF Gelu(VecF x, VecF& slope) {
 // GELU's second derivative (2 - x²) φ(x), 0 where φ(x) is.
 HWY_INLINE VecF GeluCurvature(VecF x) {
   const VecF square = hn::Mul(x, x);
-  const VecF density = Exp(hn::Mul(square, Constant(-0.5f)));
+  const VecF density = NormalDensity(square);
   const VecF curvature =
       hn::Mul(hn::Sub(Constant(2.0f), square), hn::Mul(Constant(0.3989422804f), density));
   return hn::IfThenZeroElse(hn::Eq(density, hn::Zero(F32())), curvature);

@@ -1,4 +1,4 @@
-// Errors inside the library are exceptions; every export ends in `catch (...) { return Caught(); }`.
+// Errors inside the library are exceptions; Export of core/export.h makes a status of them.
 #ifndef NESTED_LEARNING_CORE_STATUS_H_
 #define NESTED_LEARNING_CORE_STATUS_H_
 

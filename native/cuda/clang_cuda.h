@@ -48,7 +48,7 @@ NL_CLANG float fabsf(float a) { return __builtin_fabsf(a); }
 NL_CLANG float rintf(float a) { return __builtin_rintf(a); }
 NL_CLANG int min(int a, int b) { return a < b ? a : b; }
 NL_CLANG int max(int a, int b) { return a > b ? a : b; }
-NL_CLANG float sqrtf(float a) { return __nvvm_sqrt_rn_f(a); }
+NL_CLANG float sqrtf(float a) { return __nvvm_sqrt_rn_ftz_f(a); }
 NL_CLANG unsigned __float_as_uint(float f) { return __builtin_bit_cast(unsigned, f); }
 NL_CLANG int __float_as_int(float f) { return __builtin_bit_cast(int, f); }
 NL_CLANG float __uint_as_float(unsigned u) { return __builtin_bit_cast(float, u); }

@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 #include <algorithm>
 
+#include "core/float_environment.h"
+
 #if defined(NL_SANITIZE_ADDRESS)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -236,6 +238,8 @@ std::vector<size_t> ArgumentSizes(const std::string& kernel) {
 bool Run(const std::string& kernel, const Launch& launch, void** arguments) {
   const auto found = Kernels().find(kernel);
   if (found == Kernels().end()) return false;
+  // As the PTX is compiled: subnormal numbers are zeros.
+  const FloatEnvironment environment;
   Block& block = t_block;
   if (block.trace) block.trace->kernels.insert(kernel);
   const size_t n = size_t{launch.block.x} * launch.block.y * launch.block.z;

@@ -16,9 +16,10 @@ NL_DEVICE float Larger(float x, float y) { return IsNaN(x) || x > y ? x : y; }
 
 NL_DEVICE float PowerOfTwo(int n) { return __uint_as_float(static_cast<unsigned>(n + 127) << 23); }
 
-// e^x. Below −104 it rounds to 0, above 89 it is infinite.
-NL_DEVICE float Exp(float x) {
-  x = x < -104.f ? -104.f : x;
+// e^x, 0 where it would be subnormal. Above 89 it is infinite.
+NL_DEVICE float Exp(float exponent) {
+  constexpr float kLow = -87.33654f;
+  float x = exponent < kLow ? kLow : exponent;
   x = x > 89.f ? 89.f : x;
   const float n = rintf(x * 1.44269504f);
   float r = fmaf(n, -0.693359375f, x);
@@ -32,7 +33,7 @@ NL_DEVICE float Exp(float x) {
   p = fmaf(p, r * r, r) + 1;
   // 2^n in two factors: n reaches past both ends of the exponent's range.
   const int whole = IsNaN(x) ? 0 : static_cast<int>(n), half = whole >> 1;
-  return p * PowerOfTwo(half) * PowerOfTwo(whole - half);
+  return exponent < kLow ? 0 : p * PowerOfTwo(half) * PowerOfTwo(whole - half);
 }
 
 // log(1 + u) for 0 ≤ u ≤ 1, to full relative accuracy down to u = 0: 2 atanh(s) with s = u / (2 + u).
@@ -68,15 +69,19 @@ NL_DEVICE float SigmoidDerivative(float x) {
 // log(1 + e^x)
 NL_DEVICE float Softplus(float x) { return (x < 0 ? 0 : x) + Log1PlusUnit(Exp(-fabsf(x))); }
 
+// Beyond it the tails of the normal distribution are zeros, as core/math-inl.h says.
+constexpr float kNormalEnd = 9.5f;
+
 // Φ(x), to full relative accuracy in the left tail too, and bell = e^(−x²/2).
 NL_DEVICE float NormalDistribution(float x, float* bell) {
   float a = fabsf(x);
-  a = a > 20.f ? 20.f : a;
+  const bool beyond = a > kNormalEnd;
+  a = beyond ? kNormalEnd : a;
   // e^(−a²/2) with the rounding error of a² put back.
   const float square = a * a, lost = fmaf(a, a, -square);
   const float e = Exp(square * -0.5f);
-  *bell = fmaf(e, lost * -0.5f, e);
-  // Φ(−a) = e^(−a²/2) t P(t), t = 1 / (1 + 0.24 a): P fitted for least relative error (4e−9) over 0 ≤ a ≤ 20.
+  *bell = beyond ? 0 : fmaf(e, lost * -0.5f, e);
+  // Φ(−a) = e^(−a²/2) t P(t), t = 1 / (1 + 0.24 a): P fitted for least relative error (4e−9).
   const float t = 1 / fmaf(a, 0.24f, 1);
   float p = 0.02548834f;
   p = fmaf(p, t, -0.12448430f);
@@ -96,7 +101,8 @@ NL_DEVICE float NormalDistribution(float x, float* bell) {
 NL_DEVICE float GeluOrDerivative(float x, bool derivative) {
   float bell;
   const float cumulative = NormalDistribution(x, &bell);
-  const float bounded = x < -20.f ? -20.f : x, clamped = bounded > 20.f ? 20.f : bounded;
+  const float bounded = x < -kNormalEnd ? -kNormalEnd : x;
+  const float clamped = bounded > kNormalEnd ? kNormalEnd : bounded;
   return derivative ? fmaf(clamped * 0.39894228f, bell, cumulative) : bounded * cumulative;
 }
 

@@ -6,10 +6,13 @@
  *   A function returns NL_OK or another status; nl_last_error() then says what was wrong, for this thread.
  *   An argument struct begins with its size in bytes, so that a struct may grow at its end. It has no padding.
  *   A kernel works on the pieces [begin, end) of its work. Pieces are independent, and cut by shape alone;
- *   the caller runs them on as many threads as it likes, with equal results. No function starts a thread,
- *   keeps memory of the caller, or changes the floating-point environment. Scratch memory is the caller's:
- *   where a function takes a workspace, another tells how many floats it needs; 64-byte alignment is best,
- *   none is required.
+ *   the caller runs them on as many threads as it likes, with equal results. No function starts a thread
+ *   or keeps memory of the caller. Scratch memory is the caller's: where a function takes a workspace,
+ *   another tells how many floats it needs; 64-byte alignment is best, none is required.
+ *   The caller's floating-point environment, its control and its status words, is the same after a call as
+ *   before it, whether the call succeeds or fails. Within, numbers are rounded to nearest, no exception is
+ *   trapped, and subnormal numbers are zeros: one that is read counts as zero, and no result is one, but
+ *   for copies.
  *
  * The C# declarations are made from this file by ./build.sh generate, with the comment that ends in the line above a
  * declaration or begins behind it. What is not of the forms that stand here is an error of the generator's.
@@ -142,8 +145,7 @@ enum nl_epilogue {
 
 enum nl_precision {
   NL_PRECISION_FLOAT32 = 0,
-  /* A and B are rounded to bfloat16, to nearest even; sums stay float32. A processor that multiplies bfloat16 itself counts
-   * subnormal numbers as zeros. */
+  /* A and B are rounded to bfloat16, to nearest even; sums stay float32. */
   NL_PRECISION_BFLOAT16 = 1
 };
 
@@ -354,7 +356,8 @@ enum nl_moments {
  * w = w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
  *       - learning_rate weight_decay w where decoupled
  * with correction_i = 1 - beta_i^step; m and v here are those before their rounding to bfloat16. No
- * operation is fused with another, so that every instruction set gives the same bits. */
+ * operation is fused with another, so that every instruction set gives the same bits; what each takes and
+ * gives is a zero where it would be subnormal. */
 typedef struct nl_adam_arguments {
   uint32_t size;
   int32_t decoupled;

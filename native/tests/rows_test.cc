@@ -173,6 +173,37 @@ TEST_P(Norm, Backward_MatchesDifferencesOfTheReference) {
   }
 }
 
+// Squares of numbers below 2^-63 are subnormal, and so is the square of such an epsilon.
+TEST_P(Norm, TinyRows_KeepTheirLength) {
+  const int64_t columns = 20;
+  for (int kind : {NL_NORM_RMS, NL_NORM_L2}) {
+    for (const double size : {0.0, 1e-30, 1e-20, 3e-20, 1e-19, 1e-15, 1e-5}) {
+      Buffer x = Buffer::Uniform(columns, 5), y(columns);
+      double squares = 0;
+      for (int64_t j = 0; j < columns; ++j) {
+        x[j] = static_cast<float>(x[j] * size);
+        squares += static_cast<double>(x[j]) * x[j];
+      }
+      nl_norm_arguments a = {};
+      a.size = sizeof(a);
+      a.kind = kind;
+      a.rows = 1;
+      a.columns = columns;
+      a.epsilon = kind == NL_NORM_L2 ? 1e-20f : 2e-38f;
+      a.x = x.data();
+      a.y = y.data();
+      EXPECT_OK(nl_norm_forward(&a, 0, 1));
+      const double epsilon = a.epsilon;
+      const double inside =
+          kind == NL_NORM_L2 ? squares + epsilon * epsilon : squares / columns + epsilon;
+      for (int64_t j = 0; j < columns; ++j) {
+        nl_testing::ExpectNear(x[j] / std::sqrt(inside), y[j], 4e-6,
+                               "kind " + std::to_string(kind) + " size " + std::to_string(size));
+      }
+    }
+  }
+}
+
 TEST_P(Norm, Nan_StaysInItsRow) {
   Buffer x = Buffer::Uniform(3 * 20, 1), y(3 * 20);
   x[20 + 3] = std::numeric_limits<float>::quiet_NaN();

@@ -37,6 +37,16 @@ public sealed partial class PtxTests
         Assert.All(InlinePattern().Matches(ptx), m => Assert.Matches(s_instructions, m.Groups[1].Value.Trim()));
     }
 
+    // Subnormal numbers are zeros in every kernel: what adds, multiplies, divides or takes roots of float32 flushes them.
+    [Theory]
+    [MemberData(nameof(Files))]
+    public void Arithmetic_FlushesSubnormals(string architecture, string file)
+    {
+        string[] arithmetic = [.. ArithmeticPattern().Matches(Text(architecture, file)).Select(m => m.Value)];
+        Assert.NotEmpty(arithmetic);
+        Assert.All(arithmetic, instruction => Assert.Contains(".ftz", instruction, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void EveryFile_IsLaunched()
     {
@@ -66,6 +76,9 @@ public sealed partial class PtxTests
 
     [GeneratedRegex(@"\.visible \.entry (\w+)\(\s*\.param \.align \d+ \.b8 \w+_param_0\[(\d+)\]\s*\)")]
     private static partial Regex EntryPattern();
+
+    [GeneratedRegex(@"\b(add|sub|mul|fma|div|sqrt|rcp)(\.\w+)*\.f32\b")]
+    private static partial Regex ArithmeticPattern();
 
     [GeneratedRegex(@"// begin inline asm\n(.*?)\n\s*// end inline asm", RegexOptions.Singleline)]
     private static partial Regex InlinePattern();

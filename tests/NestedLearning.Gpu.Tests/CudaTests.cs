@@ -43,4 +43,6 @@ public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda");
 
 public sealed class CudaSelfModifyingTests() : SelfModifyingTests("cuda");
 
+public sealed class CudaSubnormalTests() : SubnormalTests("cuda");
+
 public sealed class CudaTokenTests() : TokenTests("cuda");

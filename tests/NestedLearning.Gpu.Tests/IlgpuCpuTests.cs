@@ -172,4 +172,7 @@ public sealed class IlgpuCpuSelfModifyingTests() : SelfModifyingTests("ilgpu-cpu
 }
 
 [SmallShapes, Collection(typeof(IlgpuCpuCollection))]
+public sealed class IlgpuCpuSubnormalTests() : SubnormalTests("ilgpu-cpu");
+
+[SmallShapes, Collection(typeof(IlgpuCpuCollection))]
 public sealed class IlgpuCpuTokenTests() : TokenTests("ilgpu-cpu");

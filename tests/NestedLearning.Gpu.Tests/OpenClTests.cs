@@ -43,4 +43,6 @@ public sealed class OpenClScanFrozenTests() : ScanFrozenTests("opencl");
 
 public sealed class OpenClSelfModifyingTests() : SelfModifyingTests("opencl");
 
+public sealed class OpenClSubnormalTests() : SubnormalTests("opencl");
+
 public sealed class OpenClTokenTests() : TokenTests("opencl");

@@ -12,7 +12,10 @@ public static class Compare
     /// </summary>
     public const double Floor = 1e-3;
 
-    /// <summary>max |actual − expected| / max(<see cref="Floor"/>, max |expected|) over a tensor; +∞ where either is not finite.</summary>
+    /// <summary>
+    /// max |actual − expected| / max(<see cref="Floor"/>, max |expected|) over a tensor; +∞ where either is not finite. A difference
+    /// of no more than <see cref="Tolerances.LeastNormal"/> is none.
+    /// </summary>
     public static double RelativeError(ReadOnlySpan<float> actual, ReadOnlySpan<double> expected) => RelativeError(ToDouble(actual), expected);
 
     /// <inheritdoc cref="RelativeError(ReadOnlySpan{float}, ReadOnlySpan{double})"/>
@@ -28,7 +31,8 @@ public static class Compare
             double d = Math.Abs(actual[i] - expected[i]);
             if (!double.IsFinite(d))
                 return double.PositiveInfinity;
-            difference = Math.Max(difference, d);
+            if (d > Tolerances.LeastNormal)
+                difference = Math.Max(difference, d);
             largest = Math.Max(largest, Math.Abs(expected[i]));
         }
 
@@ -72,6 +76,32 @@ public static class Compare
             if (BitConverter.SingleToUInt32Bits(actual[i]) != BitConverter.SingleToUInt32Bits(expected[i]))
                 Assert.Fail(Text($"{name}[{i}] is {actual[i]:R}, expected the bits of {expected[i]:R}."));
         }
+    }
+
+    /// <summary>Fails where an element differs by more than this.</summary>
+    public static void Within(string name, ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, double most)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        for (int i = 0; i < actual.Length; i++)
+        {
+            if (!(Math.Abs((double)actual[i] - expected[i]) <= most))
+                Assert.Fail(Text($"{name}[{i}] is {actual[i]:R}, expected {expected[i]:R} within {most}."));
+        }
+    }
+
+    /// <summary>Fails where there are subnormal numbers, and says how many.</summary>
+    public static void NoSubnormals(string name, ReadOnlySpan<float> actual)
+    {
+        int count = 0, first = -1;
+        for (int i = 0; i < actual.Length; i++)
+        {
+            if (!float.IsSubnormal(actual[i]))
+                continue;
+            first = count++ == 0 ? i : first;
+        }
+
+        if (count > 0)
+            Assert.Fail(Text($"{name} has {count} subnormal numbers of {actual.Length}, the first [{first}] = {actual[first]:R}."));
     }
 
     /// <summary>Fails where an element is NaN or infinite.</summary>

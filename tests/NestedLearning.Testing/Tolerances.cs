@@ -11,6 +11,12 @@ public readonly record struct Tolerance(double Forward, double Gradient);
 /// </summary>
 public static class Tolerances
 {
+    /// <summary>
+    /// The one rule of subnormal numbers, 2⁻¹²⁶: where the processor or a kernel flushes them, a result below it is zero and a
+    /// subnormal input counts as zero. An absolute floor of this size stands under every tolerance.
+    /// </summary>
+    public const double LeastNormal = 1.1754943508222875e-38;
+
     /// <summary>Golden cases of every operation, which <c>nl check</c> is held to as well.</summary>
     public static readonly Tolerance Golden = new(5e-5, 2e-4);
 

@@ -11,7 +11,8 @@ public sealed class BenchCommandTests
     public void Cases_AreTheTable() => Assert.Equal(
         [
             "scan-delta", "scan-delta-backward", "scan-linear-backward", "scan-titans-backward", "attention", "attention-backward",
-            "gemm-1024", "gemm-1024-bf16", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024", "cross-entropy", "scan-token",
+            "gemm-1024", "gemm-1024-bf16", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024",
+            "cross-entropy", "scan-token", "decay-idle", "moments-idle", "mlp-wide",
         ],
         BenchCase.All.Select(c => c.Name));
 
@@ -44,6 +45,16 @@ public sealed class BenchCommandTests
         Assert.All(results, r => Assert.All(["median_ms", "share_of_floor"], field => Assert.True(r.GetProperty(field).GetDouble() > 0, field)));
         Assert.True(results[0].GetProperty("gflops").GetDouble() > 0);
         Assert.True(results[1].GetProperty("gbs").GetDouble() > 0);
+    }
+
+    [Fact]
+    public void IdleCases_AreBesideTheirOrdinaryTwins()
+    {
+        JsonElement result = JsonDocument.Parse(Assert.Single(Run(json: true, "decay-idle"))).RootElement;
+        Assert.Equal(result.GetProperty("median_ms").GetDouble() / result.GetProperty("ordinary_ms").GetDouble(), result.GetProperty("ratio").GetDouble(), 1e-9);
+        var text = new BenchResult(BenchCase.Find("decay-idle"), 1, 3, new MachineLimits(500, 50)) { TwinMilliseconds = 2 };
+        Assert.EndsWith(": 1.50 times its ordinary time", text.ToString(), StringComparison.Ordinal);
+        Assert.All(BenchCase.All, c => Assert.Equal(c.Name is "decay-idle" or "moments-idle" or "mlp-wide", c.Twin is not null));
     }
 
     [Fact]

@@ -7,6 +7,12 @@ namespace {
 
 const size_t kCounts[] = {0, 1, 255, 256, 257, 5000};
 
+// Not known to the compiler.
+float UnknownHalf() {
+  static volatile float half = 0.5f;
+  return half;
+}
+
 // z of a kernel over x and y, whichever of them it writes.
 struct Result {
   std::vector<float> x, y, z;
@@ -49,6 +55,11 @@ void CheckActivations(float step) {
                           v < 0 ? v - std::log1p(std::exp(v)) : -std::log1p(std::exp(-v)),
                           v * normal};
       const double slope[] = {sigmoid * other, sigmoid, other, normal + v * bell};
+      if (f == 3 && std::abs(v) > 9.5) {
+        EXPECT_EQ(forward.y[i], std::max(x[i], 0.0f)) << "at " << v;
+        EXPECT_EQ(backward.z[i], v > 0 ? dy[i] : 0) << "at " << v;
+        continue;
+      }
       EXPECT_NEAR(forward.y[i], y[f], 4e-7 * std::abs(y[f]) + 1e-30) << "f" << f << " at " << v;
       EXPECT_NEAR(
           backward.z[i], dy[i] * slope[f],
@@ -56,6 +67,16 @@ void CheckActivations(float step) {
           << "f" << f << " at " << v;
     }
   }
+}
+
+// As the PTX does, which is compiled so: what is below the least normal number is zero, with its sign.
+void CheckSubnormals() {
+  const float least = std::numeric_limits<float>::min();
+  const Result result = ResultOf("nl_scale", {0x1p-130f, least, -least, 1}, {0, 0, 0, 0}, 0.5f);
+  EXPECT_EQ(result.x, (std::vector<float>{0, 0, 0, 0.5f}));
+  EXPECT_TRUE(std::signbit(result.x[2]));
+  EXPECT_EQ(ResultOf("nl_scale", {0x1p-130f}, {0}, 0x1p20f).x[0], 0.0f);
+  EXPECT_GT(UnknownHalf() * least, 0.0f) << "of kernels alone";
 }
 
 void CheckSumOfSquares(size_t count) {
@@ -89,6 +110,8 @@ TEST_P(CudaElementwise, EveryElement_IsWrittenOnce) {
 }
 
 TEST_P(CudaElementwise, Activations_MatchReference) { CheckActivations(0.37f); }
+
+TEST_P(CudaElementwise, SubnormalNumbers_AreZeros) { CheckSubnormals(); }
 
 TEST_P(CudaElementwise, SumOfSquares_IsInDouble) {
   for (size_t count : kCounts) CheckSumOfSquares(count);

@@ -58,20 +58,18 @@ void RequireAdam(const nl_adam_arguments& a) {
 
 namespace nl = nested_learning;
 
-extern "C" int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin,
-                                  int64_t end) try {
-  const auto& a = nl::RequireArguments(arguments, "nl_adam_arguments");
-  nl::RequireRange(begin, end);
-  if (begin == end) {
-    if (a.sums != nullptr) a.sums[0] = a.sums[1] = 0;
-    return NL_OK;
-  }
-  nl::RequireAdam(a);
-  nl::RequireNotNull(a.g, "g");
-  NL_CALL(AdamCommit)(a, begin, end);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+extern "C" int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::RequireArguments(arguments, "nl_adam_arguments");
+    nl::RequireRange(begin, end);
+    if (begin == end) {
+      if (a.sums != nullptr) a.sums[0] = a.sums[1] = 0;
+      return;
+    }
+    nl::RequireAdam(a);
+    nl::RequireNotNull(a.g, "g");
+    NL_CALL(AdamCommit)(a, begin, end);
+  });
 }
 
 #endif  // HWY_ONCE

@@ -537,77 +537,72 @@ namespace nl = nested_learning;
 extern "C" {
 
 int32_t nl_attention_forward_plan(const nl_attention_arguments* arguments, int64_t* pieces,
-                                  int64_t* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(pieces, "pieces");
-  nl::RequireNotNull(workspace, "workspace");
-  *pieces = nl::AttentionForwardPlan(a).pieces();
-  *workspace = nl::Workspace<nl::AttentionForwardScratch>(a);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                  int64_t* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(pieces, "pieces");
+    nl::RequireNotNull(workspace, "workspace");
+    *pieces = nl::AttentionForwardPlan(a).pieces();
+    *workspace = nl::Workspace<nl::AttentionForwardScratch>(a);
+  });
 }
 
 int32_t nl_attention_forward(const nl_attention_arguments* arguments, int64_t begin, int64_t end,
-                             float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  const nl::AttentionForwardPlan plan(a);
-  nl::RequireRange(begin, end, plan.pieces());
-  if (begin == end) return NL_OK;
-  nl::RequireInputs(a);
-  nl::RequireNotNull(workspace, "workspace");
-  const auto forward = NL_CALL(AttentionForward);
-  for (int64_t piece = begin; piece < end; ++piece) forward(a, plan, piece, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                             float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    const nl::AttentionForwardPlan plan(a);
+    nl::RequireRange(begin, end, plan.pieces());
+    if (begin == end) return;
+    nl::RequireInputs(a);
+    nl::RequireNotNull(workspace, "workspace");
+    const auto forward = NL_CALL(AttentionForward);
+    for (int64_t piece = begin; piece < end; ++piece) forward(a, plan, piece, workspace);
+  });
 }
 
 int32_t nl_attention_backward_plan(const nl_attention_arguments* arguments, int64_t* pieces,
-                                   int64_t* workspace, int64_t* dq_parts) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(pieces, "pieces");
-  nl::RequireNotNull(workspace, "workspace");
-  nl::RequireNotNull(dq_parts, "dq_parts");
-  const nl::AttentionBackwardPlan plan(a);
-  *pieces = plan.pieces();
-  *workspace = nl::Workspace<nl::AttentionBackwardScratch>(a);
-  *dq_parts = (plan.ranges - 1) * plan.heads * a.time * a.key_dim;
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                   int64_t* workspace, int64_t* dq_parts) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(pieces, "pieces");
+    nl::RequireNotNull(workspace, "workspace");
+    nl::RequireNotNull(dq_parts, "dq_parts");
+    const nl::AttentionBackwardPlan plan(a);
+    *pieces = plan.pieces();
+    *workspace = nl::Workspace<nl::AttentionBackwardScratch>(a);
+    *dq_parts = (plan.ranges - 1) * plan.heads * a.time * a.key_dim;
+  });
 }
 
 int32_t nl_attention_backward(const nl_attention_arguments* arguments,
                               const nl_attention_gradients* gradients, int64_t begin, int64_t end,
-                              float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  const nl::AttentionBackwardPlan plan(a);
-  const auto& g = nl::CheckGradients(gradients, a, plan);
-  nl::RequireRange(begin, end, plan.pieces());
-  if (begin == end) return NL_OK;
-  if (a.keys > 0) nl::RequireInputs(a);
-  nl::RequireNotNull(workspace, "workspace");
-  const auto backward = NL_CALL(AttentionBackward);
-  for (int64_t piece = begin; piece < end; ++piece) backward(a, g, plan, piece, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                              float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    const nl::AttentionBackwardPlan plan(a);
+    const auto& g = nl::CheckGradients(gradients, a, plan);
+    nl::RequireRange(begin, end, plan.pieces());
+    if (begin == end) return;
+    if (a.keys > 0) nl::RequireInputs(a);
+    nl::RequireNotNull(workspace, "workspace");
+    const auto backward = NL_CALL(AttentionBackward);
+    for (int64_t piece = begin; piece < end; ++piece) backward(a, g, plan, piece, workspace);
+  });
 }
 
 int32_t nl_attention_backward_sum(const nl_attention_arguments* arguments,
                                   const nl_attention_gradients* gradients, int64_t begin,
-                                  int64_t end) try {
-  const auto& a = nl::CheckShape(arguments);
-  const nl::AttentionBackwardPlan plan(a);
-  const auto& g = nl::CheckGradients(gradients, a, plan);
-  nl::RequireRange(begin, end, int64_t{a.batch} * a.time);
-  if (begin == end || g.dq == nullptr) return NL_OK;
-  const auto sum = NL_CALL(AttentionBackwardSum);
-  for (int64_t token = begin; token < end; ++token) sum(a, g, plan, token);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                  int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    const nl::AttentionBackwardPlan plan(a);
+    const auto& g = nl::CheckGradients(gradients, a, plan);
+    nl::RequireRange(begin, end, int64_t{a.batch} * a.time);
+    if (begin == end || g.dq == nullptr) return;
+    const auto sum = NL_CALL(AttentionBackwardSum);
+    for (int64_t token = begin; token < end; ++token) sum(a, g, plan, token);
+  });
 }
 
 }  // extern "C"

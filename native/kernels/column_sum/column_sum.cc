@@ -71,20 +71,19 @@ NL_TARGET_TABLE(ColumnSum);
 namespace nl = nested_learning;
 
 extern "C" int32_t nl_column_sum(const nl_column_sum_arguments* arguments, int64_t begin,
-                                 int64_t end) try {
-  const auto& a = nl::RequireArguments(arguments, "nl_column_sum_arguments");
-  nl::RequireNotNegative(a.rows, "rows");
-  nl::RequireNotNegative(a.columns, "columns");
-  nl::RequireRange(begin, end, (a.columns + NL_COLUMN_BLOCK - 1) / NL_COLUMN_BLOCK);
-  if (begin == end || a.rows == 0) return NL_OK;
-  nl::RequireNotNull(a.x, "x");
-  nl::RequireNotNull(a.sums, "sums");
-  const int64_t first = begin * NL_COLUMN_BLOCK;
-  const int64_t last = std::min(a.columns, end * NL_COLUMN_BLOCK);
-  NL_CALL(ColumnSum)(a.x + first, a.columns, a.rows, last - first, a.sums + first);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                 int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::RequireArguments(arguments, "nl_column_sum_arguments");
+    nl::RequireNotNegative(a.rows, "rows");
+    nl::RequireNotNegative(a.columns, "columns");
+    nl::RequireRange(begin, end, (a.columns + NL_COLUMN_BLOCK - 1) / NL_COLUMN_BLOCK);
+    if (begin == end || a.rows == 0) return;
+    nl::RequireNotNull(a.x, "x");
+    nl::RequireNotNull(a.sums, "sums");
+    const int64_t first = begin * NL_COLUMN_BLOCK;
+    const int64_t last = std::min(a.columns, end * NL_COLUMN_BLOCK);
+    NL_CALL(ColumnSum)(a.x + first, a.columns, a.rows, last - first, a.sums + first);
+  });
 }
 
 #endif  // HWY_ONCE

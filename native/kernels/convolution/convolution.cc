@@ -198,55 +198,50 @@ namespace nl = nested_learning;
 
 extern "C" {
 
-int32_t nl_convolution_workspace(const nl_convolution_arguments* arguments,
-                                 int64_t* workspace) try {
-  const auto& a = nl::Check(arguments);
-  nl::RequireNotNull(workspace, "workspace");
-  *workspace = (nl::kWidth + 1) * a.channels;
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_convolution_workspace(const nl_convolution_arguments* arguments, int64_t* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    nl::RequireNotNull(workspace, "workspace");
+    *workspace = (nl::kWidth + 1) * a.channels;
+  });
 }
 
 int32_t nl_convolution_forward(const nl_convolution_arguments* arguments, int64_t begin,
-                               int64_t end, float* workspace) try {
-  const auto& a = nl::Check(arguments);
-  if (begin < end) {
-    nl::RequireNotNull(a.x, "x");
-    nl::RequireNotNull(a.y, "y");
-  }
-  nl::ForTimeBlocks(a, begin, end, workspace, NL_CALL(ConvolutionForward));
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                               int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    if (begin < end) {
+      nl::RequireNotNull(a.x, "x");
+      nl::RequireNotNull(a.y, "y");
+    }
+    nl::ForTimeBlocks(a, begin, end, workspace, NL_CALL(ConvolutionForward));
+  });
 }
 
 int32_t nl_convolution_backward_input(const nl_convolution_arguments* arguments, int64_t begin,
-                                      int64_t end, float* workspace) try {
-  const auto& a = nl::Check(arguments);
-  if (begin < end) {
-    nl::RequireNotNull(a.dy, "dy");
-    nl::RequireNotNull(a.dx, "dx");
-  }
-  nl::ForTimeBlocks(a, begin, end, workspace, NL_CALL(ConvolutionBackwardInput));
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                      int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    if (begin < end) {
+      nl::RequireNotNull(a.dy, "dy");
+      nl::RequireNotNull(a.dx, "dx");
+    }
+    nl::ForTimeBlocks(a, begin, end, workspace, NL_CALL(ConvolutionBackwardInput));
+  });
 }
 
 int32_t nl_convolution_backward_weight(const nl_convolution_arguments* arguments, int64_t begin,
-                                       int64_t end) try {
-  const auto& a = nl::Check(arguments);
-  nl::RequireRange(begin, end,
-                   (a.channels + NL_CONVOLUTION_CHANNELS - 1) / NL_CONVOLUTION_CHANNELS);
-  if (begin == end || a.batch == 0 || a.time == 0) return NL_OK;
-  nl::RequireNotNull(a.x, "x");
-  nl::RequireNotNull(a.dy, "dy");
-  NL_CALL(ConvolutionBackwardWeight)
-  (a, begin * NL_CONVOLUTION_CHANNELS, std::min(a.channels, end * NL_CONVOLUTION_CHANNELS));
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                       int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    nl::RequireRange(begin, end,
+                     (a.channels + NL_CONVOLUTION_CHANNELS - 1) / NL_CONVOLUTION_CHANNELS);
+    if (begin == end || a.batch == 0 || a.time == 0) return;
+    nl::RequireNotNull(a.x, "x");
+    nl::RequireNotNull(a.dy, "dy");
+    NL_CALL(ConvolutionBackwardWeight)
+    (a, begin * NL_CONVOLUTION_CHANNELS, std::min(a.channels, end * NL_CONVOLUTION_CHANNELS));
+  });
 }
 
 }  // extern "C"

@@ -231,41 +231,38 @@ namespace nl = nested_learning;
 extern "C" {
 
 int32_t nl_cross_entropy_forward(const nl_cross_entropy_arguments* arguments, int64_t begin,
-                                 int64_t end) try {
-  const auto& a = nl::Check(arguments, begin, end);
-  if (begin == end) return NL_OK;
-  nl::RequireNotNull(a.losses, "losses");
-  nl::RequireNotNull(a.log_sums, "log_sums");
-  NL_CALL(CrossEntropyForward)(a, begin, end);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                 int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end);
+    if (begin == end) return;
+    nl::RequireNotNull(a.losses, "losses");
+    nl::RequireNotNull(a.log_sums, "log_sums");
+    NL_CALL(CrossEntropyForward)(a, begin, end);
+  });
 }
 
 int32_t nl_cross_entropy_backward(const nl_cross_entropy_arguments* arguments, int64_t begin,
-                                  int64_t end) try {
-  const auto& a = nl::Check(arguments, begin, end);
-  if (begin == end) return NL_OK;
-  nl::RequireNotNull(a.log_sums, "log_sums");
-  nl::RequireNotNull(a.dlosses, "dlosses");
-  nl::RequireNotNull(a.dlogits, "dlogits");
-  NL_CALL(CrossEntropyBackward)(a, begin, end);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                  int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end);
+    if (begin == end) return;
+    nl::RequireNotNull(a.log_sums, "log_sums");
+    nl::RequireNotNull(a.dlosses, "dlosses");
+    nl::RequireNotNull(a.dlogits, "dlogits");
+    NL_CALL(CrossEntropyBackward)(a, begin, end);
+  });
 }
 
 int32_t nl_cross_entropy_with_gradient(const nl_cross_entropy_arguments* arguments, int64_t begin,
-                                       int64_t end, float* workspace) try {
-  const auto& a = nl::Check(arguments, begin, end);
-  if (begin == end) return NL_OK;
-  nl::RequireNotNull(a.losses, "losses");
-  nl::RequireNotNull(a.dlogits, "dlogits");
-  nl::RequireNotNull(workspace, "workspace");
-  NL_CALL(CrossEntropyWithGradient)(a, begin, end, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                       int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end);
+    if (begin == end) return;
+    nl::RequireNotNull(a.losses, "losses");
+    nl::RequireNotNull(a.dlogits, "dlogits");
+    nl::RequireNotNull(workspace, "workspace");
+    NL_CALL(CrossEntropyWithGradient)(a, begin, end, workspace);
+  });
 }
 
 }  // extern "C"

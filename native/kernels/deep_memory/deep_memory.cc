@@ -55,66 +55,63 @@ namespace nl = nested_learning;
 extern "C" {
 
 int32_t nl_deep_memory_forward_workspace(const nl_deep_memory_arguments* arguments,
-                                         int64_t* floats) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(floats, "floats");
-  *floats = NL_CALL(DeepMemoryForwardWorkspace)(a);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                         int64_t* floats) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(floats, "floats");
+    *floats = NL_CALL(DeepMemoryForwardWorkspace)(a);
+  });
 }
 
 int32_t nl_deep_memory_backward_workspace(const nl_deep_memory_arguments* arguments,
-                                          int64_t* floats) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(floats, "floats");
-  *floats = NL_CALL(DeepMemoryBackwardWorkspace)(a);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                          int64_t* floats) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(floats, "floats");
+    *floats = NL_CALL(DeepMemoryBackwardWorkspace)(a);
+  });
 }
 
 int32_t nl_deep_memory_forward(const nl_deep_memory_arguments* arguments, int64_t begin,
-                               int64_t end, float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
-  if (begin == end) return NL_OK;
-  nl::RequireInputs(a, workspace);
-  if (a.time > 0) nl::RequireNotNull(a.o, "o");
-  nl::RequireNotNull(a.w1_start, "w1_start");
-  nl::RequireNotNull(a.w2_start, "w2_start");
-  nl::RequireNotNull(a.w1, "w1");
-  nl::RequireNotNull(a.w2, "w2");
-  if (a.mu != nullptr) {
-    nl::RequireNotNull(a.p1, "p1");
-    nl::RequireNotNull(a.p2, "p2");
-  }
-  for (int64_t head = begin; head < end; ++head) NL_CALL(DeepMemoryForward)(a, head, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                               int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
+    if (begin == end) return;
+    nl::RequireInputs(a, workspace);
+    if (a.time > 0) nl::RequireNotNull(a.o, "o");
+    nl::RequireNotNull(a.w1_start, "w1_start");
+    nl::RequireNotNull(a.w2_start, "w2_start");
+    nl::RequireNotNull(a.w1, "w1");
+    nl::RequireNotNull(a.w2, "w2");
+    if (a.mu != nullptr) {
+      nl::RequireNotNull(a.p1, "p1");
+      nl::RequireNotNull(a.p2, "p2");
+    }
+    for (int64_t head = begin; head < end; ++head) NL_CALL(DeepMemoryForward)(a, head, workspace);
+  });
 }
 
 int32_t nl_deep_memory_backward(const nl_deep_memory_arguments* arguments,
                                 const nl_deep_memory_gradients* gradients, int64_t begin,
-                                int64_t end, float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  const auto& g = nl::RequireArguments(gradients, "nl_deep_memory_gradients");
-  nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
-  if (begin == end) return NL_OK;
-  nl::RequireInputs(a, workspace);
-  if (a.time > 0) {
-    nl::RequireNotNull(a.saved_w1, "saved_w1");
-    nl::RequireNotNull(a.saved_w2, "saved_w2");
-    if (a.mu != nullptr) {
-      nl::RequireNotNull(a.saved_p1, "saved_p1");
-      nl::RequireNotNull(a.saved_p2, "saved_p2");
+                                int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    const auto& g = nl::RequireArguments(gradients, "nl_deep_memory_gradients");
+    nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
+    if (begin == end) return;
+    nl::RequireInputs(a, workspace);
+    if (a.time > 0) {
+      nl::RequireNotNull(a.saved_w1, "saved_w1");
+      nl::RequireNotNull(a.saved_w2, "saved_w2");
+      if (a.mu != nullptr) {
+        nl::RequireNotNull(a.saved_p1, "saved_p1");
+        nl::RequireNotNull(a.saved_p2, "saved_p2");
+      }
     }
-  }
-  for (int64_t head = begin; head < end; ++head) NL_CALL(DeepMemoryBackward)(a, g, head, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+    for (int64_t head = begin; head < end; ++head)
+      NL_CALL(DeepMemoryBackward)(a, g, head, workspace);
+  });
 }
 
 }  // extern "C"

@@ -197,66 +197,59 @@ namespace nl = nested_learning;
 extern "C" {
 
 int32_t nl_activation_forward(const nl_elementwise_arguments* arguments, int64_t begin,
-                              int64_t end) try {
-  const auto& a = nl::Check(arguments, begin, end, false);
-  nl::RequireActivation(a.activation);
-  NL_CALL(ActivationForward)(a.activation, a.x + begin, a.z + begin, end - begin);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                              int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end, false);
+    nl::RequireActivation(a.activation);
+    NL_CALL(ActivationForward)(a.activation, a.x + begin, a.z + begin, end - begin);
+  });
 }
 
 int32_t nl_activation_backward(const nl_elementwise_arguments* arguments, int64_t begin,
-                               int64_t end) try {
-  const auto& a = nl::Check(arguments, begin, end, true);
-  nl::RequireActivation(a.activation);
-  NL_CALL(ActivationBackward)
-  (a.activation, a.x + begin, a.y + begin, a.z + begin, end - begin);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                               int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end, true);
+    nl::RequireActivation(a.activation);
+    NL_CALL(ActivationBackward)
+    (a.activation, a.x + begin, a.y + begin, a.z + begin, end - begin);
+  });
 }
 
-int32_t nl_add_scaled(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) try {
-  const auto& a = nl::Check(arguments, begin, end, false);
-  NL_CALL(AddScaled)(a.factor, a.x + begin, a.z + begin, end - begin);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_add_scaled(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end, false);
+    NL_CALL(AddScaled)(a.factor, a.x + begin, a.z + begin, end - begin);
+  });
 }
 
-int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) try {
-  const auto& a = nl::Check(arguments, begin, end, true);
-  NL_CALL(Multiply)(a.x + begin, a.y + begin, a.z + begin, end - begin);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end, true);
+    NL_CALL(Multiply)(a.x + begin, a.y + begin, a.z + begin, end - begin);
+  });
 }
 
-int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) try {
-  const auto& a = nl::Check(arguments, begin, end, false);
-  NL_CALL(Scale)(a.factor, a.x + begin, a.z + begin, end - begin);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments, begin, end, false);
+    NL_CALL(Scale)(a.factor, a.x + begin, a.z + begin, end - begin);
+  });
 }
 
-int32_t nl_sum_of_squares(const float* x, int64_t count, double* sums, int64_t begin,
-                          int64_t end) try {
-  nl::RequireNotNegative(count, "count");
-  nl::RequireRange(begin, end, (count + NL_SUM_BLOCK - 1) / NL_SUM_BLOCK);
-  if (begin < end) {
-    nl::RequireNotNull(x, "x");
-    nl::RequireNotNull(sums, "sums");
-  }
-  for (int64_t block = begin; block < end; ++block) {
-    const int64_t start = block * NL_SUM_BLOCK;
-    const int64_t length = std::min<int64_t>(NL_SUM_BLOCK, count - start);
-    sums[block] = NL_CALL(SumOfSquares)(x + start, length);
-  }
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_sum_of_squares(const float* x, int64_t count, double* sums, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    nl::RequireNotNegative(count, "count");
+    nl::RequireRange(begin, end, (count + NL_SUM_BLOCK - 1) / NL_SUM_BLOCK);
+    if (begin < end) {
+      nl::RequireNotNull(x, "x");
+      nl::RequireNotNull(sums, "sums");
+    }
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t start = block * NL_SUM_BLOCK;
+      const int64_t length = std::min<int64_t>(NL_SUM_BLOCK, count - start);
+      sums[block] = NL_CALL(SumOfSquares)(x + start, length);
+    }
+  });
 }
 
 }  // extern "C"

@@ -66,36 +66,32 @@ namespace nl = nested_learning;
 
 extern "C" {
 
-int32_t nl_embedding_forward(const nl_embedding_arguments* arguments, int64_t begin,
-                             int64_t end) try {
-  const auto& a = nl::Check(arguments);
-  nl::RequireRange(begin, end, a.tokens);
-  if (begin == end || a.columns == 0) return NL_OK;
-  nl::RequireIndices(a, begin, end);
-  nl::RequireNotNull(a.table, "table");
-  nl::RequireNotNull(a.y, "y");
-  for (int64_t t = begin; t < end; ++t) {
-    std::memcpy(a.y + t * a.columns, a.table + a.indices[t] * a.columns,
-                static_cast<size_t>(a.columns) * sizeof(float));
-  }
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_embedding_forward(const nl_embedding_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    nl::RequireRange(begin, end, a.tokens);
+    if (begin == end || a.columns == 0) return;
+    nl::RequireIndices(a, begin, end);
+    nl::RequireNotNull(a.table, "table");
+    nl::RequireNotNull(a.y, "y");
+    for (int64_t t = begin; t < end; ++t) {
+      std::memcpy(a.y + t * a.columns, a.table + a.indices[t] * a.columns,
+                  static_cast<size_t>(a.columns) * sizeof(float));
+    }
+  });
 }
 
-int32_t nl_embedding_backward(const nl_embedding_arguments* arguments, int64_t begin,
-                              int64_t end) try {
-  const auto& a = nl::Check(arguments);
-  nl::RequireRange(begin, end, (a.columns + NL_COLUMN_BLOCK - 1) / NL_COLUMN_BLOCK);
-  if (begin == end || a.tokens == 0) return NL_OK;
-  nl::RequireIndices(a, 0, a.tokens);
-  nl::RequireNotNull(a.dy, "dy");
-  nl::RequireNotNull(a.dtable, "dtable");
-  NL_CALL(EmbeddingBackward)
-  (a, begin * NL_COLUMN_BLOCK, std::min(a.columns, end * NL_COLUMN_BLOCK));
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_embedding_backward(const nl_embedding_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    nl::RequireRange(begin, end, (a.columns + NL_COLUMN_BLOCK - 1) / NL_COLUMN_BLOCK);
+    if (begin == end || a.tokens == 0) return;
+    nl::RequireIndices(a, 0, a.tokens);
+    nl::RequireNotNull(a.dy, "dy");
+    nl::RequireNotNull(a.dtable, "dtable");
+    NL_CALL(EmbeddingBackward)
+    (a, begin * NL_COLUMN_BLOCK, std::min(a.columns, end * NL_COLUMN_BLOCK));
+  });
 }
 
 }  // extern "C"

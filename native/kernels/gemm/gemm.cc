@@ -1082,58 +1082,54 @@ namespace nl = nested_learning;
 
 extern "C" {
 
-int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, nl_gemm_sizes* sizes) try {
-  const nl_gemm_arguments g = nl::Check(arguments);
-  const nl::GemmPlan plan = nl::PlanOf(g);
-  nl::RequireArguments(sizes, "nl_gemm_sizes");
-  sizes->passes = plan.passes;
-  sizes->pack_pieces = plan.pack_pieces;
-  sizes->pieces = plan.pieces;
-  sizes->packed = nl::PackedFloats(g, plan);
-  sizes->workspace = nl::Workspace(plan);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_gemm_plan(const nl_gemm_arguments* arguments, nl_gemm_sizes* sizes) {
+  return nl::Export([&] {
+    const nl_gemm_arguments g = nl::Check(arguments);
+    const nl::GemmPlan plan = nl::PlanOf(g);
+    nl::RequireArguments(sizes, "nl_gemm_sizes");
+    sizes->passes = plan.passes;
+    sizes->pack_pieces = plan.pack_pieces;
+    sizes->pieces = plan.pieces;
+    sizes->packed = nl::PackedFloats(g, plan);
+    sizes->workspace = nl::Workspace(plan);
+  });
 }
 
 int32_t nl_gemm_pack(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin, int64_t end,
-                     float* packed) try {
-  const nl_gemm_arguments g = nl::Check(arguments);
-  const nl::GemmPlan plan = nl::PlanOf(g);
-  nl::RequireRange(begin, end, plan.pack_pieces);
-  if (begin == end) return NL_OK;
-  nl::RequirePass(pass, plan);
-  nl::RequireNotNull(packed, "packed");
-  const auto pack = NL_CALL(PackPiece);
-  for (int64_t piece = begin; piece < end; ++piece) (*pack)(g, plan, pass, piece, packed);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                     float* packed) {
+  return nl::Export([&] {
+    const nl_gemm_arguments g = nl::Check(arguments);
+    const nl::GemmPlan plan = nl::PlanOf(g);
+    nl::RequireRange(begin, end, plan.pack_pieces);
+    if (begin == end) return;
+    nl::RequirePass(pass, plan);
+    nl::RequireNotNull(packed, "packed");
+    const auto pack = NL_CALL(PackPiece);
+    for (int64_t piece = begin; piece < end; ++piece) (*pack)(g, plan, pass, piece, packed);
+  });
 }
 
 int32_t nl_gemm(const nl_gemm_arguments* arguments, int64_t pass, int64_t begin, int64_t end,
-                const float* packed, float* workspace) try {
-  const nl_gemm_arguments g = nl::Check(arguments);
-  const nl::GemmPlan plan = nl::PlanOf(g);
-  nl::RequireRange(begin, end, plan.pieces);
-  if (begin == end) return NL_OK;
-  nl::RequirePass(pass, plan);
-  nl::Pieces(g, plan, pass, begin, end, packed, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                const float* packed, float* workspace) {
+  return nl::Export([&] {
+    const nl_gemm_arguments g = nl::Check(arguments);
+    const nl::GemmPlan plan = nl::PlanOf(g);
+    nl::RequireRange(begin, end, plan.pieces);
+    if (begin == end) return;
+    nl::RequirePass(pass, plan);
+    nl::Pieces(g, plan, pass, begin, end, packed, workspace);
+  });
 }
 
 int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch, int64_t begin,
-                        int64_t end) try {
-  const nl_gemm_arguments& g = nl::RequireGemm(arguments);
-  nl::RequireNotNegative(batch, "batch");
-  nl::RequireRange(begin, end, batch);
-  nl::RequirePlain(g);
-  if (g.m > 0 && g.n > 0) NL_CALL(BatchPieces)(g, begin, end);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                        int64_t end) {
+  return nl::Export([&] {
+    const nl_gemm_arguments& g = nl::RequireGemm(arguments);
+    nl::RequireNotNegative(batch, "batch");
+    nl::RequireRange(begin, end, batch);
+    nl::RequirePlain(g);
+    if (g.m > 0 && g.n > 0) NL_CALL(BatchPieces)(g, begin, end);
+  });
 }
 
 }  // extern "C"

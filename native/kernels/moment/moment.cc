@@ -106,20 +106,19 @@ NL_TARGET_TABLE(MomentCommit);
 namespace nl = nested_learning;
 
 extern "C" int32_t nl_moment_commit(const nl_moment_arguments* arguments, int64_t begin,
-                                    int64_t end) try {
-  const auto& a = nl::RequireArguments(arguments, "nl_moment_arguments");
-  nl::RequireRange(begin, end);
-  if (a.sums != nullptr) nl::RequireNotNull(a.w, "w");
-  if (begin == end) {
-    if (a.sums != nullptr) a.sums[0] = a.sums[1] = 0;
-    return NL_OK;
-  }
-  nl::RequireNotNull(a.g, "g");
-  if (a.w == nullptr && a.m == nullptr) nl::RequireNotNull(a.v, "v");
-  NL_CALL(MomentCommit)(a, begin, end);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                    int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::RequireArguments(arguments, "nl_moment_arguments");
+    nl::RequireRange(begin, end);
+    if (a.sums != nullptr) nl::RequireNotNull(a.w, "w");
+    if (begin == end) {
+      if (a.sums != nullptr) a.sums[0] = a.sums[1] = 0;
+      return;
+    }
+    nl::RequireNotNull(a.g, "g");
+    if (a.w == nullptr && a.m == nullptr) nl::RequireNotNull(a.v, "v");
+    NL_CALL(MomentCommit)(a, begin, end);
+  });
 }
 
 #endif  // HWY_ONCE

@@ -41,22 +41,38 @@ struct Moments {
   float mean, scale;  // x̂ = (x − mean) scale
 };
 
+// 1 / √(squares / divisor + rest) for the sum of the squares of x − mean. Of a row so small that its squares are not all
+// normal numbers they are summed once more, in double, where they and the rest matter.
+inline float InverseRoot(float squares, double divisor, double rest, const float* x, float mean,
+                         size_t n) {
+  double inside = squares / divisor + rest;
+  if (inside < 0x1p-80) {
+    double sum = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const double v = static_cast<double>(x[i]) - mean;
+      sum += v * v;
+    }
+    inside = sum / divisor + rest;
+  }
+  return static_cast<float>(1.0 / std::sqrt(inside));
+}
+
 HWY_INLINE Moments MomentsOf(const nl_norm_arguments& a, const float* x) {
   const F32 d;
   const size_t n = static_cast<size_t>(a.columns);
   const float count = static_cast<float>(n);
+  const double epsilon = a.epsilon;
   if (a.kind != NL_NORM_LAYER) {
-    const float squares = Dot(x, x, n);
-    const float inside =
-        a.kind == NL_NORM_L2 ? squares + a.epsilon * a.epsilon : squares / count + a.epsilon;
-    return {0.0f, 1.0f / std::sqrt(inside)};
+    const bool is_l2 = a.kind == NL_NORM_L2;
+    return {0.0f, InverseRoot(Dot(x, x, n), is_l2 ? 1.0 : static_cast<double>(n),
+                              is_l2 ? epsilon * epsilon : epsilon, x, 0.0f, n)};
   }
   SumBody sum = {x, hn::Zero(d)};
   ForEachVector(n, sum);
   const float mean = SumLanes(sum.sum) / count;
   SquaresBody squares = {x, hn::Set(d, mean), hn::Zero(d)};
   ForEachVector(n, squares);
-  return {mean, 1.0f / std::sqrt(SumLanes(squares.sum) / count + a.epsilon)};
+  return {mean, InverseRoot(SumLanes(squares.sum), static_cast<double>(n), epsilon, x, mean, n)};
 }
 
 struct ForwardBody {
@@ -187,28 +203,26 @@ namespace nl = nested_learning;
 
 extern "C" {
 
-int32_t nl_norm_forward(const nl_norm_arguments* arguments, int64_t begin, int64_t end) try {
-  const auto& a = nl::Check(arguments);
-  nl::RequireRange(begin, end, a.rows);
-  if (begin == end || a.columns == 0) return NL_OK;
-  nl::RequireNotNull(a.x, "x");
-  nl::RequireNotNull(a.y, "y");
-  NL_CALL(NormForward)(a, begin, end);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_norm_forward(const nl_norm_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    nl::RequireRange(begin, end, a.rows);
+    if (begin == end || a.columns == 0) return;
+    nl::RequireNotNull(a.x, "x");
+    nl::RequireNotNull(a.y, "y");
+    NL_CALL(NormForward)(a, begin, end);
+  });
 }
 
-int32_t nl_norm_backward(const nl_norm_arguments* arguments, int64_t begin, int64_t end) try {
-  const auto& a = nl::Check(arguments);
-  nl::RequireRange(begin, end, (a.rows + NL_NORM_BLOCK - 1) / NL_NORM_BLOCK);
-  if (begin == end || a.columns == 0) return NL_OK;
-  nl::RequireNotNull(a.x, "x");
-  nl::RequireNotNull(a.dy, "dy");
-  for (int64_t block = begin; block < end; ++block) NL_CALL(NormBackward)(a, block);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_norm_backward(const nl_norm_arguments* arguments, int64_t begin, int64_t end) {
+  return nl::Export([&] {
+    const auto& a = nl::Check(arguments);
+    nl::RequireRange(begin, end, (a.rows + NL_NORM_BLOCK - 1) / NL_NORM_BLOCK);
+    if (begin == end || a.columns == 0) return;
+    nl::RequireNotNull(a.x, "x");
+    nl::RequireNotNull(a.dy, "dy");
+    for (int64_t block = begin; block < end; ++block) NL_CALL(NormBackward)(a, block);
+  });
 }
 
 }  // extern "C"

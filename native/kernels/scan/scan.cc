@@ -50,67 +50,62 @@ namespace nl = nested_learning;
 
 extern "C" {
 
-int32_t nl_scan_forward_pieces(const nl_scan_arguments* arguments, int64_t* pieces) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(pieces, "pieces");
-  *pieces = static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_scan_forward_pieces(const nl_scan_arguments* arguments, int64_t* pieces) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(pieces, "pieces");
+    *pieces = static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
+  });
 }
 
-int32_t nl_scan_forward_workspace(const nl_scan_arguments* arguments, int64_t* floats) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(floats, "floats");
-  *floats = NL_CALL(ScanForwardWorkspace)(a);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_scan_forward_workspace(const nl_scan_arguments* arguments, int64_t* floats) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(floats, "floats");
+    *floats = NL_CALL(ScanForwardWorkspace)(a);
+  });
 }
 
-int32_t nl_scan_backward_workspace(const nl_scan_arguments* arguments, int64_t* floats) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(floats, "floats");
-  *floats = NL_CALL(ScanBackwardWorkspace)(a);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+int32_t nl_scan_backward_workspace(const nl_scan_arguments* arguments, int64_t* floats) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(floats, "floats");
+    *floats = NL_CALL(ScanBackwardWorkspace)(a);
+  });
 }
 
 int32_t nl_scan_forward(const nl_scan_arguments* arguments, int64_t begin, int64_t end,
-                        float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  const int64_t pieces =
-      static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
-  nl::RequireRange(begin, end, pieces);
-  if (begin == end) return NL_OK;
-  nl::RequireInputs(a);
-  if (a.time > 0) nl::RequireNotNull(a.o, "o");
-  nl::RequireNotNull(a.s, "s");
-  if (a.mu != nullptr) nl::RequireNotNull(a.p, "p");
-  nl::RequireNotNull(workspace, "workspace");
-  for (int64_t piece = begin; piece < end; ++piece) NL_CALL(ScanForward)(a, piece, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                        float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    const int64_t pieces =
+        static_cast<int64_t>(a.batch) * a.heads * static_cast<int64_t>(nl::Blocks(a));
+    nl::RequireRange(begin, end, pieces);
+    if (begin == end) return;
+    nl::RequireInputs(a);
+    if (a.time > 0) nl::RequireNotNull(a.o, "o");
+    nl::RequireNotNull(a.s, "s");
+    if (a.mu != nullptr) nl::RequireNotNull(a.p, "p");
+    nl::RequireNotNull(workspace, "workspace");
+    for (int64_t piece = begin; piece < end; ++piece) NL_CALL(ScanForward)(a, piece, workspace);
+  });
 }
 
 int32_t nl_scan_backward(const nl_scan_arguments* arguments, const nl_scan_gradients* gradients,
-                         int64_t begin, int64_t end, float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  const auto& g = nl::RequireArguments(gradients, "nl_scan_gradients");
-  nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
-  if (begin == end) return NL_OK;
-  nl::RequireInputs(a);
-  if (a.time > 0) {
-    nl::RequireNotNull(a.states, "states");
-    if (a.mu != nullptr) nl::RequireNotNull(a.momenta, "momenta");
-  }
-  nl::RequireNotNull(workspace, "workspace");
-  for (int64_t piece = begin; piece < end; ++piece) NL_CALL(ScanBackward)(a, g, piece, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                         int64_t begin, int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    const auto& g = nl::RequireArguments(gradients, "nl_scan_gradients");
+    nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
+    if (begin == end) return;
+    nl::RequireInputs(a);
+    if (a.time > 0) {
+      nl::RequireNotNull(a.states, "states");
+      if (a.mu != nullptr) nl::RequireNotNull(a.momenta, "momenta");
+    }
+    nl::RequireNotNull(workspace, "workspace");
+    for (int64_t piece = begin; piece < end; ++piece) NL_CALL(ScanBackward)(a, g, piece, workspace);
+  });
 }
 
 }  // extern "C"

@@ -48,55 +48,52 @@ namespace nl = nested_learning;
 extern "C" {
 
 int32_t nl_self_modifying_forward_workspace(const nl_self_modifying_arguments* arguments,
-                                            int64_t* floats) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(floats, "floats");
-  *floats = NL_CALL(SelfModifyingForwardWorkspace)(a);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                            int64_t* floats) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(floats, "floats");
+    *floats = NL_CALL(SelfModifyingForwardWorkspace)(a);
+  });
 }
 
 int32_t nl_self_modifying_backward_workspace(const nl_self_modifying_arguments* arguments,
-                                             int64_t* floats) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireNotNull(floats, "floats");
-  *floats = NL_CALL(SelfModifyingBackwardWorkspace)(a);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                             int64_t* floats) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireNotNull(floats, "floats");
+    *floats = NL_CALL(SelfModifyingBackwardWorkspace)(a);
+  });
 }
 
 int32_t nl_self_modifying_forward(const nl_self_modifying_arguments* arguments, int64_t begin,
-                                  int64_t end, float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
-  if (begin == end) return NL_OK;
-  nl::RequireInputs(a, workspace);
-  if (a.time > 0) nl::RequireNotNull(a.o, "o");
-  nl::RequireNotNull(a.s0, "s0");
-  nl::RequireNotNull(a.s, "s");
-  for (int64_t head = begin; head < end; ++head) NL_CALL(SelfModifyingForward)(a, head, workspace);
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                  int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
+    if (begin == end) return;
+    nl::RequireInputs(a, workspace);
+    if (a.time > 0) nl::RequireNotNull(a.o, "o");
+    nl::RequireNotNull(a.s0, "s0");
+    nl::RequireNotNull(a.s, "s");
+    for (int64_t head = begin; head < end; ++head)
+      NL_CALL(SelfModifyingForward)(a, head, workspace);
+  });
 }
 
 int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arguments,
                                    const nl_self_modifying_gradients* gradients, int64_t begin,
-                                   int64_t end, float* workspace) try {
-  const auto& a = nl::CheckShape(arguments);
-  const auto& g = nl::RequireArguments(gradients, "nl_self_modifying_gradients");
-  nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
-  if (begin == end) return NL_OK;
-  nl::RequireInputs(a, workspace);
-  if (a.time > 0) nl::RequireNotNull(a.states, "states");
-  for (int64_t head = begin; head < end; ++head) {
-    NL_CALL(SelfModifyingBackward)(a, g, head, workspace);
-  }
-  return NL_OK;
-} catch (...) {
-  return nl::Caught();
+                                   int64_t end, float* workspace) {
+  return nl::Export([&] {
+    const auto& a = nl::CheckShape(arguments);
+    const auto& g = nl::RequireArguments(gradients, "nl_self_modifying_gradients");
+    nl::RequireRange(begin, end, static_cast<int64_t>(a.batch) * a.heads);
+    if (begin == end) return;
+    nl::RequireInputs(a, workspace);
+    if (a.time > 0) nl::RequireNotNull(a.states, "states");
+    for (int64_t head = begin; head < end; ++head) {
+      NL_CALL(SelfModifyingBackward)(a, g, head, workspace);
+    }
+  });
 }
 
 }  // extern "C"

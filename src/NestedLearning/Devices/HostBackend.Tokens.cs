@@ -17,10 +17,14 @@ public abstract partial class HostBackend
         {
             ReadOnlySpan<float> from = source.Span.Slice((b * source.Shape[1] + sourceFirst) * width, count * width);
             Span<float> to = destination.Span.Slice((b * destination.Shape[1] + destinationFirst) * width, count * width);
-            if (accumulate)
-                TensorPrimitives.Add(to, from, to);
-            else
+            if (!accumulate)
+            {
                 from.CopyTo(to);
+                continue;
+            }
+
+            TensorPrimitives.Add(to, from, to);
+            Subnormals.Flush(to);
         }
     }
 }

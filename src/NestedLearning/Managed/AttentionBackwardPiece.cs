@@ -68,8 +68,16 @@ internal readonly unsafe struct AttentionBackwardPiece(
                     Add(dO, transposed, j, Math.Min(AttentionBlock.Size, _block.Before - j), triangle: false);
                 Add(dO, transposed, _block.Before, queries, triangle: true);
                 for (int i = 0; !_dq.IsNull && i < queries; i++)
+                {
                     TensorPrimitives.Multiply(Span(_dQueries.Row(i), _keyDim), _scale, Span(_dq.Row(first + i), _keyDim));
+                    Subnormals.Flush(Span(_dq.Row(first + i), _keyDim));
+                }
             }
+
+            if (!_dk.IsNull)
+                Subnormals.Flush(_dk, _keys, _keyDim);
+            if (!_dv.IsNull)
+                Subnormals.Flush(_dv, _keys, _valueDim);
         }
 
         // Of one block of keys. What stands in the half of a triangle that no query sees is never read.
@@ -90,6 +98,7 @@ internal readonly unsafe struct AttentionBackwardPiece(
                 Span<float> row = Span(dScores.Row(j), n);
                 TensorPrimitives.Subtract(row, Span(_deltas, n), row);
                 TensorPrimitives.Multiply(row, Span(_block.Scores.Row(j), n), row);
+                Subnormals.Flush(row);
             }
 
             if (!_dk.IsNull)

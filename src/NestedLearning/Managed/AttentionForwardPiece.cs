@@ -79,6 +79,7 @@ internal readonly unsafe struct AttentionForwardPiece : IPieceAction
             // What was summed against the earlier maximum.
             TensorPrimitives.Subtract(before, maxima, before);
             TensorPrimitives.Exp(before, before);
+            Subnormals.Flush(before);
             TensorPrimitives.Multiply(sums, before, sums);
             for (int j = 0; j < keys; j++)
                 TensorPrimitives.Add(sums, Span(Block.Scores.Row(j), n), sums);
@@ -91,6 +92,7 @@ internal readonly unsafe struct AttentionForwardPiece : IPieceAction
             for (int i = 0; i < Block.Queries; i++)
             {
                 TensorPrimitives.Divide(Span(_o.Row(i), _valueDim), _sums[i], Span(o.Row(i), _valueDim));
+                Subnormals.Flush(Span(o.Row(i), _valueDim));
                 if (!logSums.IsNull)
                     *logSums.Row(i) = (float)(_maxima[i] + Math.Log(_sums[i]));
             }

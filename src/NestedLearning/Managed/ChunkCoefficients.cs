@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using static NestedLearning.SmallProducts;
 
 namespace NestedLearning;
@@ -32,35 +33,35 @@ internal readonly unsafe struct ChunkCoefficients(ref ScratchArena arena, int ch
     public void Compute(int n)
     {
         A[0] = 1;
+        Subnormals.Flush(Span(Alpha, n));
         if (HasMomentum)
         {
             B[0] = 0;
             C[0] = 1;
+            Subnormals.Flush(Span(Mu, n));
         }
 
         for (int t = 1; t <= n; t++)
         {
             float alpha = Alpha[t - 1];
             float* g = G.Row(t), gPrevious = G.Row(t - 1);
-            A[t] = alpha * A[t - 1];
+            A[t] = Subnormals.Flush(alpha * A[t - 1]);
             if (!HasMomentum)
             {
-                for (int i = 0; i < t - 1; i++)
-                    g[i] = alpha * gPrevious[i];
+                TensorPrimitives.Multiply(Span(gPrevious, t - 1), alpha, Span(g, t - 1));
+                Subnormals.Flush(Span(g, t - 1));
                 g[t - 1] = 1;
                 continue;
             }
 
             float mu = Mu[t - 1];
             float* x = X.Row(t), xPrevious = X.Row(t - 1);
-            C[t] = mu * C[t - 1];
-            B[t] = alpha * B[t - 1] + C[t];
-            for (int i = 0; i < t - 1; i++)
-            {
-                x[i] = mu * xPrevious[i];
-                g[i] = alpha * gPrevious[i] + x[i];
-            }
-
+            C[t] = Subnormals.Flush(mu * C[t - 1]);
+            B[t] = Subnormals.Flush(alpha * B[t - 1] + C[t]);
+            TensorPrimitives.Multiply(Span(xPrevious, t - 1), mu, Span(x, t - 1));
+            Subnormals.Flush(Span(x, t - 1));
+            TensorPrimitives.MultiplyAdd(Span(gPrevious, t - 1), alpha, Span(x, t - 1), Span(g, t - 1));
+            Subnormals.Flush(Span(g, t - 1));
             x[t - 1] = 1;
             g[t - 1] = 1;
         }

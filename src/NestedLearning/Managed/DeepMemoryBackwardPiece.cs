@@ -35,6 +35,8 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
                 JoinFrozen(ref work);
         }
 
+        dState.Flush(dim, hidden);
+        dFrozen.Flush(dim, hidden);
         dState.CopyTo(DeepMemoryWeights.Of(piece, gradients.W1, gradients.W2, gradients.P1, gradients.P2), dim, hidden);
         dFrozen.CopyTo(DeepMemoryWeights.Of(piece, gradients.ChunkStart1, gradients.ChunkStart2), dim, hidden);
     }
@@ -98,7 +100,7 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
         void Store(Tensor? gradient, MatrixView values, int columns)
         {
             if (gradient is not null)
-                CopyRows(values, n, columns, HeadRows.Tokens(gradient, batch, head).FromRow(start));
+                Subnormals.Copy(values, n, columns, HeadRows.Tokens(gradient, batch, head).FromRow(start));
         }
     }
 

@@ -129,6 +129,8 @@ internal unsafe struct DeepMemoryChunk
             for (int t = 0; t < Length; t++)
                 AddScaled(Q.Row(t), 1, Dim, o.Row(t));
         }
+
+        Subnormals.Flush(o, Length, Dim);
     }
 
     /// <summary>The state after the chunk's tokens.</summary>
@@ -209,6 +211,17 @@ internal readonly struct DeepMemoryWeights(MatrixView w1, MatrixView w2, MatrixV
         Copy(W2, dim, hidden, result.W2);
         Copy(P1, hidden, dim, result.P1);
         Copy(P2, dim, hidden, result.P2);
+    }
+
+    /// <summary>Makes zeros of subnormal numbers.</summary>
+    public void Flush(int dim, int hidden)
+    {
+        Subnormals.Flush(W1, hidden, dim);
+        Subnormals.Flush(W2, dim, hidden);
+        if (P1.IsNull)
+            return;
+        Subnormals.Flush(P1, hidden, dim);
+        Subnormals.Flush(P2, dim, hidden);
     }
 
     private static void Copy(MatrixView source, int rows, int columns, MatrixView result)

@@ -70,10 +70,12 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
         {
             ScaleRows(Keys, x.X.Row(n), n, KeyDim, _rows);
             Add(p, _rows.Transposed, Writes, KeyDim, ValueDim, n);
+            Subnormals.Flush(p, KeyDim, ValueDim);
         }
 
         ScaleRows(Keys, x.G.Row(n), n, KeyDim, _rows);
         Add(w, _rows.Transposed, Writes, KeyDim, ValueDim, n);
+        Subnormals.Flush(w, KeyDim, ValueDim);
     }
 
     /// <summary>
@@ -111,6 +113,7 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
             AddUpper(y, _readMatrix.Transposed, dReads, n, ValueDim, strict);
         if (!_erasedW.IsNull)
             AddUpper(y, _eraseMatrix.Transposed, y, n, ValueDim, strict: true);
+        Subnormals.Flush(y, n, ValueDim);
 
         // W and P move to the chunk's start as their readers are taken back.
         x.DecayBackward(n, g.W, g.P, KeyDim, ValueDim);
@@ -127,7 +130,10 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
                 ReadsBackward(g, dReads, transposed, x.B + first, d.B + first, g.P, n);
             if (!_erasedP.IsNull)
                 ErasesBackward(g, transposed, _erasedP, x.B, d.B, g.P, erase, dErase, n);
+            Subnormals.Flush(g.P, KeyDim, ValueDim);
         }
+
+        Subnormals.Flush(g.W, KeyDim, ValueDim);
 
         // What tokens of the chunk do to each other.
         MatrixView writesTransposed = Transpose(Writes, n, ValueDim, g.WritesTransposed.Start);

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using static NestedLearning.Subnormals;
 
 namespace NestedLearning;
 
@@ -105,27 +106,34 @@ internal readonly unsafe ref struct AdamStep
     private const int RandomGroup = 128;
 
     private readonly AdamOperands _operands;
+    private readonly float _scale;
     private readonly float _beta1;
     private readonly float _new1;
     private readonly float _beta2;
     private readonly float _new2;
     private readonly float _rate;
     private readonly float _correction2;
+    private readonly float _epsilon;
     private readonly float _ridge;
     private readonly float _decay;
+    private readonly bool _isOrdinary;
 
     public AdamStep(in AdamOperands operands)
     {
         AdamSettings s = operands.Settings;
         _operands = operands;
-        _beta1 = (float)s.Beta1;
-        _new1 = (float)(1 - s.Beta1);
-        _beta2 = (float)s.Beta2;
-        _new2 = (float)(1 - s.Beta2);
-        _rate = (float)(s.LearningRate / operands.Correction1);
-        _correction2 = (float)(1 / operands.Correction2);
-        _ridge = s.Decoupled ? 0 : s.WeightDecay;
-        _decay = s.Decoupled ? (float)((double)s.LearningRate * s.WeightDecay) : 0;
+        _scale = Flush(s.GradientScale);
+        _beta1 = Flush((float)s.Beta1);
+        _new1 = Flush((float)(1 - s.Beta1));
+        _beta2 = Flush((float)s.Beta2);
+        _new2 = Flush((float)(1 - s.Beta2));
+        _rate = Flush((float)(s.LearningRate / operands.Correction1));
+        _correction2 = Flush((float)(1 / operands.Correction2));
+        _epsilon = Flush(s.Epsilon);
+        _ridge = s.Decoupled ? 0 : Flush(s.WeightDecay);
+        _decay = s.Decoupled ? Flush((float)((double)s.LearningRate * s.WeightDecay)) : 0;
+        _isOrdinary = IsBetween(_scale, -30, 20) && IsBetween(_ridge, -30, 10) && IsBetween(_beta1, -10, 0) && IsBetween(_new1, -10, 0)
+            && IsBetween(_beta2, -10, 0) && IsBetween(_new2, -20, 0) && IsBetween(_rate, -20, 20) && IsBetween(_correction2, 0, 20) && IsBetween(_decay, -40, 0);
     }
 
     /// <summary>Commits the elements from <paramref name="begin"/> on, one for each of the gradient.</summary>
@@ -186,15 +194,38 @@ internal readonly unsafe ref struct AdamStep
     }
 
     // No operation is fused with another, so that every backend gives the same bits.
+    //
+    // With the constants between the bounds of the constructor and the numbers between these, no result is subnormal: g² new2 is 2^−120
+    // or more, a sum of β1 m and new1 g not below 2^−84 if they cancel, times the rate and over a root of at most 2^20 not below
+    // 2^−124, w λ not below 2^−120; and where decay and step cancel, what is left is no part of a w of 2^−80.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Step(ref Vector<float> w, Vector<float> gradient, ref Vector<float> m, ref Vector<float> v)
     {
-        Vector<float> g = gradient * _operands.Settings.GradientScale + w * _ridge;
+        Vector<float> g = gradient * _scale + w * _ridge;
+        Vector<int> outside = Outside(gradient, -80, 40) | Outside(g, -50, 30) | Outside(w, -80, 40) | Outside(m, -50, 40) | Outside(v, -90, 20);
+        if (!_isOrdinary || outside != Vector<int>.Zero)
+        {
+            (w, m, v) = FlushedStep(w, gradient, m, v);
+            return;
+        }
+
         m = m * _beta1 + g * _new1;
         v = v * _beta2 + g * g * _new2;
-        Vector<float> root = Vector.SquareRoot(v * _correction2) + new Vector<float>(_operands.Settings.Epsilon);
+        Vector<float> root = Vector.SquareRoot(v * _correction2) + new Vector<float>(_epsilon);
         // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
         w -= w * _decay + m * _rate / root;
+    }
+
+    // The same with what each operation takes and gives flushed.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private (Vector<float> W, Vector<float> M, Vector<float> V) FlushedStep(Vector<float> w, Vector<float> gradient, Vector<float> m, Vector<float> v)
+    {
+        w = Flush(w);
+        Vector<float> g = Flush(Flush(Flush(gradient) * _scale) + Flush(w * _ridge));
+        m = Flush(Flush(Flush(m) * _beta1) + Flush(g * _new1));
+        v = Flush(Flush(Flush(v) * _beta2) + Flush(Square(g) * _new2));
+        Vector<float> root = Vector.SquareRoot(Flush(v * _correction2)) + new Vector<float>(_epsilon);
+        return (Flush(w - Flush(Flush(w * _decay) + Flush(Flush(m * _rate) / root))), m, v);
     }
 
     // The words of a group's elements, in the order that nested_learning.h gives: two words of each of 16 blocks for the

@@ -114,6 +114,8 @@ internal sealed unsafe partial class ManagedBackend
                     if (input != null)
                         AddProduct(input, taps + (nint)j * width, output, width);
                 }
+
+                Subnormals.Flush(new Span<float>(output, width));
             }
         }
     }
@@ -130,6 +132,7 @@ internal sealed unsafe partial class ManagedBackend
                 new Span<float>(gradient, width).Clear();
                 for (int j = Carried; j >= 0 && t + Carried - j < time; j--)
                     AddProduct(dy + ((nint)b * time + t + Carried - j) * width, taps + (nint)j * width, gradient, width);
+                Subnormals.Flush(new Span<float>(gradient, width));
             }
         }
     }
@@ -167,11 +170,11 @@ internal sealed unsafe partial class ManagedBackend
                 for (int j = 0; j < Taps && dWeight != null; j++)
                 {
                     float* element = dWeight + (nint)(channel + d) * Taps + j;
-                    *element = (float)(*element + sum[j * ConvolutionChannels + d]);
+                    *element = Subnormals.Flush((float)(*element + sum[j * ConvolutionChannels + d]));
                 }
 
                 if (dBias != null)
-                    dBias[channel + d] = (float)(dBias[channel + d] + sum[Taps * ConvolutionChannels + d]);
+                    dBias[channel + d] = Subnormals.Flush((float)(dBias[channel + d] + sum[Taps * ConvolutionChannels + d]));
             }
         }
 

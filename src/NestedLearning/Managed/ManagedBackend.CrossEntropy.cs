@@ -97,10 +97,10 @@ internal sealed unsafe partial class ManagedBackend
             Vector<float> shift = new(logSum), factor = new(dLoss);
             int i = 0;
             for (; i <= x.Length - Vector<float>.Count; i += Vector<float>.Count)
-                (VectorMath.Exp(new Vector<float>(x[i..]) - shift) * factor).CopyTo(dx[i..]);
+                Subnormals.Flush(VectorMath.Exp(new Vector<float>(x[i..]) - shift) * factor).CopyTo(dx[i..]);
             for (; i < x.Length; i++)
-                dx[i] = MathF.Exp(x[i] - logSum) * dLoss;
-            dx[target] = (float)((Math.Exp((double)atTarget - logSum) - 1) * dLoss);
+                dx[i] = Subnormals.Flush(MathF.Exp(x[i] - logSum) * dLoss);
+            dx[target] = Subnormals.Flush((float)((Math.Exp((double)atTarget - logSum) - 1) * dLoss));
         }
     }
 

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Numerics;
-using System.Numerics.Tensors;
 
 namespace NestedLearning;
 
@@ -47,8 +46,12 @@ internal sealed unsafe partial class ManagedBackend
         public void Invoke(int piece)
         {
             Block(piece, count, out int start, out int length);
-            var sum = new Span<float>(y + start, length);
-            TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(x + start, length), factor, sum, sum);
+            float* from = x + start, sum = y + start;
+            int i = 0;
+            for (; i <= length - Vector<float>.Count; i += Vector<float>.Count)
+                Vector.Store(Subnormals.Flush(Vector.Load(from + i) * factor + Vector.Load(sum + i)), sum + i);
+            for (; i < length; i++)
+                sum[i] = Subnormals.Flush(from[i] * factor + sum[i]);
         }
     }
 
@@ -57,8 +60,13 @@ internal sealed unsafe partial class ManagedBackend
         public void Invoke(int piece)
         {
             Block(piece, count, out int start, out int length);
-            TensorPrimitives.Multiply(
+            VectorMath.Map<Product>(
                 new ReadOnlySpan<float>(x + start, length), new ReadOnlySpan<float>(y + start, length), new Span<float>(z + start, length));
+        }
+
+        private readonly struct Product : IVectorFunction2
+        {
+            public static Vector<float> Invoke(Vector<float> x, Vector<float> y) => x * y;
         }
     }
 
@@ -67,8 +75,12 @@ internal sealed unsafe partial class ManagedBackend
         public void Invoke(int piece)
         {
             Block(piece, count, out int start, out int length);
-            var scaled = new Span<float>(x + start, length);
-            TensorPrimitives.Multiply(scaled, factor, scaled);
+            float* scaled = x + start;
+            int i = 0;
+            for (; i <= length - Vector<float>.Count; i += Vector<float>.Count)
+                Vector.Store(Subnormals.Flush(Vector.Load(scaled + i) * factor), scaled + i);
+            for (; i < length; i++)
+                scaled[i] = Subnormals.Flush(scaled[i] * factor);
         }
     }
 

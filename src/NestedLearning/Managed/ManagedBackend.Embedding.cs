@@ -45,6 +45,7 @@ internal sealed unsafe partial class ManagedBackend
             {
                 var sum = new Span<float>(dTable + (nint)tokens[n] * width + column, columns);
                 TensorPrimitives.Add(sum, new ReadOnlySpan<float>(dy + (nint)n * width + column, columns), sum);
+                Subnormals.Flush(sum);
             }
         }
     }

@@ -464,6 +464,7 @@ internal readonly unsafe ref struct GemmTile
         var c = new Span<float>(_product.C + offset, _columns);
         if (_product.Bias != null)
             TensorPrimitives.Add(sums, new ReadOnlySpan<float>(_product.Bias + _column, _columns), sums);
+        Subnormals.Flush(sums);
         if (_product.Epilogue == Epilogue.Gelu)
         {
             if (_product.PreActivation != null)
@@ -481,5 +482,7 @@ internal readonly unsafe ref struct GemmTile
             TensorPrimitives.Add(c, sums, c);
         else
             sums.CopyTo(c);
+        if (_product.Residual != null || _product.Accumulate)
+            Subnormals.Flush(c);
     }
 }

@@ -108,7 +108,7 @@ internal sealed unsafe partial class ManagedBackend
                     normalised *= Vector.Load(gain + i);
                 if (bias != null)
                     normalised += Vector.Load(bias + i);
-                Vector.Store(normalised, y + i);
+                Vector.Store(Subnormals.Flush(normalised), y + i);
             }
 
             for (; i < width; i++)
@@ -118,7 +118,7 @@ internal sealed unsafe partial class ManagedBackend
                     normalised *= gain[i];
                 if (bias != null)
                     normalised += bias[i];
-                y[i] = normalised;
+                y[i] = Subnormals.Flush(normalised);
             }
         }
     }
@@ -173,14 +173,14 @@ internal sealed unsafe partial class ManagedBackend
                 if (gain != null)
                     h *= Vector.Load(gain + i);
                 Vector<float> normalised = s.Normalise(Vector.Load(x + i));
-                Vector.Store((h - new Vector<float>(mean) - normalised * along) * s.Scale, dx + i);
+                Vector.Store(Subnormals.Flush((h - new Vector<float>(mean) - normalised * along) * s.Scale), dx + i);
             }
 
             for (; i < width; i++)
             {
                 float h = gain == null ? dy[i] : gain[i] * dy[i];
                 float normalised = s.Normalise(x[i]);
-                dx[i] = (h - mean - normalised * along) * s.Scale;
+                dx[i] = Subnormals.Flush((h - mean - normalised * along) * s.Scale);
             }
         }
     }
@@ -209,9 +209,9 @@ internal sealed unsafe partial class ManagedBackend
             for (int i = 0; i < columns; i++)
             {
                 if (sums != null)
-                    sums[column + i] = (float)(sums[column + i] + sum[i]);
+                    sums[column + i] = Subnormals.Flush((float)(sums[column + i] + sum[i]));
                 if (weighted != null)
-                    weighted[column + i] = (float)(weighted[column + i] + dot[i]);
+                    weighted[column + i] = Subnormals.Flush((float)(weighted[column + i] + dot[i]));
             }
         }
 

@@ -41,11 +41,11 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
         }
 
         if (gradients.S0 is not null)
-            CopyRows(work.DS, dk, dv, HeadRows.State(gradients.S0, piece));
+            Subnormals.Copy(work.DS, dk, dv, HeadRows.State(gradients.S0, piece));
         if (gradients.P0 is not null)
-            CopyRows(work.DP, dk, dv, HeadRows.State(gradients.P0, piece));
+            Subnormals.Copy(work.DP, dk, dv, HeadRows.State(gradients.P0, piece));
         if (gradients.ChunkStart is not null)
-            CopyRows(work.DFrozen, dk, dv, HeadRows.State(gradients.ChunkStart, piece));
+            Subnormals.Copy(work.DFrozen, dk, dv, HeadRows.State(gradients.ChunkStart, piece));
     }
 
     // dS += dS_c where S is S_c.
@@ -95,6 +95,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
             AddUpper(y, chunk.ReadMatrix.Transposed, dO, n, dv, strictRead);
         if (chunk.Erases)
             AddUpper(y, chunk.EraseMatrix.Transposed, y, n, dv, strict: true);
+        Subnormals.Flush(y, n, dv);
 
         if (readsAtStart)
             StateReadsOfQueries(ref work, dO, Transpose(frozen, dk, dv, work.StateTransposed.Start), work.Chunk.Coefficients.A, d.A);
@@ -133,6 +134,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
                 Add(work.DP, chunk.Qp.Transposed, dO, dk, dv, n);
             if (chunk.Erases)
                 Add(work.DP, chunk.Kp.Transposed, y, dk, dv, n);
+            Subnormals.Flush(work.DP, dk, dv);
         }
 
         if (reads)
@@ -143,6 +145,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
             Add(dFrozen, chunk.Qs.Transposed, dO, dk, dv, n);
         if (chunk.IsFrozen && chunk.BeganBefore)
             Add(dFrozen, chunk.Kc.Transposed, y, dk, dv, n);
+        Subnormals.Flush(work.DS, dk, dv);
     }
 
     // S_n += Σ_i g_i k_iᵀ w_i:  dk_i += g_i w_i dSᵀ,  dg_i += ⟨k_i, w_i dSᵀ⟩.
@@ -255,11 +258,15 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
         ref ScanChunk chunk = ref work.Chunk;
         int n = chunk.Length, chunkStart = chunk.Start, batch = piece / inputs.Heads, head = piece % inputs.Heads;
         if (gradients.Q is not null)
-            CopyRows(work.DQ, n, chunk.KeyDim, HeadRows.Tokens(gradients.Q, batch, head).FromRow(chunkStart));
+            Subnormals.Copy(work.DQ, n, chunk.KeyDim, HeadRows.Tokens(gradients.Q, batch, head).FromRow(chunkStart));
         if (gradients.K is not null)
-            CopyRows(work.DK, n, chunk.KeyDim, HeadRows.Tokens(gradients.K, batch, head).FromRow(chunkStart));
+            Subnormals.Copy(work.DK, n, chunk.KeyDim, HeadRows.Tokens(gradients.K, batch, head).FromRow(chunkStart));
         if (gradients.U is not null)
-            ScaleRows(y, chunk.Theta, n, chunk.ValueDim, HeadRows.Tokens(gradients.U, batch, head).FromRow(chunkStart));
+        {
+            MatrixView dU = HeadRows.Tokens(gradients.U, batch, head).FromRow(chunkStart);
+            ScaleRows(y, chunk.Theta, n, chunk.ValueDim, dU);
+            Subnormals.Flush(dU, n, chunk.ValueDim);
+        }
 
         // d log α = α dα, which is 0 where α is.
         TensorPrimitives.Multiply(Span(work.Coefficients.Alpha, n), Span(chunk.Coefficients.Alpha, n), Span(work.Coefficients.Alpha, n));
@@ -272,7 +279,7 @@ internal readonly unsafe struct ScanBackwardPiece(ScanInputs inputs, ScanSetting
         void StoreGate(Tensor? gate, float* values)
         {
             if (gate is not null)
-                CopyRows(new MatrixView(values, 1), n, 1, HeadRows.Tokens(gate, batch, head).FromRow(chunkStart));
+                Subnormals.Copy(new MatrixView(values, 1), n, 1, HeadRows.Tokens(gate, batch, head).FromRow(chunkStart));
         }
     }
 

@@ -168,11 +168,14 @@ internal unsafe struct ScanChunk
             Add(W, Ks, s, Length, ValueDim, KeyDim);
         if (IsFrozen && BeganBefore)
             Add(W, Kc, frozen, Length, ValueDim, KeyDim);
-        if (!Erases)
-            return;
-        if (HasMomentum)
-            Add(W, Kp, p, Length, ValueDim, KeyDim);
-        AddLower(W, EraseMatrix, W, Length, ValueDim, strict: true);
+        if (Erases)
+        {
+            if (HasMomentum)
+                Add(W, Kp, p, Length, ValueDim, KeyDim);
+            AddLower(W, EraseMatrix, W, Length, ValueDim, strict: true);
+        }
+
+        Subnormals.Flush(W, Length, ValueDim);
     }
 
     /// <summary>O = Qs S + Qp P + M W, or scale · Q S_c.</summary>
@@ -182,13 +185,16 @@ internal unsafe struct ScanChunk
         if (_settings.Read == ScanRead.ChunkStart)
         {
             Add(o, Qs, frozen, Length, ValueDim, KeyDim);
-            return;
+        }
+        else
+        {
+            Add(o, Qs, s, Length, ValueDim, KeyDim);
+            if (HasMomentum)
+                Add(o, Qp, p, Length, ValueDim, KeyDim);
+            AddLower(o, ReadMatrix, W, Length, ValueDim, strict: _settings.Read == ScanRead.Before);
         }
 
-        Add(o, Qs, s, Length, ValueDim, KeyDim);
-        if (HasMomentum)
-            Add(o, Qp, p, Length, ValueDim, KeyDim);
-        AddLower(o, ReadMatrix, W, Length, ValueDim, strict: _settings.Read == ScanRead.Before);
+        Subnormals.Flush(o, Length, ValueDim);
     }
 
     /// <summary>S ← a_n S + b_n P + Kgᵀ W and P ← c_n P + Kxᵀ W.</summary>
@@ -196,7 +202,12 @@ internal unsafe struct ScanChunk
     {
         Coefficients.Decay(Length, s, p, KeyDim, ValueDim);
         if (HasMomentum)
+        {
             Add(p, Kx.Transposed, W, KeyDim, ValueDim, Length);
+            Subnormals.Flush(p, KeyDim, ValueDim);
+        }
+
         Add(s, Kg.Transposed, W, KeyDim, ValueDim, Length);
+        Subnormals.Flush(s, KeyDim, ValueDim);
     }
 }

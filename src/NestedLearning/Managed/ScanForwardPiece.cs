@@ -97,7 +97,7 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
         float* o = HeadRows.Tokens(_outputs.O, batch, head).FromColumn(firstColumn).Start;
         float alpha = Gate(_inputs.LogAlpha, 0, batch, head), theta = Gate(_inputs.Theta, 1, batch, head);
         float mu = Gate(_inputs.Mu, 0, batch, head), erase = Gate(_inputs.Erase, 0, batch, head);
-        alpha = MathF.Exp(alpha);
+        alpha = Subnormals.Flush(MathF.Exp(alpha));
         bool frozen = _settings.Write == ScanWrite.FrozenL2, beganBefore = _settings.Phase > 0;
         if (frozen && !beganBefore)
             erase += theta;
@@ -146,12 +146,16 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
             {
                 TensorPrimitives.Multiply(Span(p.Row(i), columns), mu, Span(p.Row(i), columns));
                 AddScaled(w, k[i], columns, p.Row(i));
+                Subnormals.Flush(Span(p.Row(i), columns));
                 TensorPrimitives.Add(Span(row, columns), Span(p.Row(i), columns), Span(row, columns));
             }
 
+            Subnormals.Flush(Span(row, columns));
             if (_settings.Read == ScanRead.After)
                 AddScaled(row, read, columns, o);
         }
+
+        Subnormals.Flush(Span(o, columns));
 
         if (!next.IsNull && _settings.NextPhase(1) == 0)
             CopyRows(s, dk, columns, next);

@@ -40,9 +40,9 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         }
 
         if (gradients.S0 is not null)
-            CopyRows(work.DS, dim, columns, HeadRows.State(gradients.S0, piece));
+            Subnormals.Copy(work.DS, dim, columns, HeadRows.State(gradients.S0, piece));
         if (gradients.ChunkStart is not null)
-            CopyRows(work.DFrozen, dim, columns, HeadRows.State(gradients.ChunkStart, piece));
+            Subnormals.Copy(work.DFrozen, dim, columns, HeadRows.State(gradients.ChunkStart, piece));
     }
 
     private static void LoadGradient(Tensor? source, int piece, MatrixView gradient, int dim)
@@ -89,6 +89,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         if (!readsAtStart)
             AddUpper(y.FromColumn(2 * dim), chunk.ReadMatrix.Transposed, dO, n, dim, strict);
         AddUpper(y, chunk.EraseMatrix.Transposed, y, n, padded, strict: true);
+        Subnormals.Flush(y, n, padded);
 
         if (chunk.BeganBefore)
         {
@@ -157,11 +158,12 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         Add((readsAtStart ? dFrozen : dS).FromColumn(2 * dim), chunk.Qs.Transposed, dO, dim, dim, n);
         Add(dFrozen, chunk.X.Transposed, work.DProjections, dim, 2 * dim, n);
         Add(dFrozen.FromColumn(3 * dim), chunk.X.Transposed, work.DGates, dim, 2, n);
+        Subnormals.Flush(dS, dim, columns);
 
         if (gradients.X is not null)
-            CopyRows(dX, n, dim, HeadRows.Tokens(gradients.X, batch, head).FromRow(start));
+            Subnormals.Copy(dX, n, dim, HeadRows.Tokens(gradients.X, batch, head).FromRow(start));
         if (gradients.Q is not null)
-            CopyRows(dQ, n, dim, HeadRows.Tokens(gradients.Q, batch, head).FromRow(start));
+            Subnormals.Copy(dQ, n, dim, HeadRows.Tokens(gradients.Q, batch, head).FromRow(start));
     }
 
     // o_t = a q_t S_mem + .., S by its transpose: z_t = do_t S_memᵀ.

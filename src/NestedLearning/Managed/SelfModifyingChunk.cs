@@ -136,6 +136,7 @@ internal unsafe struct SelfModifyingChunk
         if (BeganBefore)
             Add(W, Ks, s, length, PaddedColumns, Dim);
         AddLower(W, EraseMatrix, W, length, PaddedColumns, strict: true);
+        Subnormals.Flush(W, length, PaddedColumns);
     }
 
     /// <summary>O = Qs S_mem + M W_mem, or Q S_mem,c.</summary>
@@ -146,6 +147,7 @@ internal unsafe struct SelfModifyingChunk
         Add(o, Qs, (atStart ? frozen : s).FromColumn(2 * Dim), Length, Dim, Dim);
         if (!atStart)
             AddLower(o, ReadMatrix, W.FromColumn(2 * Dim), Length, Dim, strict: _settings.Read == ScanRead.Before);
+        Subnormals.Flush(o, Length, Dim);
     }
 
     /// <summary>S ← a_n S + Kgᵀ W.</summary>
@@ -153,6 +155,7 @@ internal unsafe struct SelfModifyingChunk
     {
         Coefficients.Decay(Length, s, default, Dim, Columns);
         Add(s, Kg.Transposed, W, Dim, PaddedColumns, Length);
+        Subnormals.Flush(s, Dim, PaddedColumns);
     }
 
     /// <summary>softplus'.</summary>
@@ -182,8 +185,8 @@ internal unsafe struct SelfModifyingChunk
 
             EtaInput[t] = Dot(X.Row(t), etaMemory, Dim) + _settings.EtaBias;
             AlphaInput[t] = Dot(X.Row(t), alphaMemory, Dim) + _settings.AlphaBias;
-            Eta[t] = Softplus(EtaInput[t]) * _settings.EtaScale;
-            Coefficients.Alpha[t] = Sigmoid(AlphaInput[t]);
+            Eta[t] = Subnormals.Flush(Softplus(EtaInput[t]) * _settings.EtaScale);
+            Coefficients.Alpha[t] = Subnormals.Flush(Sigmoid(AlphaInput[t]));
         }
     }
 

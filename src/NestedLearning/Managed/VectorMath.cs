@@ -17,23 +17,29 @@ internal interface IVectorFunction2
 
 /// <summary>
 /// Elementary functions over vectors of float32, within about 2 units in the last place unless said otherwise, without
-/// branches: large arguments saturate where the function does, and NaN comes through.
+/// branches: large arguments saturate where the function does, and NaN comes through. No result is subnormal.
 /// </summary>
 internal static class VectorMath
 {
-    /// <summary>Below this e^x rounds to 0.</summary>
-    private const float ExpLow = -104f;
+    /// <summary>Below this e^x, less than 2⁻¹²⁶, is 0.</summary>
+    private const float ExpLow = -87.33654f;
 
     /// <summary>Above this e^x is infinite.</summary>
     private const float ExpHigh = 89f;
 
-    /// <summary>Beyond this |x| the normal distribution's tail is 0 in float32.</summary>
-    private const float TailEnd = 20f;
+    /// <summary>
+    /// Beyond this |x| the normal distribution's tail is 0: GELU, its derivatives and their tails are less than 2⁻⁶² there, zero to
+    /// the last bit of any sum with a term of 2⁻³⁷ or more, float32's 24 bits further up. As numbers of their own such tails
+    /// would make gradients that are subnormal. The same in native/core/math-inl.h.
+    /// </summary>
+    private const float TailEnd = 9.5f;
 
     /// <summary>e^x.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Exp(Vector<float> x)
     {
+        Vector<int> under = Vector.LessThan(x, new Vector<float>(ExpLow));
+
         // x = n log 2 + r with |r| ≤ log(2)/2; log 2 in two parts, the first short enough that n times it is exact.
         x = Vector.Min(Vector.Max(x, new Vector<float>(ExpLow)), new Vector<float>(ExpHigh));
         Vector<float> n = Vector.Round(x * 1.44269504f);
@@ -51,7 +57,7 @@ internal static class VectorMath
         // 2^n in two factors: n reaches past both ends of the exponent's range.
         Vector<int> whole = Vector.ConvertToInt32Native(n);
         Vector<int> half = whole >> 1;
-        return p * PowerOfTwo(half) * PowerOfTwo(whole - half);
+        return Vector.AndNot(p * PowerOfTwo(half) * PowerOfTwo(whole - half), Vector.AsVectorSingle(under));
     }
 
     /// <summary>log(1 + u) for 0 ≤ u ≤ 1, to full relative accuracy down to u = 0.</summary>
@@ -116,7 +122,8 @@ internal static class VectorMath
     {
         Vector<float> clamped = Vector.Max(Vector.Min(x, new Vector<float>(TailEnd)), new Vector<float>(-TailEnd));
         Vector<float> square = clamped * clamped;
-        return (new Vector<float>(2f) - square) * 0.39894228f * Exp(square * -0.5f);
+        Vector<float> curvature = (new Vector<float>(2f) - square) * 0.39894228f * Exp(square * -0.5f);
+        return Vector.AndNot(curvature, BeyondTail(x));
     }
 
     /// <summary>Φ(x) = (1 + erf(x/√2)) / 2, to full relative accuracy in the left tail too, and bell = e^(−x²/2).</summary>
@@ -129,9 +136,9 @@ internal static class VectorMath
         Vector<float> square = a * a;
         Vector<float> lost = Fma(a, a, -square);
         bell = Exp(square * -0.5f);
-        bell = Fma(bell, lost * -0.5f, bell);
+        bell = Vector.AndNot(Fma(bell, lost * -0.5f, bell), BeyondTail(x));
 
-        // Φ(−a) = e^(−a²/2) t P(t), t = 1 / (1 + 0.24 a): P fitted for least relative error (4e−9) over 0 ≤ a ≤ 20.
+        // Φ(−a) = e^(−a²/2) t P(t), t = 1 / (1 + 0.24 a): P fitted for least relative error (4e−9).
         Vector<float> t = Vector<float>.One / Fma(a, new Vector<float>(0.24f), Vector<float>.One);
         Vector<float> p = new(0.02548834f);
         p = Fma(p, t, new Vector<float>(-0.12448430f));
@@ -147,28 +154,33 @@ internal static class VectorMath
         cumulative = Vector.ConditionalSelect(Vector.LessThan(x, Vector<float>.Zero), tail, Vector<float>.One - tail);
     }
 
-    /// <summary>y = f(x) for each element. y may be x.</summary>
+    /// <summary>All bits where |x| is beyond the tail's end; none for NaN.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector<float> BeyondTail(Vector<float> x) =>
+        Vector.AsVectorSingle(Vector.GreaterThan(Vector.Abs(x), new Vector<float>(TailEnd)));
+
+    /// <summary>y = f(x) for each element, flushed. y may be x.</summary>
     public static void Map<TFunction>(ReadOnlySpan<float> x, Span<float> y)
         where TFunction : struct, IVectorFunction
     {
         int width = Vector<float>.Count;
         int i = 0;
         for (; i <= x.Length - width; i += width)
-            TFunction.Invoke(new Vector<float>(x[i..])).CopyTo(y[i..]);
+            Subnormals.Flush(TFunction.Invoke(new Vector<float>(x[i..]))).CopyTo(y[i..]);
         if (i < x.Length)
-            StorePart(TFunction.Invoke(LoadPart(x[i..])), y[i..]);
+            StorePart(Subnormals.Flush(TFunction.Invoke(LoadPart(x[i..]))), y[i..]);
     }
 
-    /// <summary>z = f(x, y) for each element. z may be x or y.</summary>
+    /// <summary>z = f(x, y) for each element, flushed. z may be x or y.</summary>
     public static void Map<TFunction>(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> z)
         where TFunction : struct, IVectorFunction2
     {
         int width = Vector<float>.Count;
         int i = 0;
         for (; i <= x.Length - width; i += width)
-            TFunction.Invoke(new Vector<float>(x[i..]), new Vector<float>(y[i..])).CopyTo(z[i..]);
+            Subnormals.Flush(TFunction.Invoke(new Vector<float>(x[i..]), new Vector<float>(y[i..]))).CopyTo(z[i..]);
         if (i < x.Length)
-            StorePart(TFunction.Invoke(LoadPart(x[i..]), LoadPart(y[i..])), z[i..]);
+            StorePart(Subnormals.Flush(TFunction.Invoke(LoadPart(x[i..]), LoadPart(y[i..]))), z[i..]);
     }
 
     /// <summary>x y + z, fused where the hardware does that.</summary>

@@ -17,8 +17,11 @@ internal sealed record BenchCase(string Name, string Title, double Flops, double
     /// <summary>Whether it has products, whose operands tensor cores may round.</summary>
     public bool HasProducts { get; init; }
 
+    /// <summary>The same work on ordinary numbers, beside which it is measured; null where it has none.</summary>
+    public Func<BenchTensors, Action>? Twin { get; init; }
+
     /// <summary>Every case, in the order of the table.</summary>
-    public static IReadOnlyList<BenchCase> All { get; } = [.. ScanCases.All, .. AttentionCases.All, .. DenseCases.All, ScanCases.Token];
+    public static IReadOnlyList<BenchCase> All { get; } = [.. ScanCases.All, .. AttentionCases.All, .. DenseCases.All, ScanCases.Token, .. IdleCases.All];
 
     /// <exception cref="CaseException">No case has that name.</exception>
     public static BenchCase Find(string name) => Find(name, All);

@@ -17,6 +17,9 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
     /// <summary>The least time the machine could take over the time it took: 1 is the limit.</summary>
     public double ShareOfFloor => Limits.Floor(Measured) / Milliseconds;
 
+    /// <summary>The median time of its twin, in turns with it; null where it has none.</summary>
+    public double? TwinMilliseconds { get; init; }
+
     /// <summary>To what the operands of products could be rounded.</summary>
     public TensorCores TensorCores { get; init; }
 
@@ -36,6 +39,12 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
             fields["share_of_floor"] = ShareOfFloor;
         }
 
+        if (TwinMilliseconds is { } twin)
+        {
+            fields["ordinary_ms"] = twin;
+            fields["ratio"] = Milliseconds / twin;
+        }
+
         if (Measured.Size is { } size)
         {
             fields["title"] = Measured.Title;
@@ -52,6 +61,8 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
             ? FormattableString.Invariant($"{TokensPerSecond,9:F0} tokens/s        ")
             : FormattableString.Invariant($"{Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-7} {ShareOfFloor,8:P0}");
         string work = Measured.Title + (Measured.Size is null ? "" : ", " + Measured.Size) + (TensorCores == TensorCores.None ? "" : $", {TensorCores} allowed");
+        if (TwinMilliseconds is { } twin)
+            work += FormattableString.Invariant($": {Milliseconds / twin:F2} times its ordinary time");
         return FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {rate}  {work}");
     }
 

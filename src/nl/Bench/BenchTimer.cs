@@ -50,6 +50,37 @@ internal static class BenchTimer
         return times[times.Count / 2];
     }
 
+    /// <summary>The median times of two calls in milliseconds, which take turns so that what else the machine does meets both.</summary>
+    /// <param name="first">A call of a millisecond or more.</param>
+    /// <param name="second">Another.</param>
+    /// <param name="budget">The time for all repeats of both.</param>
+    /// <param name="wait">As of <see cref="Median"/>.</param>
+    public static (double First, double Second) Medians(Action first, Action second, TimeSpan budget, Action? wait = null)
+    {
+        Time(first);
+        Time(second);
+        List<double> firsts = [], seconds = [];
+        long start = Stopwatch.GetTimestamp();
+        do
+        {
+            firsts.Add(Time(first));
+            seconds.Add(Time(second));
+        }
+        while (firsts.Count < MostRepeats && (firsts.Count < 3 || Stopwatch.GetElapsedTime(start) < budget));
+
+        firsts.Sort();
+        seconds.Sort();
+        return (firsts[firsts.Count / 2], seconds[seconds.Count / 2]);
+
+        double Time(Action run)
+        {
+            long began = Stopwatch.GetTimestamp();
+            run();
+            wait?.Invoke();
+            return Stopwatch.GetElapsedTime(began).TotalMilliseconds;
+        }
+    }
+
     /// <summary>What waits for a device, which is to read an element of it; null where calls return when they are done.</summary>
     public static Action? WaitFor(Tensor tensor)
     {

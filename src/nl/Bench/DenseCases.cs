@@ -22,7 +22,7 @@ internal static class DenseCases
         new("gemm-1024-bf16", "matrix product 1024³, operands rounded to bfloat16", GemmFlops, GemmBytes, t => Gemm(t, GemmPrecision.BFloat16)),
         new("gemm-64x512", "batch of 512 products 64³", 512 * 2.0 * 64 * 64 * 64, 512 * 3.0 * 64 * 64 * sizeof(float), BatchedGemm),
         new("mlp", $"residual MLP, forward, {MlpShape}", MlpFlops, WeightBytes + TokenBytes, MlpForward),
-        new("mlp-backward", $"residual MLP, forward and backward, {MlpShape}", 3 * MlpFlops, 3 * WeightBytes + 2 * TokenBytes, MlpForwardAndBackward),
+        MlpBackward("mlp-backward", "residual MLP, forward and backward", t => MlpForwardAndBackward(t)),
         // Reads w, g, m, v and writes w, m, v.
         new("adamw-16m", "AdamW, one tensor of 16M", 0, 7.0 * Parameters * sizeof(float), t => AdamW(t, 1, Parameters)),
         new("adamw-200x80k", "AdamW, 200 tensors of 80k", 0, 7.0 * 200 * 80_000 * sizeof(float), t => AdamW(t, 200, 80_000)),
@@ -56,11 +56,16 @@ internal static class DenseCases
         };
     }
 
-    private static Action MlpForwardAndBackward(BenchTensors t)
+    /// <summary>A case of both directions of the MLP.</summary>
+    internal static BenchCase MlpBackward(string name, string title, Func<BenchTensors, Action> prepare) =>
+        new(name, $"{title}, {MlpShape}", 3 * MlpFlops, 3 * WeightBytes + 2 * TokenBytes, prepare);
+
+    /// <summary>Both directions; the first weights, and with them the pre-activations, may be larger, and the gradient smaller.</summary>
+    internal static Action MlpForwardAndBackward(BenchTensors t, float weights = 1, float gradient = 1)
     {
         Tensor z = t.Zeros("z", [Tokens, Hidden]), dz = t.Zeros("dz", [Tokens, Hidden]);
-        (GemmArguments hidden, GemmArguments output) = Mlp(t, z);
-        Tensor dy = t.Uniform("dy", [Tokens, Dim]), dBias = t.Zeros("dbias_in", [Hidden]);
+        (GemmArguments hidden, GemmArguments output) = Mlp(t, z, weights);
+        Tensor dy = t.Uniform("dy", [Tokens, Dim], -gradient, gradient), dBias = t.Zeros("dbias_in", [Hidden]);
         var dWeightOut = new GemmArguments { A = output.A, TransposeA = true, B = dy, C = t.Zeros("dweight_out", [Hidden, Dim]), Accumulate = true };
         var dPreActivation = new GemmArguments { A = dy, B = output.B, TransposeB = true, C = dz, Epilogue = Epilogue.GeluGradient, PreActivation = z };
         var dWeightIn = new GemmArguments { A = hidden.A, TransposeA = true, B = dz, C = t.Zeros("dweight_in", [Dim, Hidden]), Accumulate = true };
@@ -77,9 +82,9 @@ internal static class DenseCases
         };
     }
 
-    private static (GemmArguments Hidden, GemmArguments Output) Mlp(BenchTensors t, Tensor? preActivation)
+    private static (GemmArguments Hidden, GemmArguments Output) Mlp(BenchTensors t, Tensor? preActivation, float weights = 1)
     {
-        float weightIn = 1 / MathF.Sqrt(Dim), weightOut = 1 / MathF.Sqrt(Hidden);
+        float weightIn = weights / MathF.Sqrt(Dim), weightOut = 1 / MathF.Sqrt(Hidden);
         var hidden = new GemmArguments
         {
             A = t.Uniform("x", [Tokens, Dim]),

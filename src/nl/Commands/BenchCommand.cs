@@ -6,7 +6,7 @@ namespace NestedLearning.CommandLine.Commands;
 /// <summary><c>nl bench [CASE…]</c>: how fast the operations are here, and how far from what the machine can do.</summary>
 internal static class BenchCommand
 {
-    // Fifteen cases, a minute in all.
+    // Eighteen cases, somewhat over a minute in all.
     private static readonly TimeSpan s_budget = TimeSpan.FromSeconds(3);
 
     // Measured in rounds with something else between them.
@@ -19,7 +19,7 @@ internal static class BenchCommand
             Description = "Which to measure. Default: all of " + string.Join(", ", BenchCase.All.Select(c => c.Name)) + ".",
             Arity = ArgumentArity.ZeroOrMore,
         };
-        var json = new Option<bool>("--json") { Description = "One JSON object a line: name, threads, median_ms, gflops or gbs, share_of_floor." };
+        var json = new Option<bool>("--json") { Description = "One JSON object a line: name, threads, median_ms, gflops or gbs, share_of_floor; ordinary_ms and ratio of a case that has a twin on ordinary numbers." };
         var large = new Option<bool>("--large") { Description = "Cases of a GPU's size instead: " + string.Join(", ", LargeCases.All(1).Select(c => c.Name)) + ". A floor is then that of bytes at a copy's rate." };
         var scale = new Option<int>("--scale") { Description = "Divides the tokens, parameters and sides of matrices of large cases.", HelpName = "divisor", DefaultValueFactory = _ => 1 };
         var tensorCores = new Option<bool>("--tensor-cores") { Description = "Measure large cases with products once more, where the device may round their operands to bfloat16." };
@@ -60,10 +60,19 @@ internal static class BenchCommand
             foreach (TensorCores rounding in measured.HasProducts && !roundings.IsEmpty ? roundings : [TensorCores.None])
             {
                 device.TensorCores = rounding;
-                double median = BenchTimer.Median(run, budget, BenchTimer.WaitFor(waited));
-                var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = rounding };
+                (double median, double? twin) = Time(measured, run);
+                var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = rounding, TwinMilliseconds = twin };
                 output.WriteLine(json ? result.ToJson() : result.ToString());
             }
+        }
+
+        (double Milliseconds, double? OfTwin) Time(BenchCase measured, Action run)
+        {
+            Action? wait = BenchTimer.WaitFor(waited);
+            if (measured.Twin is null)
+                return (BenchTimer.Median(run, budget, wait), null);
+            using var tensors = new BenchTensors(device);
+            return BenchTimer.Medians(run, measured.Twin(tensors), budget, wait);
         }
     }
 }

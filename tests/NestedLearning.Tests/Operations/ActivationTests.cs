@@ -161,7 +161,7 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
         for (int i = 0; i < actual.Length; i++)
         {
             double size = Math.Max(Math.Abs(expected[i]), least);
-            if (!(Math.Abs(actual[i] - expected[i]) <= tolerance * size))
+            if (!(Math.Abs(actual[i] - expected[i]) <= tolerance * size + Tolerances.LeastNormal))
                 Assert.Fail(FormattableString.Invariant($"{name} at {at[i]} is {actual[i]:R}, expected {expected[i]:R}."));
         }
     }

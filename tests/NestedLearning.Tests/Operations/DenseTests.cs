@@ -57,7 +57,7 @@ public abstract class DenseTests(string backend) : BackendTests(backend)
         Assert.Equal(expected.Length, elements.Length);
         for (int i = 0; i < elements.Length; i++)
         {
-            if (!(Math.Abs(elements[i] - expected[i]) <= tolerance * Math.Max(magnitude[i], Compare.Floor)))
+            if (!(Math.Abs(elements[i] - expected[i]) <= tolerance * Math.Max(magnitude[i], Compare.Floor) + Tolerances.LeastNormal))
                 Assert.Fail(FormattableString.Invariant($"{name}[{i}] is {elements[i]}, expected {expected[i]} (terms' magnitude {magnitude[i]:G3})."));
         }
     }

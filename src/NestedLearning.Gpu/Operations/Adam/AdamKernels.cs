@@ -51,14 +51,15 @@ internal static class AdamKernels
     {
         AdamConstants c = a.Constants;
         ArrayView<ushort> halfM = a.M.Cast<ushort>(), halfV = a.V.Cast<ushort>();
-        float w = a.W[i];
-        float g = gradient * c.GradientScale + w * c.L2;
-        float m = c.BFloat16 != 0 ? Widen(halfM[i]) : a.M[i], v = c.BFloat16 != 0 ? Widen(halfV[i]) : a.V[i];
-        m = m * c.Beta1 + g * c.Rest1;
-        v = v * c.Beta2 + g * g * c.Rest2;
+        float w = Functions.Flush(a.W[i]);
+        float g = Functions.Flush(Functions.Flush(gradient) * c.GradientScale + w * c.L2);
+        float m = Functions.Flush(c.BFloat16 != 0 ? Widen(halfM[i]) : a.M[i]);
+        float v = Functions.Flush(c.BFloat16 != 0 ? Widen(halfV[i]) : a.V[i]);
+        m = Functions.Flush(m * c.Beta1 + g * c.Rest1);
+        v = Functions.Flush(v * c.Beta2 + g * g * c.Rest2);
         float root = XMath.Sqrt(v * c.RootScale) + c.Epsilon;
         // Not (1 − ηλ) w, whose factor would be rounded to few of the bits of ηλ.
-        a.W[i] = w - (w * c.Decay + m * c.Rate / root);
+        a.W[i] = Functions.Flush(w - (w * c.Decay + m * c.Rate / root));
         if (c.BFloat16 == 0)
         {
             a.M[i] = m;

@@ -88,7 +88,10 @@ internal static class AttentionKernels
             for (int column = Group.IdxX; column < a.ValueDim; column += Group.DimX)
             {
                 for (int i = 0; i <= last - first; i++)
-                    a.O[Row(a, head, first + i, a.Time, a.ValueDim) + column] /= sums[i];
+                {
+                    long at = Row(a, head, first + i, a.Time, a.ValueDim) + column;
+                    a.O[at] = Functions.Flush(a.O[at] / sums[i]);
+                }
             }
 
             for (int i = Group.IdxX; i <= last - first && a.LogSums.Length != 0; i += Group.DimX)
@@ -131,7 +134,7 @@ internal static class AttentionKernels
                         int seen = Seen(a, first + i, key);
                         for (int j = 0; j < seen; j++)
                             sum += dScores[i * Tile + j] * a.K[Row(a, head, key + j, a.Keys, a.KeyDim) + column];
-                        a.DQ[at] = key == 0 ? sum * a.Scale : a.DQ[at] + sum * a.Scale;
+                        a.DQ[at] = Functions.Flush(key == 0 ? sum * a.Scale : a.DQ[at] + sum * a.Scale);
                     }
                 }
 
@@ -168,7 +171,7 @@ internal static class AttentionKernels
                                 sum += dScores[i * Tile + j] * a.Q[Row(a, head, first + i, a.Time, a.KeyDim) + column];
                         }
 
-                        a.DK[at] = first == start ? sum * a.Scale : a.DK[at] + sum * a.Scale;
+                        a.DK[at] = Functions.Flush(first == start ? sum * a.Scale : a.DK[at] + sum * a.Scale);
                     }
                 }
 
@@ -184,7 +187,7 @@ internal static class AttentionKernels
                                 sum += scores[i * Tile + j] * a.DO[Row(a, head, first + i, a.Time, a.ValueDim) + column];
                         }
 
-                        a.DV[at] = first == start ? sum : a.DV[at] + sum;
+                        a.DV[at] = Functions.Flush(first == start ? sum : a.DV[at] + sum);
                     }
                 }
 
@@ -207,7 +210,7 @@ internal static class AttentionKernels
             long row = Row(a, head, first + i, a.Time, 1);
             float p = Functions.Exp(scores[at] * a.Scale - a.LogSums[row]);
             scores[at] = p;
-            dScores[at] = p * (dScores[at] - a.Deltas[row]);
+            dScores[at] = Functions.Flush(p * (dScores[at] - a.Deltas[row]));
         }
 
         Group.Barrier();

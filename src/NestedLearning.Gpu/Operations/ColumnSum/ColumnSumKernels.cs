@@ -40,7 +40,7 @@ internal static class ColumnSumKernels
             for (int block = 0; block < a.Blocks; block++)
                 sum += a.Parts[((long)block * a.Sums + a.Sum) * a.Width + column];
             long at = a.TargetStart + column * a.TargetStride;
-            a.Target[at] = (float)(a.Target[at] + sum);
+            a.Target[at] = Functions.Flush((float)(a.Target[at] + sum));
         }
     }
 }

@@ -171,9 +171,9 @@ internal static class ChunkBackwardKernels
             }
 
             if (a.DQ.Given)
-                ChunkKernels.At(a.DQ, p, t, d) = dq;
+                ChunkKernels.At(a.DQ, p, t, d) = Functions.Flush(dq);
             if (a.DK.Given)
-                ChunkKernels.At(a.DK, p, t, d) = dk;
+                ChunkKernels.At(a.DK, p, t, d) = Functions.Flush(dk);
         }
     }
 
@@ -186,7 +186,7 @@ internal static class ChunkBackwardKernels
             Problem p = a.Chunk.Problems.At((int)(work / size));
             int t = (int)(work % size / a.ValueDim), d = (int)(work % a.ValueDim);
             if (t < a.Chunk.Problems.LengthOf(p))
-                ChunkKernels.At(a.DU, p, t, d) = ChunkKernels.At(a.Chunk.Theta, p, t) * ChunkKernels.At(a.Y, p, t, d);
+                ChunkKernels.At(a.DU, p, t, d) = Functions.Flush(ChunkKernels.At(a.Chunk.Theta, p, t) * ChunkKernels.At(a.Y, p, t, d));
         }
     }
 
@@ -289,9 +289,9 @@ internal static class ChunkBackwardKernels
         }
 
         if (a.DLogAlpha.Given)
-            ChunkKernels.At(a.DLogAlpha, p, t) = ChunkKernels.At(a.Chunk.Alpha, p, t) * dAlpha;
+            ChunkKernels.At(a.DLogAlpha, p, t) = Functions.Flush(ChunkKernels.At(a.Chunk.Alpha, p, t) * dAlpha);
         if (a.DMu.Given)
-            ChunkKernels.At(a.DMu, p, t) = dMu;
+            ChunkKernels.At(a.DMu, p, t) = Functions.Flush(dMu);
         float kappa = ChunkKernels.At(a.Dots, p, t, 2);
         if (a.DErase.Given)
         {
@@ -300,10 +300,10 @@ internal static class ChunkBackwardKernels
                 dErase -= ChunkKernels.At(a.Chunk.B, p, t) * ChunkKernels.At(a.Dots, p, t, 3);
             for (int i = 0; i < t; i++)
                 dErase -= ChunkKernels.At(a.Chunk.G, p, t, i) * ChunkKernels.At(a.Chunk.KeyProducts, p, t, i) * ChunkKernels.At(a.WriteProducts, p, t, i);
-            ChunkKernels.At(a.DErase, p, t) = dErase;
+            ChunkKernels.At(a.DErase, p, t) = Functions.Flush(dErase);
         }
 
         if (a.DTheta.Given)
-            ChunkKernels.At(a.DTheta, p, t) = Dot(a.Y, a.U, p, t, a.ValueDim) - (a.Chunk.Frozen != 0 ? kappa : 0) - Dot(a.WrittenStart, a.K, p, t, a.KeyDim);
+            ChunkKernels.At(a.DTheta, p, t) = Functions.Flush(Dot(a.Y, a.U, p, t, a.ValueDim) - (a.Chunk.Frozen != 0 ? kappa : 0) - Dot(a.WrittenStart, a.K, p, t, a.KeyDim));
     }
 }

@@ -119,7 +119,7 @@ internal static class ChunkKernels
                 float sum = At(a.Out, p, t, column);
                 for (int i = 0; i < t; i++)
                     sum += At(a.Triangle, p, t, i) * At(a.Out, p, i, column);
-                At(a.Out, p, t, column) = sum;
+                At(a.Out, p, t, column) = Functions.Flush(sum);
             }
         }
     }
@@ -136,7 +136,7 @@ internal static class ChunkKernels
                 float sum = At(a.Out, p, t, column);
                 for (int i = t + 1; i < n; i++)
                     sum += At(a.Triangle, p, i, t) * At(a.Out, p, i, column);
-                At(a.Out, p, t, column) = sum;
+                At(a.Out, p, t, column) = Functions.Flush(sum);
             }
         }
     }
@@ -155,7 +155,7 @@ internal static class ChunkKernels
             float sum = At(a.Out, p, t, column);
             for (int i = 0; i < t + a.Diagonal; i++)
                 sum += At(a.Triangle, p, t, i) * At(a.In, p, i, column);
-            At(a.Out, p, t, column) = sum;
+            At(a.Out, p, t, column) = Functions.Flush(sum);
         }
     }
 
@@ -172,7 +172,7 @@ internal static class ChunkKernels
             float sum = At(a.Out, p, t, column);
             for (int i = t + 1 - a.Diagonal; i < n; i++)
                 sum += At(a.Triangle, p, i, t) * At(a.In, p, i, column);
-            At(a.Out, p, t, column) = sum;
+            At(a.Out, p, t, column) = Functions.Flush(sum);
         }
     }
 
@@ -206,12 +206,12 @@ internal static class ChunkKernels
             {
                 float erase = At(a.Erase, p, t), alpha = At(a.Alpha, p, t);
                 At(a.WriteS, p, t) = -(erase * at + (a.Frozen != 0 ? At(a.Theta, p, t) : 0));
-                at *= alpha;
+                at = Functions.Flush(at * alpha);
                 if (a.Momentum != 0)
                 {
                     At(a.WriteP, p, t) = -erase * bt;
-                    ct *= At(a.Mu, p, t);
-                    bt = alpha * bt + ct;
+                    ct = Functions.Flush(ct * At(a.Mu, p, t));
+                    bt = Functions.Flush(alpha * bt + ct);
                 }
             }
         }
@@ -224,8 +224,8 @@ internal static class ChunkKernels
         {
             if (t > i + 1)
             {
-                x = a.Momentum != 0 ? At(a.Mu, p, t - 1) * x : 0;
-                g = At(a.Alpha, p, t - 1) * g + x;
+                x = a.Momentum != 0 ? Functions.Flush(At(a.Mu, p, t - 1) * x) : 0;
+                g = Functions.Flush(At(a.Alpha, p, t - 1) * g + x);
             }
 
             At(a.G, p, t, i) = g;

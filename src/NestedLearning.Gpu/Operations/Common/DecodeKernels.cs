@@ -154,7 +154,7 @@ internal static class DecodeKernels
             {
                 int t = i / a.Columns, at = i % a.Columns;
                 if (first + at < a.ValueDim)
-                    ChunkKernels.At(a.O, problem, t, first + at) = a.Scale * Sum(querySums, a.Columns, t, at);
+                    ChunkKernels.At(a.O, problem, t, first + at) = Functions.Flush(a.Scale * Sum(querySums, a.Columns, t, at));
             }
 
             Store(s, a.S, problem, column);
@@ -255,7 +255,7 @@ internal static class DecodeKernels
             {
                 int t = i / a.Scan.Columns, at = i % a.Scan.Columns, read = first + at - 2 * a.Dim;
                 if (read >= 0 && read < a.Dim)
-                    ChunkKernels.At(a.Scan.O, problem, t, read) = Sum(querySums, a.Scan.Columns, t, at);
+                    ChunkKernels.At(a.Scan.O, problem, t, read) = Functions.Flush(Sum(querySums, a.Scan.Columns, t, at));
             }
 
             Store(s, a.Scan.S, problem, column);
@@ -302,11 +302,11 @@ internal static class DecodeKernels
             float written = keys[k + row] * w;
             if (a.Momentum != 0)
             {
-                written = p.At(row) * mu + written;
+                written = Functions.Flush(p.At(row) * mu + written);
                 p.Set(row, written);
             }
 
-            float value = s.At(row) * alpha + written;
+            float value = Functions.Flush(s.At(row) * alpha + written);
             s.Set(row, value);
             if (a.ReadsAfter != 0)
                 read += a.Q.View[q + row] * value;

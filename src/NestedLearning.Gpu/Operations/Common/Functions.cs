@@ -9,10 +9,17 @@ namespace NestedLearning.Gpu.Kernels;
 /// </summary>
 internal static class Functions
 {
-    // Below −104 e^x rounds to 0, above 89 it is infinite; beyond 20 the normal distribution's tail is 0.
-    private const float ExpLow = -104f, ExpHigh = 89f, TailEnd = 20f;
+    // Below −87.33654 e^x, less than 2⁻¹²⁶, is 0, above 89 it is infinite. Beyond 9.5 the normal distribution's tail is 0, as
+    // native/core/math-inl.h says.
+    private const float ExpLow = -87.33654f, ExpHigh = 89f, TailEnd = 9.5f;
 
     public static bool IsNaN(float x) => (Interop.FloatAsInt(x) & 0x7FFFFFFF) > 0x7F800000;
+
+    /// <summary>
+    /// x, or a zero of its sign where it is subnormal: what every kernel writes of what it computed, so that a quantity that
+    /// decays ends at zero on every device, whether it flushes by itself or not.
+    /// </summary>
+    public static float Flush(float x) => (Interop.FloatAsInt(x) & 0x7F800000) != 0 ? x : Interop.IntAsFloat((uint)(Interop.FloatAsInt(x) & 0x80000000));
 
     public static bool IsFinite(float x) => (Interop.FloatAsInt(x) & 0x7F800000) != 0x7F800000;
 
@@ -20,9 +27,9 @@ internal static class Functions
     public static float Larger(float x, float y) => IsNaN(x) || x > y ? x : y;
 
     /// <summary>e^x.</summary>
-    public static float Exp(float x)
+    public static float Exp(float exponent)
     {
-        x = x < ExpLow ? ExpLow : x;
+        float x = exponent < ExpLow ? ExpLow : exponent;
         x = x > ExpHigh ? ExpHigh : x;
         float n = XMath.Floor(x * 1.44269504f + 0.5f);
         float r = n * -0.693359375f + x;
@@ -38,7 +45,7 @@ internal static class Functions
         // 2^n in two factors: n reaches past both ends of the exponent's range. A NaN's n is anything.
         int whole = IsNaN(x) ? 0 : (int)n;
         int half = whole >> 1;
-        return p * PowerOfTwo(half) * PowerOfTwo(whole - half);
+        return exponent < ExpLow ? 0 : p * PowerOfTwo(half) * PowerOfTwo(whole - half);
     }
 
     /// <summary>log(1 + u) for 0 ≤ u ≤ 1, to full relative accuracy down to u = 0.</summary>
@@ -96,7 +103,7 @@ internal static class Functions
     {
         float clamped = x > TailEnd ? TailEnd : x < -TailEnd ? -TailEnd : x;
         float square = clamped * clamped;
-        return (2 - square) * 0.39894228f * Exp(square * -0.5f);
+        return XMath.Abs(x) > TailEnd ? 0 : (2 - square) * 0.39894228f * Exp(square * -0.5f);
     }
 
     /// <summary>x rounded to bfloat16, to nearest even; a NaN stays one.</summary>
@@ -113,16 +120,17 @@ internal static class Functions
     private static float Normal(float x, out float bell)
     {
         float a = XMath.Abs(x);
-        a = a > TailEnd ? TailEnd : a;
+        bool beyond = a > TailEnd;
+        a = beyond ? TailEnd : a;
 
         // e^(−a²/2) with the rounding error of a² put back: a in two parts, whose products are exact.
         float square = a * a;
         float high = Interop.IntAsFloat((uint)(Interop.FloatAsInt(a) & 0x7FFFF000)), low = a - high;
         float lost = high * high - square + 2 * high * low + low * low;
         bell = Exp(square * -0.5f);
-        bell += bell * (lost * -0.5f);
+        bell = beyond ? 0 : bell + bell * (lost * -0.5f);
 
-        // Φ(−a) = e^(−a²/2) t P(t), t = 1 / (1 + 0.24 a): P fitted for least relative error (4e−9) over 0 ≤ a ≤ 20.
+        // Φ(−a) = e^(−a²/2) t P(t), t = 1 / (1 + 0.24 a): P fitted for least relative error (4e−9).
         float t = 1 / (a * 0.24f + 1);
         float p = 0.02548834f;
         p = p * t + -0.12448430f;

@@ -32,7 +32,7 @@ internal static class ConvolutionKernels
                     y += Input(a, b, t - Carried + j, d) * a.Weight[d * Taps + j];
             }
 
-            a.Y[i] = y;
+            a.Y[i] = Functions.Flush(y);
         }
     }
 
@@ -56,7 +56,7 @@ internal static class ConvolutionKernels
             float dx = 0;
             for (int j = Carried; j >= 0 && t + Carried - j < a.Time; j--)
                 dx += a.DY[i + (long)(Carried - j) * a.Width] * a.Weight[d * Taps + j];
-            a.DX[i] = dx;
+            a.DX[i] = Functions.Flush(dx);
         }
     }
 

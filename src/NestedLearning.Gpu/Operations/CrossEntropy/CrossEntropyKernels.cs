@@ -66,9 +66,9 @@ internal static class CrossEntropyKernels
     {
         float difference = logit - logSum;
         if (!isTarget)
-            return Functions.Exp(difference) * dLoss;
+            return Functions.Flush(Functions.Exp(difference) * dLoss);
         float less = difference > -0.3f ? ExpMinusOne(difference) : Functions.Exp(difference) - 1;
-        return less * dLoss;
+        return Functions.Flush(less * dLoss);
     }
 
     // By its series, for −0.3 < x ≤ 0 (and a rounding above).

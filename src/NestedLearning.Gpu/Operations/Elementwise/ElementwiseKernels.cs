@@ -25,21 +25,21 @@ internal static class ElementwiseKernels
     public static void AddScaled(ElementwiseArguments a)
     {
         for (long i = Groups.First; i < a.X.Length; i += Groups.Stride)
-            a.Y[i] += a.Factor * a.X[i];
+            a.Y[i] = Functions.Flush(a.Y[i] + a.Factor * a.X[i]);
     }
 
     // z = x ∘ y
     public static void Multiply(ElementwiseArguments a)
     {
         for (long i = Groups.First; i < a.X.Length; i += Groups.Stride)
-            a.Z[i] = a.X[i] * a.Y[i];
+            a.Z[i] = Functions.Flush(a.X[i] * a.Y[i]);
     }
 
     // x ← factor · x
     public static void Scale(ElementwiseArguments a)
     {
         for (long i = Groups.First; i < a.X.Length; i += Groups.Stride)
-            a.X[i] *= a.Factor;
+            a.X[i] = Functions.Flush(a.X[i] * a.Factor);
     }
 
     // y = f(x)
@@ -56,7 +56,7 @@ internal static class ElementwiseKernels
                 y = -Functions.Softplus(-x);
             else
                 y = Functions.Gelu(x);
-            a.Y[i] = y;
+            a.Y[i] = Functions.Flush(y);
         }
     }
 
@@ -74,7 +74,7 @@ internal static class ElementwiseKernels
                 derivative = Functions.Sigmoid(-x);
             else
                 derivative = Functions.GeluDerivative(x);
-            a.Z[i] = a.Y[i] * derivative;
+            a.Z[i] = Functions.Flush(a.Y[i] * derivative);
         }
     }
 }

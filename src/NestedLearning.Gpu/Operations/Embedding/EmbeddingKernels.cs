@@ -49,7 +49,7 @@ internal static class EmbeddingKernels
                 float sum = a.Table[row + i];
                 for (int at = n; at >= 0; at = a.Links[at])
                     sum += a.Rows[(long)at * a.Width + i];
-                a.Table[row + i] = sum;
+                a.Table[row + i] = Functions.Flush(sum);
             }
         }
     }

@@ -155,6 +155,7 @@ internal static class ProductKernels
             value *= p.Rows.View[p.Rows.Offset(problem) + (long)i * p.Rows.Row];
         if (p.Bias.Length != 0)
             value += p.Bias[j];
+        value = Functions.Flush(value);
         if (p.Epilogue == (int)Epilogue.Gelu)
         {
             if (p.PreActivation.Given)
@@ -175,6 +176,6 @@ internal static class ProductKernels
         }
 
         long at = p.C.Offset(problem) + (long)i * p.C.Row + (long)j * p.C.Column;
-        p.C.View[at] = p.Accumulate != 0 ? p.C.View[at] + value : value;
+        p.C.View[at] = Functions.Flush(p.Accumulate != 0 ? p.C.View[at] + value : value);
     }
 }

@@ -33,12 +33,12 @@ internal static class MomentKernels
             double change = 0, value = 0;
             for (long i = share.FirstItem(group); i < tensor.G.Length; i += share.Stride)
             {
-                float gradient = tensor.G[i] * tensor.GradientScale, read = gradient * tensor.ReadGradient;
+                float gradient = Functions.Flush(Functions.Flush(tensor.G[i]) * tensor.GradientScale), read = gradient * tensor.ReadGradient;
                 if (tensor.Clear != 0)
                     tensor.G[i] = 0;
                 if (tensor.M.Length != 0)
                 {
-                    float first = tensor.M[i] * tensor.Keep1 + gradient * tensor.Write1;
+                    float first = Functions.Flush(Functions.Flush(tensor.M[i]) * tensor.Keep1 + gradient * tensor.Write1);
                     tensor.M[i] = first;
                     read = first * tensor.ReadMoment + read;
                 }
@@ -46,15 +46,15 @@ internal static class MomentKernels
                 float step = read * tensor.LearningRate;
                 if (tensor.V.Length != 0)
                 {
-                    float second = tensor.V[i] * tensor.Keep2 + gradient * gradient * tensor.Write2;
+                    float second = Functions.Flush(Functions.Flush(tensor.V[i]) * tensor.Keep2 + gradient * gradient * tensor.Write2);
                     tensor.V[i] = second;
                     step /= XMath.Sqrt(second) + tensor.Epsilon;
                 }
 
                 if (tensor.W.Length != 0)
                 {
-                    float before = tensor.W[i], from = tensor.Start.Length != 0 ? tensor.Start[i] : before;
-                    float after = from - (from * tensor.Decay + step);
+                    float before = tensor.W[i], from = Functions.Flush(tensor.Start.Length != 0 ? tensor.Start[i] : before);
+                    float after = Functions.Flush(from - (from * tensor.Decay + step));
                     tensor.W[i] = after;
                     change += ((double)after - before) * ((double)after - before);
                     value += (double)before * before;

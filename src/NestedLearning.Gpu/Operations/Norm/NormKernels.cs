@@ -34,7 +34,7 @@ internal static class NormKernels
                     y *= a.Gain[i];
                 if (a.Bias.Length != 0)
                     y += a.Bias[i];
-                a.Y[(long)row * a.Width + i] = y;
+                a.Y[(long)row * a.Width + i] = Functions.Flush(y);
             }
         }
     }
@@ -69,7 +69,7 @@ internal static class NormKernels
             for (int i = Group.IdxX; i < a.Width && a.DX.Length != 0; i += Group.DimX)
             {
                 float h = a.Gain.Length != 0 ? a.Gain[i] * a.DY[start + i] : a.DY[start + i];
-                a.DX[start + i] = (h - mean - (a.X[start + i] - centre - rest) * scale * along) * scale;
+                a.DX[start + i] = Functions.Flush((h - mean - (a.X[start + i] - centre - rest) * scale * along) * scale);
             }
         }
     }

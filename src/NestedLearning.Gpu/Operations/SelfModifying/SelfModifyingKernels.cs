@@ -55,7 +55,7 @@ internal static class SelfModifyingKernels
                     ChunkKernels.At(a.Projections, p, t, a.Dim + d) *= value;
             }
 
-            float eta = Functions.Softplus(ChunkKernels.At(a.GateInputs, p, t, 0) + a.EtaBias) * a.EtaScale;
+            float eta = Functions.Flush(Functions.Softplus(ChunkKernels.At(a.GateInputs, p, t, 0) + a.EtaBias) * a.EtaScale);
             ChunkKernels.At(a.Erase, p, t) = a.EraseFactor * eta;
             ChunkKernels.At(a.Theta, p, t) = eta;
             ChunkKernels.At(a.Alpha, p, t) = Functions.Sigmoid(ChunkKernels.At(a.GateInputs, p, t, 1) + a.AlphaBias);
@@ -83,11 +83,11 @@ internal static class SelfModifyingKernels
 
             for (int d = 0; d < a.Dim; d++)
             {
-                ChunkKernels.At(a.DProjections, p, t, d) = key * (ChunkKernels.At(a.DK, p, t, d) - along * ChunkKernels.At(a.K, p, t, d));
+                ChunkKernels.At(a.DProjections, p, t, d) = Functions.Flush(key * (ChunkKernels.At(a.DK, p, t, d) - along * ChunkKernels.At(a.K, p, t, d)));
                 float dv = eta * ChunkKernels.At(a.Written, p, t, d);
                 if (a.NormalizesValues != 0)
                     dv = value * (dv - valueAlong * ChunkKernels.At(a.Projections, p, t, a.Dim + d));
-                ChunkKernels.At(a.DProjections, p, t, a.Dim + d) = dv;
+                ChunkKernels.At(a.DProjections, p, t, a.Dim + d) = Functions.Flush(dv);
             }
 
             float dEta = a.EraseFactor * ChunkKernels.At(a.DErase, p, t) + ChunkKernels.At(a.DTheta, p, t);

@@ -19,7 +19,7 @@ internal static class TokenKernels
             long b = i / size, rest = i % size;
             float value = a.Source[(b * a.SourceTokens + a.SourceFirst) * a.Width + rest];
             long at = (b * a.DestinationTokens + a.DestinationFirst) * a.Width + rest;
-            a.Destination[at] = a.Accumulate != 0 ? a.Destination[at] + value : value;
+            a.Destination[at] = a.Accumulate != 0 ? Functions.Flush(a.Destination[at] + value) : value;
         }
     }
 }
