@@ -100,7 +100,8 @@ internal sealed unsafe partial class CudaBackend
     private CudaBlas? BlasFor(TensorCores rounding, int m, int n, int k) => CudaBlas.Suits(rounding, m, n, k) ? _cuda.Blas : null;
 
     private void LaunchBlas(
-        CudaBlas blas, TensorCores rounding, int m, int n, int k, Tensor a, bool transposeA, Tensor b, bool transposeB, float beta, Tensor c)
+        CudaBlas blas, TensorCores rounding, int m, int n, int k, Tensor a, bool transposeA, Tensor b, bool transposeB,
+        float beta, Tensor c)
     {
         try
         {

@@ -132,7 +132,7 @@ internal sealed unsafe partial class CudaBackend
     {
         int count = settings.Plan(inputs.Time).Longest;
         long ofTokens = Math.Max(
-            SelfModifyingKernels.ProjectBlocks(1, count), SelfModifyingKernels.ProjectBackwardBlocks(1, inputs.Dim, count, givesDX: true));
+            SelfModifyingKernels.ProjectBlocks(1, count), SelfModifyingKernels.ProjectBackwardBlocks(1, inputs.Dim, count, true));
         long ofState = StateBlocks(1, SelfModifyingSettings.StateColumns(inputs.Dim), ScanKernels.WritesColumns);
         return (long)inputs.Batch * inputs.Heads * Math.Max(ofTokens, ofState);
     }
