@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 
 namespace NestedLearning;
@@ -16,9 +17,16 @@ public interface IPieceAction
 /// </summary>
 public sealed class WorkPool
 {
-    // Below this many operations waking another thread costs more than it saves.
-    private const long SerialOperations = 1 << 16;
+    // Below this many operations sharing them out costs more than it saves.
+    private const long SerialOperations = 1 << 15;
+
+    // A thread of the .NET pool sleeps when it has nothing to do, and to wake it takes as long as many an operation. So one
+    // that has helped looks for the next work for a while, and a caller for the end of its own, before either sleeps.
+    private static readonly long s_patience = Stopwatch.Frequency / 20_000;
+
     private int _threads = Environment.ProcessorCount;
+    private Job? _newest;
+    private int _looking;
 
     /// <summary>How many threads may work at once, at least 1. Starts as the number of processors.</summary>
     public int Threads
@@ -47,10 +55,13 @@ public sealed class WorkPool
             return;
         }
 
-        var job = new Job<TAction>(pieces, action);
-        for (int i = 0; i < helpers; i++)
+        var job = new Job<TAction>(this, pieces, helpers, action);
+        // Before the threads that look are counted: one that stops looking looks once more after it is counted out.
+        Interlocked.Exchange(ref _newest, job);
+        for (int i = Volatile.Read(ref _looking); i < helpers; i++)
             ThreadPool.UnsafeQueueUserWorkItem(job, preferLocal: false);
-        job.Execute();
+        job.Run(helps: false);
+        Interlocked.CompareExchange(ref _newest, null, job);
         job.Wait();
     }
 
@@ -60,22 +71,69 @@ public sealed class WorkPool
     /// <summary>Runs a delegate for each piece; see <see cref="For{TAction}(int, long, TAction)"/>.</summary>
     public void For(int pieces, long operations, Action<int> body) => For(pieces, operations, new DelegateAction(body));
 
+    // Helps with one job after the other until there has been none for a while.
+    private void Help(Job? job)
+    {
+        while (job is not null)
+        {
+            if (!job.Run(helps: true))
+                Interlocked.Increment(ref _looking);
+            job = Look(job);
+        }
+    }
+
+    // The next job, or null; the caller is counted among those that look.
+    private Job? Look(Job last)
+    {
+        long until = Stopwatch.GetTimestamp() + s_patience;
+        do
+        {
+            if (Volatile.Read(ref _newest) is { } job && job != last)
+            {
+                Interlocked.Decrement(ref _looking);
+                return job;
+            }
+
+            Thread.SpinWait(8);
+        }
+        while (Stopwatch.GetTimestamp() < until);
+
+        Interlocked.Decrement(ref _looking);
+        return Volatile.Read(ref _newest) is { } late && late != last ? late : null;
+    }
+
     private readonly struct DelegateAction(Action<int> body) : IPieceAction
     {
         public void Invoke(int piece) => body(piece);
     }
 
-    private sealed class Job<TAction>(int pieces, TAction action) : IThreadPoolWorkItem
+    private abstract class Job(WorkPool pool) : IThreadPoolWorkItem
+    {
+        protected WorkPool Pool => pool;
+
+        public void Execute() => pool.Help(this);
+
+        /// <summary>Does pieces until none is left.</summary>
+        /// <returns>Whether the thread is counted among those that look for work: a helper is, before its last piece counts as done.</returns>
+        public abstract bool Run(bool helps);
+    }
+
+    private sealed class Job<TAction>(WorkPool pool, int pieces, int helpers, TAction action) : Job(pool)
         where TAction : struct, IPieceAction
     {
         private int _next;
         private int _done;
+        private int _helpers;
         private ExceptionDispatchInfo? _failure;
 
-        public void Execute()
+        public override bool Run(bool helps)
         {
+            // More may look for work than are wanted.
+            if (helps && Interlocked.Increment(ref _helpers) > helpers)
+                return false;
             TAction local = action;
-            for (int piece; (piece = Interlocked.Increment(ref _next) - 1) < pieces;)
+            bool looks = false;
+            for (int piece = Next(), next; piece < pieces; piece = next)
             {
                 try
                 {
@@ -87,28 +145,42 @@ public sealed class WorkPool
                     Interlocked.CompareExchange(ref _failure, ExceptionDispatchInfo.Capture(e), null);
                 }
 
+                // So the caller finds it when it comes with its next job at once.
+                next = Next();
+                if (helps && next >= pieces)
+                {
+                    Interlocked.Increment(ref Pool._looking);
+                    looks = true;
+                }
+
                 if (Interlocked.Increment(ref _done) == pieces)
                 {
                     lock (this)
                         Monitor.PulseAll(this);
                 }
             }
+
+            return looks;
         }
 
         // Only pieces that were begun are waited for: a helper that never got a thread costs nothing, so nested
         // calls cannot deadlock on a full thread pool.
         public void Wait()
         {
-            var spin = new SpinWait();
-            for (int i = 0; i < 40 && Volatile.Read(ref _done) < pieces; i++)
-                spin.SpinOnce(sleep1Threshold: -1);
-            lock (this)
+            for (long until = Stopwatch.GetTimestamp() + s_patience; Volatile.Read(ref _done) < pieces && Stopwatch.GetTimestamp() < until;)
+                Thread.SpinWait(8);
+            if (Volatile.Read(ref _done) < pieces)
             {
-                while (Volatile.Read(ref _done) < pieces)
-                    Monitor.Wait(this);
+                lock (this)
+                {
+                    while (Volatile.Read(ref _done) < pieces)
+                        Monitor.Wait(this);
+                }
             }
 
             _failure?.Throw();
         }
+
+        private int Next() => Interlocked.Increment(ref _next) - 1;
     }
 }
