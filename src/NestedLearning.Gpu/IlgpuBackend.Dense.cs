@@ -146,6 +146,12 @@ internal sealed partial class IlgpuBackend
     public override void AddScaled(float factor, Tensor x, Tensor y) =>
         Elementwise(Cuda.ElementwiseKernels.AddScaled, ElementwiseKernels.AddScaled, x, y, factor: factor);
 
+    public override void Rotate(Tensor x, Tensor table, bool back, Tensor y) =>
+        LaunchItems(RotationKernels.Rotate, (long)x.Shape[0] * x.Shape[1] * x.Shape[2] * ((x.Shape[3] + 1) / 2), new RotationArguments
+        {
+            X = View(x), Table = View(table), Y = View(y), Time = x.Shape[1], Heads = x.Shape[2], Width = x.Shape[3], Sign = back ? -1 : 1,
+        });
+
     public override void Multiply(Tensor x, Tensor y, Tensor z) => Elementwise(Cuda.ElementwiseKernels.Multiply, ElementwiseKernels.Multiply, x, y, z);
 
     public override void Scale(Tensor x, float factor) => Elementwise(Cuda.ElementwiseKernels.Scale, ElementwiseKernels.Scale, x, factor: factor);
