@@ -6,7 +6,7 @@ namespace NestedLearning.CommandLine.Commands;
 /// <summary><c>nl bench [CASE…]</c>: how fast the operations are here, and how far from what the machine can do.</summary>
 internal static class BenchCommand
 {
-    // Fifteen cases, a minute in all.
+    // Some twenty cases, a minute and a half in all.
     private static readonly TimeSpan s_budget = TimeSpan.FromSeconds(3);
 
     // Measured in rounds with something else between them.
@@ -19,7 +19,7 @@ internal static class BenchCommand
             Description = "Which to measure. Default: all of " + string.Join(", ", BenchCase.All.Select(c => c.Name)) + ".",
             Arity = ArgumentArity.ZeroOrMore,
         };
-        var json = new Option<bool>("--json") { Description = "One JSON object a line: name, threads, median_ms, gflops or gbs, share_of_floor." };
+        var json = new Option<bool>("--json") { Description = "One JSON object a line: name, threads, median_ms, gflops, gbs, tokens_per_s or bytes_per_s, share_of_floor." };
         var large = new Option<bool>("--large") { Description = "Cases of a GPU's size instead: " + string.Join(", ", LargeCases.All(1).Select(c => c.Name)) + ". A floor is then that of bytes at a copy's rate." };
         var scale = new Option<int>("--scale") { Description = "Divides the tokens, parameters and sides of matrices of large cases.", HelpName = "divisor", DefaultValueFactory = _ => 1 };
         var tensorCores = new Option<bool>("--tensor-cores") { Description = "Measure large cases with products once more, where the device may round their operands to bfloat16." };
@@ -44,12 +44,14 @@ internal static class BenchCommand
     /// <summary>Measures cases, each within about a budget of time, and writes each as soon as it is known.</summary>
     internal static void Run(IReadOnlyList<BenchCase> cases, Device device, bool json, TimeSpan budget, TextWriter output, params ReadOnlySpan<TensorCores> roundings)
     {
+        int threads = device.Threads;
         MachineLimits limits = MachineLimits.Measure(device);
+        MachineLimits? limitsOfOneThread = threads == 1 ? limits : null;
         if (!json)
         {
             output.WriteLine($"{device.Name} ({device.Description}), threads: {device.Threads}");
             output.WriteLine($"machine: {limits}");
-            output.WriteLine($"{"case",-22} {"threads",7} {"median ms",12} {"rate",9} {"",-7} {"of floor",8}  work");
+            output.WriteLine($"{"case",-22} {"threads",7} {"median ms",12} {"rate",9} {"",-8}{"of floor",8}  work");
         }
 
         using Tensor waited = device.Zeros([1]);
@@ -60,10 +62,22 @@ internal static class BenchCommand
             foreach (TensorCores rounding in measured.HasProducts && !roundings.IsEmpty ? roundings : [TensorCores.None])
             {
                 device.TensorCores = rounding;
-                double median = BenchTimer.Median(run, budget, BenchTimer.WaitFor(waited));
-                var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = rounding };
-                output.WriteLine(json ? result.ToJson() : result.ToString());
+                if (measured.AlsoOnOneThread && threads > 1)
+                {
+                    device.Threads = 1;
+                    Report(measured, run, limitsOfOneThread ??= MachineLimits.Measure(device));
+                    device.Threads = threads;
+                }
+
+                Report(measured, run, limits);
             }
+        }
+
+        void Report(BenchCase measured, Action run, MachineLimits limits)
+        {
+            double median = BenchTimer.Median(run, budget, BenchTimer.WaitFor(waited));
+            var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = device.TensorCores };
+            output.WriteLine(json ? result.ToJson() : result.ToString());
         }
     }
 }
