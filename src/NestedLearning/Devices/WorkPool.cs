@@ -18,7 +18,7 @@ public interface IPieceAction
 public sealed class WorkPool
 {
     // Below this many operations sharing them out costs more than it saves.
-    private const long SerialOperations = 1 << 15;
+    private const long SerialOperations = 1 << 16;
 
     // A thread of the .NET pool sleeps when it has nothing to do, and to wake it takes as long as many an operation. So one
     // that has helped looks for the next work for a while, and a caller for the end of its own, before either sleeps.
