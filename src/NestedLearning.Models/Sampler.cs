@@ -1,3 +1,6 @@
+using System.Buffers;
+using System.Numerics.Tensors;
+
 namespace NestedLearning.Models;
 
 /// <summary>
@@ -18,46 +21,39 @@ public sealed record Sampler
     /// <exception cref="ArgumentException">A setting is out of its range, or a logit is NaN or +∞, or all are −∞.</exception>
     public double[] Distribution(ReadOnlySpan<float> logits)
     {
-        Validate();
-        int best = MostProbable(logits);
         double[] p = new double[logits.Length];
-        if (Temperature == 0)
-        {
-            p[best] = 1;
-            return p;
-        }
-
-        int[] order = [.. Enumerable.Range(0, p.Length)];
-        float[] values = logits.ToArray();
-        if (Top > 0 && Top < p.Length)
-            order = [.. order.OrderByDescending(i => values[i]).Take(Top)];
-        double sum = 0;
-        foreach (int i in order)
-            sum += p[i] = Math.Exp(((double)values[i] - values[best]) / Temperature);
-        foreach (int i in order)
-            p[i] /= sum;
+        Distribution(logits, p);
         return p;
     }
 
     /// <summary>A token drawn with number <paramref name="index"/> of the random numbers.</summary>
-    /// <exception cref="ArgumentException">See <see cref="Distribution"/>.</exception>
+    /// <exception cref="ArgumentException">See <see cref="Distribution(ReadOnlySpan{float})"/>.</exception>
     public int Draw(ReadOnlySpan<float> logits, ulong index)
     {
-        double[] p = Distribution(logits);
-        double left = new CounterRandom(Seed).Uniform(index);
-        int last = 0;
-        for (int i = 0; i < p.Length; i++)
+        double[] rented = ArrayPool<double>.Shared.Rent(logits.Length);
+        try
         {
-            if (p[i] == 0)
-                continue;
-            last = i;
-            left -= p[i];
-            if (left < 0)
-                return i;
-        }
+            Span<double> p = rented.AsSpan(0, logits.Length);
+            Distribution(logits, p);
+            double left = new CounterRandom(Seed).Uniform(index);
+            int last = 0;
+            for (int i = 0; i < p.Length; i++)
+            {
+                if (p[i] == 0)
+                    continue;
+                last = i;
+                left -= p[i];
+                if (left < 0)
+                    return i;
+            }
 
-        // Rounding may leave a little.
-        return last;
+            // Rounding may leave a little.
+            return last;
+        }
+        finally
+        {
+            ArrayPool<double>.Shared.Return(rented);
+        }
     }
 
     /// <summary>Checks every setting.</summary>
@@ -68,6 +64,33 @@ public sealed record Sampler
             throw new ArgumentException($"{nameof(Temperature)} is {Temperature}, expected a finite number of at least 0.");
         if (Top < 0)
             throw new ArgumentException($"{nameof(Top)} is {Top}, expected at least 0.");
+    }
+
+    private void Distribution(ReadOnlySpan<float> logits, Span<double> p)
+    {
+        Validate();
+        int best = MostProbable(logits);
+        if (Temperature == 0)
+        {
+            p.Clear();
+            p[best] = 1;
+            return;
+        }
+
+        for (int i = 0; i < p.Length; i++)
+            p[i] = ((double)logits[i] - logits[best]) / Temperature;
+        if (Top > 0 && Top < p.Length)
+        {
+            float[] values = logits.ToArray();
+            foreach (int i in Enumerable.Range(0, p.Length).OrderByDescending(i => values[i]).Skip(Top))
+                p[i] = double.NegativeInfinity;
+        }
+
+        TensorPrimitives.Exp<double>(p, p);
+        double sum = 0;
+        foreach (double e in p)
+            sum += e;
+        TensorPrimitives.Divide(p, sum, p);
     }
 
     private static int MostProbable(ReadOnlySpan<float> logits)

@@ -47,22 +47,39 @@ public sealed partial class SequenceModel
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         sampler ??= new Sampler();
         sampler.Validate();
+        RequireOne(state);
         SequenceState current = state?.Clone() ?? NewState();
-        try
-        {
-            int[] drawn = new int[count];
-            for (int i = 0; i < count; i++)
-            {
-                float[] logits = Last(ref current, i == 0 ? prompt : drawn.AsSpan(i - 1, 1));
-                drawn[i] = sampler.Draw(logits, (ulong)i);
-            }
+        return Generate(current, prompt, count, [sampler])[0];
+    }
 
-            return drawn;
-        }
-        finally
+    /// <summary>
+    /// Tokens that continue several prompts of one length, side by side: one pass over the weights makes a token of each.
+    /// Sequence b draws with the sampler's seed + b, so that the first draws what it would draw alone.
+    /// </summary>
+    /// <param name="prompts">At least one, each of at least one token.</param>
+    /// <param name="count">How many to draw for each.</param>
+    /// <param name="sampler">How they are drawn; null is from the distribution as it is, with seed 0.</param>
+    /// <returns>For each prompt what continues it.</returns>
+    /// <exception cref="ArgumentException">There is no prompt, one is empty, their lengths differ, or a setting is out of its range.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary, or fewer than 0 are asked for.</exception>
+    public int[][] GenerateAll(IReadOnlyList<int[]> prompts, int count, Sampler? sampler = null)
+    {
+        ArgumentNullException.ThrowIfNull(prompts);
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        sampler ??= new Sampler();
+        sampler.Validate();
+        if (prompts.Count == 0)
+            throw new ArgumentException("There is no prompt, expected one at least.", nameof(prompts));
+        foreach (int[] prompt in prompts)
         {
-            current.Dispose();
+            if (prompt.Length != prompts[0].Length)
+                throw new ArgumentException($"A prompt has {prompt.Length} tokens, expected {prompts[0].Length} as the first has.", nameof(prompts));
         }
+
+        var samplers = new Sampler[prompts.Count];
+        for (int b = 0; b < samplers.Length; b++)
+            samplers[b] = sampler with { Seed = sampler.Seed + (ulong)b };
+        return Generate(NewState(prompts.Count), [.. prompts.SelectMany(p => p)], count, samplers);
     }
 
     /// <summary>The logits [V] of what follows some tokens.</summary>
@@ -72,6 +89,7 @@ public sealed partial class SequenceModel
     /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary.</exception>
     public float[] NextLogits(ReadOnlySpan<int> tokens, SequenceState? state = null)
     {
+        RequireOne(state);
         SequenceState current = state?.Clone() ?? NewState();
         try
         {
@@ -83,27 +101,66 @@ public sealed partial class SequenceModel
         }
     }
 
-    // Reads tokens, context by context; the logits after the last, and the state in place of the one before.
+    private static void RequireOne(SequenceState? state)
+    {
+        if (state is { Batch: not 1 })
+            throw new ArgumentException($"The state holds {state.Batch} sequences, expected 1.", nameof(state));
+    }
+
+    // Continues prompts [B, T] after a state, which it disposes, a sampler for each.
+    private int[][] Generate(SequenceState state, ReadOnlySpan<int> prompts, int count, Sampler[] samplers)
+    {
+        try
+        {
+            int[][] drawn = Array.ConvertAll(samplers, _ => new int[count]);
+            int[] newest = new int[samplers.Length];
+            for (int i = 0; i < count; i++)
+            {
+                ReadOnlySpan<float> logits = Last(ref state, i == 0 ? prompts : newest);
+                for (int b = 0; b < newest.Length; b++)
+                    drawn[b][i] = newest[b] = samplers[b].Draw(logits.Slice(b * Configuration.Vocabulary, Configuration.Vocabulary), (ulong)i);
+            }
+
+            return drawn;
+        }
+        finally
+        {
+            state.Dispose();
+        }
+    }
+
+    // Reads tokens [B, T], context by context; the logits [B, V] after the last, and the state in place of the one before.
     private float[] Last(ref SequenceState state, ReadOnlySpan<int> tokens)
     {
-        if (state.Batch != 1)
-            throw new ArgumentException($"The state holds {state.Batch} sequences, expected 1.", nameof(state));
         if (tokens.IsEmpty)
             throw new ArgumentException("There are no tokens, expected one at least.", nameof(tokens));
-        float[] logits = [];
-        while (!tokens.IsEmpty)
+        int batch = state.Batch, time = tokens.Length / batch;
+        for (int first = 0, count; ; first += count)
         {
-            int length = Math.Min(tokens.Length, StepsToContextEnd(state));
-            using IndexTensor input = Device.FromIndices([1, length], tokens[..length]);
+            count = Math.Min(time - first, StepsToContextEnd(state));
+            using IndexTensor input = Device.FromIndices([batch, count], Columns(tokens, batch, first, count));
             using var tape = new Tape(Device, recording: false);
-            (Variable all, SequenceState next) = Forward(tape, input, state);
+            Variable embedding = tape.Use(_embedding);
+            (Variable y, SequenceState next) = Transform(tape, tape.Embedding(input, embedding), state);
             state.Dispose();
             state = next;
-            tokens = tokens[length..];
-            if (tokens.IsEmpty)
-                logits = tape.Tokens(all, length - 1, 1).Value.ToArray();
+            // Of the output layer only the last token is wanted.
+            if (first + count == time)
+                return tape.Linear(tape.Tokens(y, count - 1, 1), embedding, transposeWeight: true).Value.ToArray();
         }
+    }
 
-        return logits;
+    // Some columns of tokens [B, T].
+    private static ReadOnlySpan<int> Columns(ReadOnlySpan<int> tokens, int batch, int first, int count)
+    {
+        if (batch == 1)
+            return tokens.Slice(first, count);
+        int time = tokens.Length / batch;
+        if (count == time)
+            return tokens;
+        int[] columns = new int[batch * count];
+        for (int b = 0; b < batch; b++)
+            tokens.Slice(b * time + first, count).CopyTo(columns.AsSpan(b * count));
+        return columns;
     }
 }

@@ -33,12 +33,9 @@ internal sealed class HybridBackendProvider(string name, PtxSource? ptx, int cap
     /// <summary>The same: on a device that is too old, or switched off.</summary>
     public const string Old = "hybrid-old", SwitchedOff = "hybrid-switched-off";
 
-<<<<<<< HEAD
-=======
     private static readonly Lazy<Dictionary<string, string>> s_embedded =
         new(() => CudaModules.Embedded().ToDictionary(e => e.File, e => e.Ptx));
 
->>>>>>> cudabackend
     public override string Name => name;
 
     public override int Preference => int.MinValue;
@@ -85,10 +82,5 @@ internal sealed class HybridBackendProvider(string name, PtxSource? ptx, int cap
     protected override NestedLearning.Backend NewBackend(Engine engine) => new CudaBackend(Name, (CudaEngine)engine);
 
     /// <summary>What is embedded but for these files.</summary>
-<<<<<<< HEAD
-    internal static PtxSource Without(params string[] files) =>
-        (_, file) => files.Contains(file) ? null : CudaModules.Embedded().Single(e => e.File == file).Ptx;
-=======
     internal static PtxSource Without(params string[] files) => (_, file) => files.Contains(file) ? null : s_embedded.Value[file];
->>>>>>> cudabackend
 }

@@ -138,6 +138,28 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
         Assert.Throws<ArgumentException>(() => model.Generate(prompt, 1, null, two));
     }
 
+    [Theory]
+    [InlineData("hope")]
+    [InlineData("transformer")]
+    public void GenerateAll_DrawsForEachPromptWhatItWouldDrawAlone(string name)
+    {
+        // Prompt and drawn tokens run over the end of a context of 16.
+        using var model = new SequenceModel(Device, StreamingTests.Small(name) with { ContextLength = 16, MemoryChunk = 4 });
+        int[][] prompts = [[1, 2, 3, 4, 5], [9, 8, 7, 6, 5], [0, 0, 1, 0, 10]];
+        foreach (Sampler sampler in (Sampler[])[new Sampler { Temperature = 0 }, new Sampler { Seed = 3 }])
+        {
+            int[][] drawn = model.GenerateAll(prompts, 20, sampler);
+            for (int b = 0; b < prompts.Length; b++)
+                Assert.Equal(model.Generate(prompts[b], 20, sampler with { Seed = sampler.Seed + (ulong)b }), drawn[b]);
+        }
+
+        Assert.All(model.GenerateAll([[1], [2]], 0), drawn => Assert.Empty(drawn));
+        Assert.Contains("no prompt", Assert.Throws<ArgumentException>(() => model.GenerateAll([], 1)).Message, StringComparison.Ordinal);
+        Assert.Contains("has 1 tokens, expected 2", Assert.Throws<ArgumentException>(() => model.GenerateAll([[1, 2], [1]], 1)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => model.GenerateAll([[], []], 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => model.GenerateAll([[1], [11]], 1));
+    }
+
     [Fact]
     public void Stream_TellsTheNextByte_AndGenerates_WithoutChange()
     {

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using NestedLearning.CommandLine.Bench;
 using NestedLearning.CommandLine.Commands;
+using NestedLearning.Models;
 using Xunit;
 
 namespace NestedLearning.CommandLine.Tests;
@@ -13,6 +14,7 @@ public sealed class BenchCommandTests
             "scan-delta", "scan-delta-backward", "scan-linear-backward", "scan-titans-backward", "attention", "attention-backward",
             "gemm-1024", "gemm-1024-bf16", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024",
             "cross-entropy", "scan-token", "decay-idle", "moments-idle", "mlp-wide",
+            "hope-stream", "hope-read", "hope-decode", "hope-decode-64", "train-25m", "decode-25m",
         ],
         BenchCase.All.Select(c => c.Name));
 
@@ -100,6 +102,54 @@ public sealed class BenchCommandTests
             ],
             results.Select(r => $"{r.GetProperty("name")} {r.GetProperty("size")} {r.GetProperty("products")}"));
         Assert.All(results, r => Assert.True(r.GetProperty("median_ms").GetDouble() > 0));
+    }
+
+    [Fact]
+    public void ModelCases_Run_AtSmallSizes()
+    {
+        ModelConfiguration hope = ModelConfiguration.Hope with
+        {
+            Dim = 8,
+            Heads = 2,
+            Blocks = 1,
+            ContextLength = 16,
+            Levels = [new("fast", 4, 1e-3f, 6), new("slow", 8, 1e-3f, 6)],
+            MemoryChunk = 4,
+        };
+        IReadOnlyList<BenchCase> cases = ModelCases.Of(hope, streams: 3, new TransformerSize(Dim: 8, Blocks: 1, Heads: 2, Hidden: 12, Vocabulary: 19, Batch: 2, Time: 5), prompt: 4, decoded: 3);
+        Assert.All(cases, c => Assert.True(new MachineLimits(500, 50).Floor(c) > 0, c.Name));
+        using Device device = Device.Open("managed");
+        device.Threads = 2;
+        using var json = new StringWriter();
+        BenchCommand.Run(cases, device, json: true, TimeSpan.Zero, json);
+        JsonElement[] results = Array.ConvertAll(json.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), l => JsonDocument.Parse(l).RootElement);
+        Assert.Equal(
+            ["hope-stream 1", "hope-stream 2", "hope-read 2", "hope-decode 2", "hope-decode-3 2", "train-25m 2", "decode-25m 2"],
+            results.Select(r => $"{r.GetProperty("name")} {r.GetProperty("threads")}"));
+        Assert.All(results, r => Assert.True(r.GetProperty("share_of_floor").GetDouble() > 0));
+        Assert.All(results[..5], r => Assert.True(r.GetProperty("bytes_per_s").GetDouble() > 0));
+        Assert.All(results[5..], r => Assert.True(r.GetProperty("tokens_per_s").GetDouble() > 0));
+        Assert.Equal(2, device.Threads);
+
+        using var text = new StringWriter();
+        BenchCommand.Run([.. cases.Where(c => c.Name is "hope-read" or "train-25m")], device, json: false, TimeSpan.Zero, text);
+        string[] lines = text.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Matches("^hope-read +2 .* bytes/s .* %  predicting", lines[^2]);
+        Assert.Matches("^train-25m +2 .* tokens/s .* %  Transformer", lines[^1]);
+    }
+
+    [Fact]
+    public void Transformer_Has25MParameters()
+    {
+        TransformerSize size = TransformerSize.Of25M;
+        Assert.InRange(size.Matrices, 24.5e6, 25.5e6);
+        size.Configuration.Validate();
+
+        // A model of the same form at a small size: the matrices are all that is counted, beside norms and biases.
+        var small = new TransformerSize(Dim: 8, Blocks: 2, Heads: 2, Hidden: 12, Vocabulary: 19, Batch: 2, Time: 5);
+        using Device device = Device.Open("managed");
+        using var model = new SequenceModel(device, small.Configuration);
+        Assert.Equal(small.Matrices, model.Levels.Levels[0].Parameters.Where(p => p.Decays).Sum(p => (double)p.Value.Count));
     }
 
     // Without a budget each case runs three times: what is tested is not its speed.

@@ -2,49 +2,54 @@ namespace NestedLearning.Models;
 
 /// <summary>
 /// Rotary position embedding (Su et al., arXiv 2104.09864): elements i and i + D/2 of a head are turned together by the angle
-/// n · base^(−2i/D) at position n, so that a score depends on the distance of its tokens. Composed of two products:
-/// x ∘ cos + (x R) ∘ sin, where R swaps the halves.
+/// n · base^(−2i/D) at position n, so that a score depends on the distance of its tokens.
 /// </summary>
-internal sealed class RotaryEmbedding(Tape tape, Shape shape, long position, int tokensPerPosition, float radix)
+internal sealed class RotaryEmbedding(int width, float radix)
 {
-    private readonly Variable _swap = Swap(tape, shape.Last);
-    private readonly Variable _cos = Table(tape, shape, position, tokensPerPosition, radix, Math.Cos, odd: 1);
-    private readonly Variable _sin = Table(tape, shape, position, tokensPerPosition, radix, Math.Sin, odd: 0);
+    // Positions whose rows are kept once they were computed: 4 MiB for heads of 64.
+    private const int MostKept = 1 << 14;
 
-    /// <summary>x [B, T, H, D] turned, of the shape that was given.</summary>
-    public Variable Turn(Variable x) => tape.Add(tape.Multiply(x, _cos), tape.Multiply(tape.Linear(x, _swap), _sin));
+    private float[] _kept = [];
 
-    private static Variable Swap(Tape tape, int width)
+    private int Half => width / 2;
+
+    /// <summary>The table [T, 2 ⌊D/2⌋] of tokens from a position on: cosines, then sines. The tape disposes it.</summary>
+    /// <param name="tape">What it is used on.</param>
+    /// <param name="time">T.</param>
+    /// <param name="position">The position of the first token.</param>
+    /// <param name="tokensPerPosition">How many neighbouring tokens share a position.</param>
+    public Tensor Table(Tape tape, int time, long position, int tokensPerPosition)
     {
-        int half = width / 2;
-        float[] swap = new float[width * width];
-        for (int i = 0; i < half; i++)
-        {
-            swap[(half + i) * width + i] = -1;
-            swap[i * width + half + i] = 1;
-        }
-
-        return tape.Input(tape.Keep(tape.Device.From([width, width], swap)));
+        int row = 2 * Half;
+        long end = position + (time - 1) / tokensPerPosition + 1;
+        if (tokensPerPosition == 1 && end <= MostKept)
+            return tape.Keep(tape.Device.From([time, row], Kept((int)end).AsSpan((int)position * row, time * row)));
+        float[] table = new float[time * row];
+        for (int t = 0; t < time; t++)
+            Fill(table.AsSpan(t * row, row), position + t / tokensPerPosition);
+        return tape.Keep(tape.Device.From([time, row], table));
     }
 
-    // An odd last element is left as it is.
-    private static Variable Table(Tape tape, Shape shape, long position, int tokensPerPosition, float radix, Func<double, double> f, float odd)
+    // Threads that get here together compute the same rows.
+    private float[] Kept(int positions)
     {
-        (int batch, int time, int heads, int width) = (shape[0], shape[1], shape[2], shape[3]);
-        int half = width / 2, token = heads * width;
-        float[] table = new float[shape.ElementCount];
-        for (int t = 0; t < time; t++)
-        {
-            Span<float> head = table.AsSpan(t * token, width);
-            head[^1] = odd;
-            for (int i = 0; i < half; i++)
-                head[i] = head[half + i] = (float)f((position + t / tokensPerPosition) * Math.Pow(radix, -2.0 * i / width));
-            for (int h = 1; h < heads; h++)
-                head.CopyTo(table.AsSpan(t * token + h * width));
-        }
+        float[] kept = _kept;
+        int row = 2 * Half, filled = row == 0 ? positions : kept.Length / row;
+        if (positions <= filled)
+            return kept;
+        float[] longer = new float[Math.Max(positions, Math.Min(MostKept, 2 * filled)) * row];
+        kept.CopyTo(longer, 0);
+        for (int n = filled; n < longer.Length / row; n++)
+            Fill(longer.AsSpan(n * row, row), n);
+        return _kept = longer;
+    }
 
-        for (int b = 1; b < batch; b++)
-            table.AsSpan(0, time * token).CopyTo(table.AsSpan(b * time * token));
-        return tape.Input(tape.Keep(tape.Device.From(shape, table)));
+    private void Fill(Span<float> row, long position)
+    {
+        for (int i = 0; i < Half; i++)
+        {
+            double angle = position * Math.Pow(radix, -2.0 * i / width);
+            (row[i], row[Half + i]) = ((float)Math.Cos(angle), (float)Math.Sin(angle));
+        }
     }
 }

@@ -12,7 +12,7 @@ internal sealed class SoftmaxAttention
 
     private readonly int _heads;
     private readonly int _width;
-    private readonly float _rotaryBase;
+    private readonly RotaryEmbedding? _rotary;
     private readonly HeadProjections _projections;
     private readonly Parameter? _persistent;
 
@@ -20,7 +20,7 @@ internal sealed class SoftmaxAttention
     {
         _heads = configuration.Heads;
         _width = configuration.Dim / _heads;
-        _rotaryBase = configuration.RotaryBase;
+        _rotary = configuration.RotaryBase > 0 ? new RotaryEmbedding(_width, configuration.RotaryBase) : null;
         _projections = new HeadProjections(make, name, configuration);
         if (persistentTokens > 0)
             _persistent = make.Normal($"{name}.persistent", [persistentTokens, configuration.Dim], 1);
@@ -43,10 +43,10 @@ internal sealed class SoftmaxAttention
     public (Variable Reads, KeyValues Cache) Forward(Tape tape, Variable x, KeyValues? cache, long position, int tokensPerPosition = 1)
     {
         Variable q = _projections.Query(tape, x), k = _projections.Key(tape, x), v = _projections.Value(tape, x);
-        if (_rotaryBase > 0)
+        if (_rotary is not null)
         {
-            var rotary = new RotaryEmbedding(tape, q.Shape, position, tokensPerPosition, _rotaryBase);
-            (q, k) = (rotary.Turn(q), rotary.Turn(k));
+            Tensor table = _rotary.Table(tape, x.Shape[1], position, tokensPerPosition);
+            (q, k) = (tape.Rotate(q, table), tape.Rotate(k, table));
         }
 
         var seen = new KeyValues(k, v);
@@ -69,7 +69,7 @@ internal sealed record KeyValues(Variable Keys, Variable Values)
     public int Count => Keys.Shape[1];
 
     public KeyValues Then(Tape tape, KeyValues later) =>
-        new(tape.Concatenate(Keys, later.Keys), tape.Concatenate(Values, later.Values));
+        new(tape.Append(Keys, later.Keys), tape.Append(Values, later.Values));
 
     public KeyValues Last(Tape tape, int count) =>
         new(tape.Tokens(Keys, Count - count, count), tape.Tokens(Values, Count - count, count));

@@ -5,6 +5,9 @@ namespace NestedLearning;
 /// <summary>What the two CPU backends share: tensors live in host memory.</summary>
 public abstract partial class HostBackend : Backend
 {
+    // Elements of one piece, 256 KiB: a copy is worth a second thread where memory, not a cache, is what it waits for.
+    private const int CopyPiece = 1 << 16;
+
     private readonly HostMemoryPool _pool = new();
 
     /// <inheritdoc/>
@@ -28,18 +31,24 @@ public abstract partial class HostBackend : Backend
     }
 
     /// <inheritdoc/>
-    public override void Copy(Tensor source, Tensor destination)
+    public override unsafe void Copy(Tensor source, Tensor destination)
     {
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(destination);
-        source.Span.CopyTo(destination.Span);
+        if (source.Count <= CopyPiece)
+            source.Span.CopyTo(destination.Span);
+        else
+            Work.For((source.Count + CopyPiece - 1) / CopyPiece, source.Count, new CopyAction(source.Pointer, destination.Pointer, source.Count));
     }
 
     /// <inheritdoc/>
-    public override void Fill(Tensor tensor, float value)
+    public override unsafe void Fill(Tensor tensor, float value)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        tensor.Span.Fill(value);
+        if (tensor.Count <= CopyPiece)
+            tensor.Span.Fill(value);
+        else
+            Work.For((tensor.Count + CopyPiece - 1) / CopyPiece, tensor.Count, new FillAction(tensor.Pointer, value, tensor.Count));
     }
 
     /// <inheritdoc/>
@@ -47,6 +56,24 @@ public abstract partial class HostBackend : Backend
     {
         _pool.Dispose();
         base.Dispose(disposing);
+    }
+
+    private readonly unsafe struct CopyAction(float* source, float* destination, int count) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            int first = piece * CopyPiece, length = Math.Min(CopyPiece, count - first);
+            new ReadOnlySpan<float>(source + first, length).CopyTo(new Span<float>(destination + first, length));
+        }
+    }
+
+    private readonly unsafe struct FillAction(float* elements, float value, int count) : IPieceAction
+    {
+        public void Invoke(int piece)
+        {
+            int first = piece * CopyPiece;
+            new Span<float>(elements + first, Math.Min(CopyPiece, count - first)).Fill(value);
+        }
     }
 }
 

@@ -57,7 +57,8 @@ internal sealed unsafe partial class CpuBackend
     {
         var sizes = new GemmSizes { Size = (uint)sizeof(GemmSizes) };
         Status.ThrowIfFailed(Kernels.GemmPlan(&native, &sizes));
-        operations += Operations(native.M * native.N * native.K);
+        // Where there are few rows reading B takes longer than multiplying with it.
+        operations += Operations(native.M * native.N * native.K) + native.K * native.N / 2;
         if (sizes.PackPieces == 0)
         {
             Work.For((int)sizes.Pieces, operations, new GemmAction(native, 0, null, (nint)sizes.Workspace));

@@ -32,6 +32,31 @@ public sealed partial class Tape
     }
 
     /// <summary>
+    /// x [B, T, H, D] turned by rotary position embedding; the table [T, 2 ⌊D/2⌋] holds each token's cosines, then sines, and has
+    /// no gradient. See <see cref="Dense.Rotate"/>.
+    /// </summary>
+    /// <exception cref="ArgumentException">A shape does not fit.</exception>
+    public Variable Rotate(Variable x, Tensor table)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        ArgumentNullException.ThrowIfNull(table);
+        var y = new Variable(New(x.Shape), Needs(x));
+        Dense.Rotate(x.Value, table, back: false, y.Value);
+        if (y.NeedsGradient)
+        {
+            Record(
+                () =>
+                {
+                    using WrittenGradient dx = Written(x);
+                    Dense.Rotate(y.Gradient!, table, back: true, dx.Place!);
+                },
+                y);
+        }
+
+        return y;
+    }
+
+    /// <summary>
     /// The loss of each row in nats of the logits x Wᵀ, which are never whole in memory: x [.., D], weight [V, D], one target
     /// a row (−1: none), result of the targets' shape. The backward pass computes the logits again; see
     /// <see cref="NestedLearning.LinearCrossEntropy"/>.

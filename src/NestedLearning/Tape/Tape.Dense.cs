@@ -200,8 +200,17 @@ public sealed partial class Tape
             Record(
                 () =>
                 {
-                    using Tensor dy = y.Gradient!.Reshape(x.Shape);
-                    AddGradient(x, dy);
+                    Tensor dy = y.Gradient!.Reshape(x.Shape);
+                    if (x.Gradient is null)
+                    {
+                        // y's own is freed after this, and the memory stays x's.
+                        x.Gradient = dy;
+                        _gradients.Add(x);
+                        return;
+                    }
+
+                    using (dy)
+                        AddGradient(x, dy);
                 },
                 y);
         }

@@ -24,7 +24,7 @@ public sealed record ScanResults(Variable O, Variable S, Variable? P, Variable? 
 /// <summary>The results of a recorded self-modifying scan.</summary>
 /// <param name="O">Reads [B, T, H, D].</param>
 /// <param name="S">The final memories [B, H, D, 3D + 2].</param>
-/// <param name="ChunkStart">S_c of the chunk that the next token belongs to.</param>
+/// <param name="ChunkStart">S_c of the chunk that the next token belongs to; where no gradient is recorded and the chunk goes on, the one that was given.</param>
 public sealed record SelfModifyingResults(Variable O, Variable S, Variable ChunkStart);
 
 public sealed partial class Tape
@@ -91,8 +91,10 @@ public sealed partial class Tape
         Tensor? states = needs ? New(NestedLearning.SelfModifying.SavedShape(inputs, settings)) : null;
         var o = new Variable(New(x.Shape), needs);
         var s = new Variable(New(s0.Shape), needs);
-        var nextStart = new Variable(New(s0.Shape), needs);
-        NestedLearning.SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs { O = o.Value, S = s.Value, ChunkStart = nextStart.Value, ChunkStates = states });
+        // While a chunk goes on its start stays: token by token, a copy would be a third of what is moved.
+        bool goesOn = !needs && chunkStart is not null && settings.Phase + inputs.Time < settings.Chunk;
+        Variable nextStart = goesOn ? chunkStart! : new Variable(New(s0.Shape), needs);
+        NestedLearning.SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs { O = o.Value, S = s.Value, ChunkStart = goesOn ? null : nextStart.Value, ChunkStates = states });
         if (needs)
         {
             Record(

@@ -40,6 +40,27 @@ public sealed partial class Tape
         return y;
     }
 
+    /// <summary>
+    /// A sequence [B, T1, ..] with more tokens [B, T2, ..] behind it, as <see cref="Concatenate"/> gives it. Of one sequence whose
+    /// gradient nobody wants, such as a cache of keys that grows token by token, what is there is not copied where there is
+    /// memory behind it: the result shares it, and neither may be changed afterwards.
+    /// </summary>
+    /// <exception cref="ArgumentException">The shapes differ in another axis than the second.</exception>
+    public Variable Append(Variable sequence, Variable more)
+    {
+        ArgumentNullException.ThrowIfNull(sequence);
+        ArgumentNullException.ThrowIfNull(more);
+        RequireTokens(sequence, nameof(sequence));
+        RequireTokens(more, nameof(more));
+        int before = sequence.Shape[1], count = more.Shape[1];
+        Shape shape = WithTime(sequence.Shape, before + count);
+        if (Needs(sequence, more) || shape[0] != 1 || WithTime(more.Shape, before + count) != shape || sequence.Value.Storage.Extend(shape.ElementCount) is not { } storage)
+            return Concatenate(sequence, more);
+        var y = new Variable(Keep(new Tensor(Device, shape, storage)), false);
+        Device.Backend.CopyTokens(more.Value, 0, y.Value, before, count, accumulate: false);
+        return y;
+    }
+
     /// <summary>Some tokens of sequences [B, T, ..]: the result is [B, count, ..].</summary>
     /// <exception cref="ArgumentOutOfRangeException">They are not all among the T.</exception>
     public Variable Tokens(Variable x, int first, int count)

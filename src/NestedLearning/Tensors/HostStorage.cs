@@ -12,18 +12,19 @@ public sealed unsafe class HostStorage : TensorStorage
     private readonly int _bucket;
     private float* _pointer;
 
+    // Of a whole: the elements that some storage has.
+    private int _taken;
+
     internal HostStorage(HostMemoryPool pool, int length)
     {
         _pool = pool;
-        Length = length;
+        _taken = Length = length;
         _pointer = pool.Take(length, out _bucket);
     }
 
     // A part of another storage, which it keeps alive.
     private HostStorage(HostStorage whole, int start, int length)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(start);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, whole.Length - start);
         whole.AddReference();
         _whole = whole;
         Length = length;
@@ -45,7 +46,23 @@ public sealed unsafe class HostStorage : TensorStorage
     }
 
     /// <inheritdoc/>
-    public override TensorStorage Part(int start, int length) => new HostStorage(this, start, length);
+    public override TensorStorage Part(int start, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(start);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length - start);
+        return new HostStorage(this, start, length);
+    }
+
+    /// <inheritdoc/>
+    internal override TensorStorage? Extend(int length)
+    {
+        HostStorage root = this;
+        while (root._whole is { } whole)
+            root = whole;
+        // The pool's memory is a power of two long.
+        bool fits = Pointer == root.Pointer && length >= Length && length <= 1L << root._bucket;
+        return fits && Interlocked.CompareExchange(ref root._taken, length, Length) == Length ? new HostStorage(root, 0, length) : null;
+    }
 
     /// <inheritdoc/>
     protected override void Free()

@@ -15,6 +15,12 @@ public abstract class TensorStorage
     /// <exception cref="ArgumentOutOfRangeException">They are not all in it.</exception>
     public abstract TensorStorage Part(int start, int length);
 
+    /// <summary>
+    /// The same elements and so many more behind them, up to <paramref name="length"/>, in the same memory: for sequences that
+    /// grow, such as a cache of keys. Only the first that asks gets what is behind; null where it is taken or does not suffice.
+    /// </summary>
+    internal virtual TensorStorage? Extend(int length) => null;
+
     internal void AddReference() => Interlocked.Increment(ref _references);
 
     internal void Release()

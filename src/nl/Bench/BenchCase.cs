@@ -11,8 +11,14 @@ internal sealed record BenchCase(string Name, string Title, double Flops, double
     /// <summary>The sizes alone, by which a result elsewhere is known to be of the same work; of large cases.</summary>
     public string? Size { get; init; }
 
-    /// <summary>The tokens that it learns from; 0 where it is no model.</summary>
+    /// <summary>The tokens that a call reads or makes; 0 where it is no model.</summary>
     public int Tokens { get; init; }
+
+    /// <summary>What its tokens are, in the plural.</summary>
+    public string Unit { get; init; } = "tokens";
+
+    /// <summary>Whether it is measured with one thread too.</summary>
+    public bool AlsoOnOneThread { get; init; }
 
     /// <summary>Whether it has products, whose operands tensor cores may round.</summary>
     public bool HasProducts { get; init; }
@@ -21,7 +27,8 @@ internal sealed record BenchCase(string Name, string Title, double Flops, double
     public Func<BenchTensors, Action>? Twin { get; init; }
 
     /// <summary>Every case, in the order of the table.</summary>
-    public static IReadOnlyList<BenchCase> All { get; } = [.. ScanCases.All, .. AttentionCases.All, .. DenseCases.All, ScanCases.Token, .. IdleCases.All];
+    public static IReadOnlyList<BenchCase> All { get; } =
+        [.. ScanCases.All, .. AttentionCases.All, .. DenseCases.All, ScanCases.Token, .. IdleCases.All, .. ModelCases.All];
 
     /// <exception cref="CaseException">No case has that name.</exception>
     public static BenchCase Find(string name) => Find(name, All);

@@ -32,12 +32,11 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
             ["median_ms"] = Milliseconds,
         };
         if (Measured.Tokens > 0)
-            fields["tokens_per_s"] = TokensPerSecond;
+            fields[Measured.Unit + "_per_s"] = TokensPerSecond;
         else
-        {
             fields[CountsFlops ? "gflops" : "gbs"] = Rate;
+        if (HasFloor)
             fields["share_of_floor"] = ShareOfFloor;
-        }
 
         if (TwinMilliseconds is { } twin)
         {
@@ -58,13 +57,17 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
     public override string ToString()
     {
         string rate = Measured.Tokens > 0
-            ? FormattableString.Invariant($"{TokensPerSecond,9:F0} tokens/s        ")
-            : FormattableString.Invariant($"{Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-7} {ShareOfFloor,8:P0}");
+            ? FormattableString.Invariant($"{TokensPerSecond,9:F0} {Measured.Unit + "/s",-8}")
+            : FormattableString.Invariant($"{Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-8}");
+        string share = HasFloor ? FormattableString.Invariant($"{ShareOfFloor,8:P0}") : "";
         string work = Measured.Title + (Measured.Size is null ? "" : ", " + Measured.Size) + (TensorCores == TensorCores.None ? "" : $", {TensorCores} allowed");
         if (TwinMilliseconds is { } twin)
             work += FormattableString.Invariant($": {Milliseconds / twin:F2} times its ordinary time");
-        return FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {rate}  {work}");
+        return FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {rate}{share,8}  {work}");
     }
+
+    // Of a case without flops and bytes nothing is known.
+    private bool HasFloor => Measured.Flops > 0 || Measured.Bytes > 0;
 
     private double TokensPerSecond => Measured.Tokens / Milliseconds * 1e3;
 }

@@ -34,6 +34,9 @@ internal sealed class BenchTensors(Device device) : IDisposable
         return item;
     }
 
+    /// <summary>The first thing of a type that was given to <see cref="Own"/>.</summary>
+    public T Owned<T>() => _owned.OfType<T>().First();
+
     /// <summary>Integers uniform from 0 to below a bound.</summary>
     public IndexTensor Below(string name, Shape shape, int bound)
     {

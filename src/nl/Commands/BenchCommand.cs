@@ -6,7 +6,7 @@ namespace NestedLearning.CommandLine.Commands;
 /// <summary><c>nl bench [CASE…]</c>: how fast the operations are here, and how far from what the machine can do.</summary>
 internal static class BenchCommand
 {
-    // Eighteen cases, somewhat over a minute in all.
+    // Some twenty-five cases, two minutes in all.
     private static readonly TimeSpan s_budget = TimeSpan.FromSeconds(3);
 
     // Measured in rounds with something else between them.
@@ -19,7 +19,11 @@ internal static class BenchCommand
             Description = "Which to measure. Default: all of " + string.Join(", ", BenchCase.All.Select(c => c.Name)) + ".",
             Arity = ArgumentArity.ZeroOrMore,
         };
-        var json = new Option<bool>("--json") { Description = "One JSON object a line: name, threads, median_ms, gflops or gbs, share_of_floor; ordinary_ms and ratio of a case that has a twin on ordinary numbers." };
+        var json = new Option<bool>("--json")
+        {
+            Description = "One JSON object a line: name, threads, median_ms, gflops, gbs, tokens_per_s or bytes_per_s, share_of_floor; "
+                + "ordinary_ms and ratio of a case that has a twin on ordinary numbers.",
+        };
         var large = new Option<bool>("--large") { Description = "Cases of a GPU's size instead: " + string.Join(", ", LargeCases.All(1).Select(c => c.Name)) + ". A floor is then that of bytes at a copy's rate." };
         var scale = new Option<int>("--scale") { Description = "Divides the tokens, parameters and sides of matrices of large cases.", HelpName = "divisor", DefaultValueFactory = _ => 1 };
         var tensorCores = new Option<bool>("--tensor-cores") { Description = "Measure large cases with products once more, where the device may round their operands to bfloat16." };
@@ -44,12 +48,14 @@ internal static class BenchCommand
     /// <summary>Measures cases, each within about a budget of time, and writes each as soon as it is known.</summary>
     internal static void Run(IReadOnlyList<BenchCase> cases, Device device, bool json, TimeSpan budget, TextWriter output, params ReadOnlySpan<TensorCores> roundings)
     {
+        int threads = device.Threads;
         MachineLimits limits = MachineLimits.Measure(device);
+        MachineLimits? limitsOfOneThread = threads == 1 ? limits : null;
         if (!json)
         {
             output.WriteLine($"{device.Name} ({device.Description}), threads: {device.Threads}");
             output.WriteLine($"machine: {limits}");
-            output.WriteLine($"{"case",-22} {"threads",7} {"median ms",12} {"rate",9} {"",-7} {"of floor",8}  work");
+            output.WriteLine($"{"case",-22} {"threads",7} {"median ms",12} {"rate",9} {"",-8}{"of floor",8}  work");
         }
 
         using Tensor waited = device.Zeros([1]);
@@ -60,10 +66,22 @@ internal static class BenchCommand
             foreach (TensorCores rounding in measured.HasProducts && !roundings.IsEmpty ? roundings : [TensorCores.None])
             {
                 device.TensorCores = rounding;
-                (double median, double? twin) = Time(measured, run);
-                var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = rounding, TwinMilliseconds = twin };
-                output.WriteLine(json ? result.ToJson() : result.ToString());
+                if (measured.AlsoOnOneThread && threads > 1)
+                {
+                    device.Threads = 1;
+                    Report(measured, run, limitsOfOneThread ??= MachineLimits.Measure(device));
+                    device.Threads = threads;
+                }
+
+                Report(measured, run, limits);
             }
+        }
+
+        void Report(BenchCase measured, Action run, MachineLimits limits)
+        {
+            (double median, double? twin) = Time(measured, run);
+            var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = device.TensorCores, TwinMilliseconds = twin };
+            output.WriteLine(json ? result.ToJson() : result.ToString());
         }
 
         (double Milliseconds, double? OfTwin) Time(BenchCase measured, Action run)

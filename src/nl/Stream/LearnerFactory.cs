@@ -70,6 +70,13 @@ internal interface ILearnerFactory : IDisposable
     /// <summary>How many learners may compute at the same time.</summary>
     int AtOnce { get; }
 
+    /// <summary>
+    /// Shares the device's threads out among the learners that compute from now on. Called from any thread, also while
+    /// learners compute: what they compute does not depend on it.
+    /// </summary>
+    /// <param name="learners">How many they are, 1 to <see cref="AtOnce"/>.</param>
+    void ShareThreads(int learners);
+
     /// <summary>A learner that has read nothing. <see cref="LearnerKind.Frozen"/> is made as <see cref="LearnerKind.Hope"/> is.</summary>
     IStreamLearner Create(LearnerKind kind);
 }
@@ -80,6 +87,7 @@ internal sealed class LearnerFactory : ILearnerFactory
     private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.CamelCase, Converters = { new JsonStringEnumConverter() } };
     private readonly Device _device;
     private readonly ModelConfiguration _configuration;
+    private readonly int _threads;
 
     /// <param name="device">Owned from here on.</param>
     /// <param name="seed">Of the initial weights.</param>
@@ -91,8 +99,9 @@ internal sealed class LearnerFactory : ILearnerFactory
         _configuration = new ModelConfiguration { Seed = seed };
         Configuration = JsonSerializer.Serialize(_configuration, s_json);
         // Memory of the host is safe to use from several threads; other devices have one queue.
-        AtOnce = device.Backend.RunsOnHost ? Math.Min(device.Threads, learners) : 1;
-        device.Threads = Math.Max(1, device.Threads / AtOnce);
+        _threads = device.Threads;
+        AtOnce = device.Backend.RunsOnHost ? Math.Min(_threads, learners) : 1;
+        ShareThreads(AtOnce);
     }
 
     public string DeviceName => _device.Name;
@@ -104,6 +113,8 @@ internal sealed class LearnerFactory : ILearnerFactory
     public string Configuration { get; }
 
     public int AtOnce { get; }
+
+    public void ShareThreads(int learners) => _device.Threads = Math.Max(1, _threads / learners);
 
     public IStreamLearner Create(LearnerKind kind) =>
         StreamLearner.Create(_device, kind == LearnerKind.OneLevel ? _configuration.WithOneLevel() : _configuration, kind.Title());

@@ -16,6 +16,7 @@ internal sealed class StreamRun : IDisposable
     private readonly long _checkpointEvery;
     private readonly object _gate = new();
     private readonly HashSet<LearnerTrack> _busy = [];
+    private int _computing;
     private long _nextCheckpoint;
     private double _secondsBefore;
     private long _begun;
@@ -160,6 +161,7 @@ internal sealed class StreamRun : IDisposable
                     continue;
                 }
 
+                ShareThreads();
                 LearnerTrack? next = _tracks.Where(t => t.HasLearner && !t.Finished && !_busy.Contains(t)).MinBy(t => t.Snapshot.Position);
                 if (next is not null)
                 {
@@ -172,6 +174,14 @@ internal sealed class StreamRun : IDisposable
 
             return null;
         }
+    }
+
+    // Learners that have ended, or not begun, leave their threads to the others.
+    private void ShareThreads()
+    {
+        int computing = Math.Clamp(_tracks.Count(t => t.HasLearner && !t.Finished), 1, Math.Max(1, _factory.AtOnce));
+        if (computing != _computing)
+            _factory.ShareThreads(_computing = computing);
     }
 
     private void SaveOnTheWay()

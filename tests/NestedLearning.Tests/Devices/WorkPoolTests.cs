@@ -173,6 +173,33 @@ public sealed class WorkPoolTests
         Assert.All(runs, r => Assert.All(r, count => Assert.Equal(10, count)));
     }
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void ShortJobsOneAfterTheOther_RunEveryPieceOnce(int threads)
+    {
+        // Helpers stay for the next job, sleep in between and are woken: pauses are shorter and longer than they wait.
+        var pool = new WorkPool { Threads = threads };
+        Thread[] callers = [.. Enumerable.Range(0, 2).Select(_ => new Thread(() =>
+        {
+            int[] runs = new int[5];
+            for (int job = 1; job <= 3000; job++)
+            {
+                pool.For(runs.Length, Much, piece => Interlocked.Increment(ref runs[piece]));
+                if (Array.Exists(runs, r => r != job))
+                    throw new InvalidOperationException($"After job {job} the pieces ran {string.Join(", ", runs)} times.");
+                if (job % 500 == 0)
+                    Thread.Sleep(1);
+                else if (job % 7 == 0)
+                    Thread.SpinWait(20 * (job % 100));
+            }
+        }))];
+        foreach (Thread caller in callers)
+            caller.Start();
+        foreach (Thread caller in callers)
+            caller.Join();
+    }
+
     private readonly struct Count(int[] runs) : IPieceAction
     {
         public void Invoke(int piece) => Interlocked.Increment(ref runs[piece]);

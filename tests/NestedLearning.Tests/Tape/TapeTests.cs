@@ -41,6 +41,65 @@ public sealed class TapeTests : IDisposable
             x, w, b, v, c);
     }
 
+    [Fact]
+    public void SequenceThatGrows_KeepsWhatItWas_AndBranches()
+    {
+        // Token by token, as a cache of keys: 33 tokens of 3 numbers, twice from the seventh on.
+        float[] tokens = new TestData(7).Normal(33 * 3), others = new TestData(8).Normal(33 * 3);
+        var grown = new List<Tensor>();
+        Tensor Grow(Tensor sequence, float[] from)
+        {
+            using var tape = new Tape(_device, recording: false);
+            int count = sequence.Shape[1];
+            Tensor next = tape.Keep(_device.From([1, 1, 3], from.AsSpan(3 * count, 3)));
+            Tensor all = tape.Append(tape.Input(sequence), tape.Input(next)).Value;
+            // Outlives the tape, as a state does.
+            grown.Add(all.Reshape(all.Shape));
+            return grown[^1];
+        }
+
+        Tensor first = _device.From([1, 1, 3], tokens.AsSpan(0, 3)), sequence = first;
+        while (sequence.Shape[1] < 33)
+            sequence = Grow(sequence, tokens);
+        Tensor branch = grown[5];
+        Assert.Equal(7, branch.Shape[1]);
+        while (branch.Shape[1] < 33)
+            branch = Grow(branch, others);
+
+        for (int i = 0; i < grown.Count; i++)
+        {
+            int count = grown[i].Shape[1];
+            float[] expected = i < 32 ? tokens[..(3 * count)] : [.. tokens[..21], .. others[21..(3 * count)]];
+            Compare.SameBits($"{count} tokens", grown[i].ToArray(), expected);
+        }
+
+        // Freed in any order.
+        first.Dispose();
+        foreach (Tensor tensor in grown.AsEnumerable().Reverse())
+            tensor.Dispose();
+    }
+
+    [Fact]
+    public void Rotate_MatchesFiniteDifferences()
+    {
+        Parameter x = New([2, 3, 2, 5]), table = New([3, 4]);
+        Check(t => t.Rotate(t.Use(x), table.Value), x);
+    }
+
+    [Fact]
+    public void ReshapeUsedTwiceAndBesideItsInput_MatchesFiniteDifferences()
+    {
+        Parameter x = New([2, 6]), w = New([6, 6]), a = New([3, 4]), b = New([12]);
+        Check(
+            t =>
+            {
+                Variable y = t.Linear(t.Use(x), t.Use(w));
+                Variable product = t.Multiply(t.Reshape(t.Multiply(t.Reshape(y, [3, 4]), t.Use(a)), [12]), t.Multiply(t.Reshape(y, [12]), t.Use(b)));
+                return t.Add(t.Reshape(product, [2, 6]), y);
+            },
+            x, w, a, b);
+    }
+
     [Theory]
     [InlineData(NormKind.Rms)]
     [InlineData(NormKind.Layer)]

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Numerics.Tensors;
 using NestedLearning.Models;
 using Xunit;
@@ -179,7 +180,12 @@ internal sealed class ByteCountFactory : ILearnerFactory
     /// <summary>Called with each learner that is made.</summary>
     public Action<LearnerKind, ByteCountLearner>? Made { get; init; }
 
+    /// <summary>Among how many the threads were shared, each time that changed.</summary>
+    public ConcurrentQueue<int> Sharing { get; } = [];
+
     public List<ByteCountLearner> Learners { get; } = [];
+
+    public void ShareThreads(int learners) => Sharing.Enqueue(learners);
 
     public IStreamLearner Create(LearnerKind kind)
     {

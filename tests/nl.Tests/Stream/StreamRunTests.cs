@@ -63,6 +63,58 @@ public sealed class StreamRunTests : IDisposable
     public void Result_DoesNotDependOnHowManyRunAtOnce(int atOnce) =>
         Assert.Equal(Text(Complete(new ByteCountFactory())), Text(Complete(new ByteCountFactory { AtOnce = atOnce })));
 
+    [Fact]
+    public void LastLearner_GetsTheThreadsThatAreFree()
+    {
+        ByteCountFactory factory = null!;
+        factory = new ByteCountFactory
+        {
+            AtOnce = 2,
+            Made = (kind, learner) =>
+            {
+                // One level is kept from its last bytes until Hope has ended.
+                if (kind == LearnerKind.OneLevel)
+                    learner.Reading = at => Assert.True(at < _plan.Length - 200 || SpinWait.SpinUntil(() => factory.Sharing.Contains(1), TimeSpan.FromSeconds(30)));
+            },
+        };
+        Complete(factory, [LearnerKind.Hope, LearnerKind.OneLevel]);
+        Assert.Equal([2, 1], factory.Sharing);
+    }
+
+    [Fact]
+    public void LearnersThatCompute_ShareTheThreads()
+    {
+        Device device = Device.Open("managed");
+        device.Threads = 7;
+        using var factory = new LearnerFactory(device, seed: 1, learners: 3);
+        Assert.Equal(3, factory.AtOnce);
+        Assert.Equal(2, device.Threads);
+        factory.ShareThreads(2);
+        Assert.Equal(3, device.Threads);
+        factory.ShareThreads(1);
+        Assert.Equal(7, device.Threads);
+    }
+
+    [Fact]
+    public void ThreadsOfALearner_DoNotChangeBits()
+    {
+        // Real learners: with one thread each all the time, and with as many as are free, which changes on the way.
+        PhasePlan plan = Texts.Plan(bytes: PhasePlan.LeastText);
+        string[] runs = Array.ConvertAll(new[] { 1, 2, 5 }, threads =>
+        {
+            Device device = Device.Open();
+            device.Threads = threads;
+            using var factory = new LearnerFactory(device, seed: 1, learners: 3);
+            using var run = new StreamRun(plan, factory, LearnerKinds.All, null, 0);
+            run.Begin();
+            Assert.True(run.Run(CancellationToken.None));
+            return string.Join(' ', run.Tracks.SelectMany(t => t.Losses).Concat(run.Tracks.SelectMany(t => t.Commits).SelectMany(c => new[] { c.Change, c.Norm }))
+                .Select(BitConverter.DoubleToInt64Bits));
+        });
+        Assert.Equal(runs[0], runs[1]);
+        Assert.Equal(runs[0], runs[2]);
+    }
+
     [Theory]
     [InlineData(1, 1)]
     [InlineData(1, 96)]
