@@ -28,7 +28,8 @@ internal static partial class Moments
 /// w = w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
 ///       - learning_rate weight_decay w where decoupled
 /// with correction_i = 1 - beta_i^step; m and v here are those before their rounding to bfloat16. No
-/// operation is fused with another, so that every instruction set gives the same bits.
+/// operation is fused with another, so that every instruction set gives the same bits; what each takes and
+/// gives is a zero where it would be subnormal.
 /// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 120)]
 internal unsafe partial struct AdamArguments

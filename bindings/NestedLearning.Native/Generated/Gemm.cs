@@ -30,11 +30,7 @@ internal static partial class Precision
     /// <summary><c>NL_PRECISION_FLOAT32</c>.</summary>
     public const int Float32 = 0;
 
-    /// <summary>
-    /// <c>NL_PRECISION_BFLOAT16</c>:
-    /// A and B are rounded to bfloat16, to nearest even; sums stay float32. A processor that multiplies bfloat16 itself counts
-    /// subnormal numbers as zeros.
-    /// </summary>
+    /// <summary><c>NL_PRECISION_BFLOAT16</c>: A and B are rounded to bfloat16, to nearest even; sums stay float32.</summary>
     public const int BFloat16 = 1;
 }
 
@@ -90,7 +86,12 @@ internal unsafe partial struct GemmArguments
     [FieldOffset(104)] public AdamArguments* Adam;
 }
 
-/// <summary><c>nl_gemm_sizes</c>: A product runs pass by pass; in each, first all pieces of nl_gemm_pack, then all of nl_gemm.</summary>
+/// <summary>
+/// <c>nl_gemm_sizes</c>:
+/// A product runs pass by pass; in each, first all pieces of nl_gemm_pack, then all of nl_gemm. Or nl_gemm alone with packed
+/// null: then each call copies for itself what its pieces need of the operands, so few calls with many pieces each are best.
+/// The bits are the same.
+/// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 48)]
 internal partial struct GemmSizes
 {
