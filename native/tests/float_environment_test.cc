@@ -409,6 +409,9 @@ class Calls {
         "nl_target_count", [] { return nl_target_count() > 0 ? 0 : 1; }, nullptr);
     Add(
         "nl_target_name", [] { return nl_target_name(0) == nullptr ? 1 : 0; }, nullptr);
+    // Asks nothing of the system, and answers null where AMX is there.
+    Add(
+        "nl_amx_obstacle", [] { return nl_amx_obstacle(0) == nl_amx_obstacle(0) ? 0 : 1; }, nullptr);
     Add(
         "nl_target_supported", [] { return nl_target_supported(0) - 1; }, nullptr);
     Add(

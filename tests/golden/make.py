@@ -328,6 +328,21 @@ def elementwise():
     settings = {"count": 4, "source_first": 2, "destination_first": 4, "accumulate": True}
     case("copy-tokens-accumulate", "copy-tokens", settings, {"source": source, "destination": destination}, {"destination": added})
 
+    for d, back in ((8, False), (7, True)):
+        name = "rotate-back" if back else "rotate"
+        data = Data(name)
+        x, half = data.normal(2, 3, 2, d), d // 2
+        angles = [[data.uniform(-3, 3) for _ in range(half)] for _ in range(3)]
+        table = [[opt.single(math.cos(a)) for a in row] + [opt.single(math.sin(a)) for a in row] for row in angles]
+        y = [[[rotated(head, row, -1 if back else 1) for head in token] for token, row in zip(sequence, table)] for sequence in x]
+        case(name, "rotate", {"back": True} if back else {}, {"x": x, "table": table}, {"y": y})
+
+
+def rotated(head, row, sign):
+    half = len(row) // 2
+    pairs = list(zip(head[:half], head[half:2 * half], row[:half], row[half:]))
+    return [a * c - sign * b * s for a, b, c, s in pairs] + [b * c + sign * a * s for a, b, c, s in pairs] + head[2 * half:]
+
 
 def embeddings_and_losses():
     data = Data("embedding")

@@ -17,7 +17,18 @@ public abstract unsafe partial class HostBackend
         int together = Math.Max(1, RotationPiece / Math.Max(1, heads * width));
         Work.For(
             (tokens + together - 1) / together, x.Count,
-            new Rotation { X = x.Pointer, Y = y.Pointer, Table = table.Pointer, Back = back, Tokens = tokens, Time = time, Heads = heads, Width = width, Together = together });
+            new Rotation
+            {
+                X = x.Pointer,
+                Y = y.Pointer,
+                Table = table.Pointer,
+                Back = back,
+                Tokens = tokens,
+                Time = time,
+                Heads = heads,
+                Width = width,
+                Together = together,
+            });
     }
 
     private struct Rotation : IPieceAction
@@ -48,18 +59,19 @@ public abstract unsafe partial class HostBackend
             int i = 0;
             for (; i <= half - Vector<float>.Count; i += Vector<float>.Count)
             {
-                Vector<float> a = Vector.Load(x + i), b = Vector.Load(x + half + i), c = Vector.Load(cos + i), s = Vector.Load(sin + i);
+                Vector<float> a = Vector.Load(x + i), b = Vector.Load(x + half + i);
+                Vector<float> c = Vector.Load(cos + i), s = Vector.Load(sin + i);
                 if (Back)
                     s = -s;
-                (a * c - b * s).Store(y + i);
-                (b * c + a * s).Store(y + half + i);
+                Subnormals.Flush(a * c - b * s).Store(y + i);
+                Subnormals.Flush(b * c + a * s).Store(y + half + i);
             }
 
             for (; i < half; i++)
             {
                 float a = x[i], b = x[half + i], c = cos[i], s = Back ? -sin[i] : sin[i];
-                y[i] = a * c - b * s;
-                y[half + i] = b * c + a * s;
+                y[i] = Subnormals.Flush(a * c - b * s);
+                y[half + i] = Subnormals.Flush(b * c + a * s);
             }
         }
     }

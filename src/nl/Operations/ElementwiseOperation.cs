@@ -60,5 +60,16 @@ internal sealed class ElementwiseOperation(string name, Action<OperationRun> com
         run.Output("destination", destination);
     });
 
+    /// <summary>
+    /// <c>rotate</c>: x [B,T,H,D], table [T,W] with W = 2 ⌊D/2⌋; optional setting back (false). Gives y: each head's halves turned by
+    /// the angles whose cosines and sines the table holds, or turned back.
+    /// </summary>
+    public static ElementwiseOperation Rotate { get; } = new("rotate", run =>
+    {
+        Tensor x = run.Input("x", "B T H D"), table = run.Input("table", "T W"), y = run.Empty(x.Shape);
+        Dense.Rotate(x, table, run.Flag("back"), y);
+        run.Output("y", y);
+    });
+
     public override void Run(OperationRun run) => compute(run);
 }

@@ -41,6 +41,7 @@ internal abstract class Operation
         ElementwiseOperation.SumOfSquares,
         ElementwiseOperation.ColumnSum,
         ElementwiseOperation.CopyTokens,
+        ElementwiseOperation.Rotate,
         new EmbeddingOperation(),
         new EmbeddingBackwardOperation(),
         new CrossEntropyOperation(),

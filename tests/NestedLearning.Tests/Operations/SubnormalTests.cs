@@ -406,6 +406,7 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         },
         ["AddScaled"] = r => Dense.AddScaled(0.3f, r.In([40]), r.Changed("y", [40])),
         ["Multiply"] = r => Dense.Multiply(r.In([40]), r.In([40]), r.Out("z", [40])),
+        ["Rotate"] = r => Dense.Rotate(r.In([2, 3, 2, 8]), r.In([3, 8]), back: false, r.Out("y", [2, 3, 2, 8])),
         ["Scale"] = r => r.Device.Backend.Scale(r.Changed("x", [40]), 0.3f),
         ["SumOfSquares"] = r =>
         {

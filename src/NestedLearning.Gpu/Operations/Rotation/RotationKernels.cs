@@ -30,9 +30,10 @@ internal static class RotationKernels
             else
             {
                 long angle = row / a.Heads % a.Time * 2 * half + i;
-                float c = a.Table[angle], s = a.Sign * a.Table[angle + half], x = a.X[first + i], z = a.X[first + half + i];
-                a.Y[first + i] = x * c - z * s;
-                a.Y[first + half + i] = z * c + x * s;
+                float c = a.Table[angle], s = a.Sign * a.Table[angle + half];
+                float x = a.X[first + i], z = a.X[first + half + i];
+                a.Y[first + i] = Functions.Flush(x * c - z * s);
+                a.Y[first + half + i] = Functions.Flush(z * c + x * s);
             }
         }
     }
