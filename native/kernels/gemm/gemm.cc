@@ -317,9 +317,15 @@ void PackTiles(bool transposed, size_t width, size_t count, size_t k, const floa
   const F32 d;
   const size_t whole = count / width, rest = count % width;
   if (transposed) {
+    // What is written, a few rows at a time, stays in the first-level cache until it is whole.
+    constexpr size_t kStripFloats = 4096;
+    const size_t strip = kStripFloats / width / 4 * 4;
     for (size_t t = 0; t * width < count; ++t) {
-      Transpose(std::min(width, count - t * width), k, from + t * width * ld, ld,
-                to + t * width * k, width);
+      const float* rows = from + t * width * ld;
+      for (size_t p = 0; p < k; p += strip) {
+        Transpose(std::min(width, count - t * width), std::min(strip, k - p), rows + p, ld,
+                  to + (t * k + p) * width, width);
+      }
     }
   } else {
     // Row by row, as the rows of a large matrix lie in pages of their own. Vectors run over a tile's end into what is
