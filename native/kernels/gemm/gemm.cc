@@ -331,8 +331,10 @@ void PackTiles(bool transposed, size_t width, size_t count, size_t k, const floa
     // Row by row, as the rows of a large matrix lie in pages of their own. Vectors run over a tile's end into what is
     // written later, but at the end of all.
     const size_t over = (width + kLanes - 1) / kLanes * kLanes - width;
+    constexpr size_t kAhead = 4, kLine = 16;
     for (size_t p = 0; p < k; ++p) {
       const float* row = from + p * ld;
+      for (size_t s = 0; s < count; s += kLine) hwy::Prefetch(row + kAhead * ld + s);
       for (size_t t = 0; t < whole; ++t) {
         float* tile = to + (t * k + p) * width;
         if (over > 0 && (p + 1 == k || (t + 1) * width + over > count)) {
@@ -572,6 +574,10 @@ void Mirror(int64_t i, int64_t j, int64_t rows, int64_t columns, float* c, int64
     for (int64_t s = j; s < j + columns && s <= r; s += kSquare) {
       const int64_t r_end = std::min(r + kSquare, i + rows);
       const int64_t s_end = std::min(s + kSquare, j + columns);
+      // Where squares will be written next, in pages of their own.
+      for (int64_t q = s + 2 * kSquare; q < std::min(s_end + 2 * kSquare, j + columns); ++q) {
+        hwy::Prefetch(c + q * n + r);
+      }
       if (s < r) {
         Transpose(r_end - r, s_end - s, c + r * n + s, n, c + s * n + r, n);
         continue;
