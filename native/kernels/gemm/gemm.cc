@@ -284,6 +284,10 @@ void DirectPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece
   }
 }
 
+// Whether tiles ask for what comes next beside their own work: the next panel of B, the next product of a batch. With AVX-512 they
+// are done so soon that asking costs more than it saves, two to fifteen parts in a hundred.
+constexpr bool kAsksAhead = HWY_TARGET != HWY_AVX3;
+
 // ---- Packed operands ----
 
 // The depth of a block of k. Where the second-level cache gives the tile a panel of B as fast as the first, longer sums in
@@ -490,7 +494,7 @@ HWY_NOINLINE void PackedTile(bool add, size_t k, const float* HWY_RESTRICT a,
   VecF sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
-    hwy::Prefetch(c + i * ldc);
+    for (size_t line = 0; line < kVectors * kLanes; line += 16) hwy::Prefetch(c + i * ldc + line);
     HWY_UNROLL(16)
     for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::Zero(d);
   }
@@ -574,12 +578,13 @@ void Mirror(int64_t i, int64_t j, int64_t rows, int64_t columns, float* c, int64
     for (int64_t s = j; s < j + columns && s <= r; s += kSquare) {
       const int64_t r_end = std::min(r + kSquare, i + rows);
       const int64_t s_end = std::min(s + kSquare, j + columns);
-      // Where squares will be written next, in pages of their own.
-      for (int64_t q = s + 2 * kSquare; q < std::min(s_end + 2 * kSquare, j + columns); ++q) {
-        hwy::Prefetch(c + q * n + r);
-      }
       if (s < r) {
-        Transpose(r_end - r, s_end - s, c + r * n + s, n, c + s * n + r, n);
+        // Lines that lie a power of two apart share one set of the first-level cache: each is written at once.
+        HWY_ALIGN float square[kSquare * kSquare];
+        Transpose(r_end - r, s_end - s, c + r * n + s, n, square, kSquare);
+        for (int64_t q = s; q < s_end; ++q) {
+          std::copy_n(square + (q - s) * kSquare, r_end - r, c + q * n + r);
+        }
         continue;
       }
       for (int64_t p = r; p < r_end; ++p) {
@@ -603,7 +608,7 @@ void MultiplyBlock(const nl_gemm_arguments& g, const GemmPlan& plan, const Block
     const int64_t n = std::min<int64_t>(kTileColumns, columns - s);
     if (g.symmetric && i + r + m <= j + s) return;  // mirrored
     const float* panel = b + s * steps;
-    PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
+    if (kAsksAhead) PrefetchPart(panel + kTileColumns * steps, kTileColumns * steps, r, m, rows);
     if (last) PrefetchEpilogue(g, i + r, j + s, m);
     const size_t vectors = n > static_cast<int64_t>(kLanes) ? 2 : 1;
     PackedTileOf(plan, m, vectors)(add, steps, a + r * steps, panel, sums + r * ld + s, ld,
@@ -735,7 +740,7 @@ void Batch(const nl_gemm_arguments& g, int64_t begin, int64_t end) {
       const float* b_panel = b + (kTransposeB ? j * ldb : j);
       if (packs) PackTransposed(n, g.k, b_panel, ldb, panel);
       for (int64_t r = 0; r < g.m; r += rows, ++slice) {
-        if (i + 1 < end) {
+        if (kAsksAhead && i + 1 < end) {
           PrefetchPart(a + g.m * g.k, g.m * g.k, slice, 1, slices);
           PrefetchPart(b + g.k * g.n, g.k * g.n, slice, 1, slices);
           PrefetchPart(c + g.m * g.n, g.m * g.n, slice, 1, slices);

@@ -64,10 +64,10 @@ internal sealed unsafe partial class CpuBackend
             return;
         }
 
-        // The runs of a symmetric product would be of unequal work.
-        if (Work.Threads <= ThreadsWithOwnCopies && native.Symmetric == 0)
+        if (Work.Threads <= ThreadsWithOwnCopies)
         {
-            int pieces = (int)sizes.Pieces, runs = Math.Min(pieces, Work.Threads);
+            // The runs of a symmetric product are of unequal work.
+            int pieces = (int)sizes.Pieces, runs = Math.Min(pieces, native.Symmetric != 0 ? 2 * Work.Threads : Work.Threads);
             for (int pass = 0; pass < sizes.Passes; pass++)
                 Work.For(runs, operations, new GemmRunAction(native, pass, pieces, runs, (nint)sizes.Workspace));
             return;
