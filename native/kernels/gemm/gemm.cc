@@ -289,6 +289,10 @@ void DirectPiece(const nl_gemm_arguments& g, const GemmPlan& plan, int64_t piece
   }
 }
 
+// Whether tiles ask for what comes next beside their own work: the next panel of B, the next product of a batch. With AVX-512 they
+// are done so soon that asking costs more than it saves, two to fifteen parts in a hundred.
+constexpr bool kAsksAhead = HWY_TARGET != HWY_AVX3;
+
 // ---- Packed operands ----
 
 // The depth of a block of k. Where the second-level cache gives the tile a panel of B as fast as the first, longer sums in
@@ -322,16 +326,24 @@ void PackTiles(bool transposed, size_t width, size_t count, size_t k, const floa
   const F32 d;
   const size_t whole = count / width, rest = count % width;
   if (transposed) {
+    // What is written, a few rows at a time, stays in the first-level cache until it is whole.
+    constexpr size_t kStripFloats = 4096;
+    const size_t strip = kStripFloats / width / 4 * 4;
     for (size_t t = 0; t * width < count; ++t) {
-      Transpose(std::min(width, count - t * width), k, from + t * width * ld, ld,
-                to + t * width * k, width);
+      const float* rows = from + t * width * ld;
+      for (size_t p = 0; p < k; p += strip) {
+        Transpose(std::min(width, count - t * width), std::min(strip, k - p), rows + p, ld,
+                  to + (t * k + p) * width, width);
+      }
     }
   } else {
     // Row by row, as the rows of a large matrix lie in pages of their own. Vectors run over a tile's end into what is
     // written later, but at the end of all.
     const size_t over = (width + kLanes - 1) / kLanes * kLanes - width;
+    constexpr size_t kAhead = 4, kLine = 16;
     for (size_t p = 0; p < k; ++p) {
       const float* row = from + p * ld;
+      for (size_t s = 0; s < count; s += kLine) hwy::Prefetch(row + kAhead * ld + s);
       for (size_t t = 0; t < whole; ++t) {
         float* tile = to + (t * k + p) * width;
         if (over > 0 && (p + 1 == k || (t + 1) * width + over > count)) {
@@ -538,7 +550,7 @@ HWY_NOINLINE void PackedTile(bool add, size_t k, const float* HWY_RESTRICT a,
   VecF sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
-    hwy::Prefetch(c + i * ldc);
+    for (size_t line = 0; line < kVectors * kLanes; line += 16) hwy::Prefetch(c + i * ldc + line);
     HWY_UNROLL(16)
     for (size_t j = 0; j < kVectors; ++j) sum[i][j] = hn::Zero(d);
   }
@@ -623,7 +635,12 @@ void Mirror(int64_t i, int64_t j, int64_t rows, int64_t columns, float* c, int64
       const int64_t r_end = std::min(r + kSquare, i + rows);
       const int64_t s_end = std::min(s + kSquare, j + columns);
       if (s < r) {
-        Transpose(r_end - r, s_end - s, c + r * n + s, n, c + s * n + r, n);
+        // Lines that lie a power of two apart share one set of the first-level cache: each is written at once.
+        HWY_ALIGN float square[kSquare * kSquare];
+        Transpose(r_end - r, s_end - s, c + r * n + s, n, square, kSquare);
+        for (int64_t q = s; q < s_end; ++q) {
+          std::copy_n(square + (q - s) * kSquare, r_end - r, c + q * n + r);
+        }
         continue;
       }
       for (int64_t p = r; p < r_end; ++p) {
@@ -648,7 +665,9 @@ void MultiplyBlock(const nl_gemm_arguments& g, const GemmPlan& plan, const Block
     const int64_t n = std::min(tile_columns, columns - s);
     if (g.symmetric && i + r + m <= j + s) return;  // mirrored
     const float* panel = b + s * steps;
-    PrefetchPart(panel + tile_columns * steps, tile_columns * steps, r, m, rows);
+    if (kAsksAhead) {
+      PrefetchPart(panel + tile_columns * steps, tile_columns * steps, r, m, rows);
+    }
     if (last) PrefetchEpilogue(g, i + r, j + s, m);
     if (plan.amx != nullptr) {
       plan.amx->multiply(add, steps / kAmxPairs, a + r * steps, panel, sums + r * ld + s, ld, m, n);
@@ -786,7 +805,7 @@ void Batch(const nl_gemm_arguments& g, int64_t begin, int64_t end) {
       const float* b_panel = b + (kTransposeB ? j * ldb : j);
       if (packs) PackTransposed(n, g.k, b_panel, ldb, panel);
       for (int64_t r = 0; r < g.m; r += rows, ++slice) {
-        if (i + 1 < end) {
+        if (kAsksAhead && i + 1 < end) {
           PrefetchPart(a + g.m * g.k, g.m * g.k, slice, 1, slices);
           PrefetchPart(b + g.k * g.n, g.k * g.n, slice, 1, slices);
           PrefetchPart(c + g.m * g.n, g.m * g.n, slice, 1, slices);
