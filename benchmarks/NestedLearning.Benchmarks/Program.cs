@@ -86,11 +86,11 @@ else if (args.Length == 0)
     Console.WriteLine($"written: {kept.Save(results)}");
 return failed ? 1 : 0;
 
-// A round takes three minutes: an iteration is a tenth of a second or one call.
+// A round takes five minutes: an iteration is a tenth of a second or one call.
 ManualConfig Config() => ManualConfig.CreateEmpty().AddLogger(ConsoleLogger.Default).AddColumnProvider(DefaultColumnProviders.Instance)
     .WithArtifactsPath(artifacts).WithOptions(ConfigOptions.JoinSummary)
     .AddJob(Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
-        .WithWarmupCount(3).WithIterationCount(15).WithIterationTime(TimeInterval.FromMilliseconds(100)).WithEvaluateOverhead(false));
+        .WithWarmupCount(2).WithIterationCount(9).WithIterationTime(TimeInterval.FromMilliseconds(100)).WithEvaluateOverhead(false));
 
 // The median of each method and case, in milliseconds.
 Dictionary<string, Dictionary<string, double>> Measure(params string[] methods)
