@@ -50,7 +50,7 @@ internal sealed partial record BenchmarkResults
             Date = DateOnly.FromDateTime(DateTime.UtcNow),
             Versions = new Dictionary<string, string>
             {
-                ["NestedLearning"] = Version(typeof(Device)),
+                ["NestedLearning"] = Version(typeof(Device), withCommit: true),
                 ["TorchSharp"] = Version(typeof(TorchSharp.torch)),
                 ["libtorch"] = stockAbsence is null ? TorchSharp.torch.__version__ : "none",
                 ["BenchmarkDotNet"] = Version(typeof(BenchmarkRunner)),
@@ -85,8 +85,11 @@ internal sealed partial record BenchmarkResults
         return NotInNames().Replace(string.Create(CultureInfo.InvariantCulture, $"{machine.Processor} {set} {machine.Cores}c").ToLowerInvariant(), "-");
     }
 
-    private static string Version(Type type) =>
-        type.Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];
+    private static string Version(Type type, bool withCommit = false)
+    {
+        string[] parts = type.Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+');
+        return withCommit && parts.Length > 1 ? $"{parts[0]} ({parts[1][..7]})" : parts[0];
+    }
 
     private static double? Find(Dictionary<string, double> medians, string name) => medians.TryGetValue(name, out double median) ? median : null;
 
