@@ -21,6 +21,8 @@ public sealed class CudaCrossEntropyTests() : CrossEntropyTests("cuda");
 
 public sealed class CudaDeepMemoryTests() : DeepMemoryTests("cuda");
 
+public sealed class CudaRotationTests() : RotationTests("cuda");
+
 public sealed class CudaElementwiseTests() : ElementwiseTests("cuda");
 
 public sealed class CudaEmbeddingTests() : EmbeddingTests("cuda");

@@ -91,6 +91,9 @@ public sealed class IlgpuCpuDeepMemoryTests() : DeepMemoryTests("ilgpu-cpu")
 }
 
 [SmallShapes, Collection(typeof(IlgpuCpuCollection))]
+public sealed class IlgpuCpuRotationTests() : RotationTests("ilgpu-cpu");
+
+[SmallShapes, Collection(typeof(IlgpuCpuCollection))]
 public sealed class IlgpuCpuElementwiseTests() : ElementwiseTests("ilgpu-cpu");
 
 [SmallShapes, Collection(typeof(IlgpuCpuCollection))]

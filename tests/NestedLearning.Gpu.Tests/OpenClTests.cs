@@ -21,6 +21,8 @@ public sealed class OpenClCrossEntropyTests() : CrossEntropyTests("opencl");
 
 public sealed class OpenClDeepMemoryTests() : DeepMemoryTests("opencl");
 
+public sealed class OpenClRotationTests() : RotationTests("opencl");
+
 public sealed class OpenClElementwiseTests() : ElementwiseTests("opencl");
 
 public sealed class OpenClEmbeddingTests() : EmbeddingTests("opencl");
