@@ -44,10 +44,10 @@ internal static class FusedCommit
 
         double Apart() => Milliseconds(() =>
         {
-            Dense.Gemm(product);
-            Dense.AdamCommit(weight.W, weight.G, weight.M, weight.V, s_settings);
+            Gemm.Multiply(product);
+            AdamCommit.Apply(weight.W, weight.G, weight.M, weight.V, s_settings);
         });
-        double Fused() => Milliseconds(() => Dense.GemmAdamCommit(product.A, product.B, null, weight.W, weight.M, weight.V, s_settings));
+        double Fused() => Milliseconds(() => GemmAdamCommit.Apply(product.A, product.B, null, weight.W, weight.M, weight.V, s_settings));
 
         Apart();
         int turns = (int)Math.Clamp(4000 / (Apart() + Fused()), 21, 401);

@@ -33,7 +33,7 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
     {
         var (a, b, c) = Operands(transposeA, transposeB);
         (int launches, int products) = (StandIn.Launches(), StandIn.BlasProducts());
-        Dense.Gemm(new GemmArguments { A = a, B = b, C = c, TransposeA = transposeA, TransposeB = transposeB });
+        Gemm.Multiply(new Operations.GemmArguments { A = a, B = b, C = c, TransposeA = transposeA, TransposeB = transposeB });
         Assert.Equal((0, 1), (StandIn.Launches() - launches, StandIn.BlasProducts() - products));
         Compare.Close("c", c, Expected(a, b, transposeA, transposeB), Tolerances.Gemm.Forward);
     }
@@ -47,13 +47,13 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
         double[] product = Expected(a, b);
         int products = StandIn.BlasProducts();
         Tensor c = From([M, N], there);
-        Dense.Gemm(new GemmArguments { A = a, B = b, C = c, Accumulate = true });
+        Gemm.Multiply(new Operations.GemmArguments { A = a, B = b, C = c, Accumulate = true });
         Compare.Close("accumulated", c, [.. product.Zip(there, (p, x) => p + x)], Tolerances.Gemm.Forward);
         Tensor scaled = From([M, N], there);
-        Dense.Gemm(new GemmArguments { A = a, B = b, C = scaled, Residual = scaled, ResidualScale = -2.5f });
+        Gemm.Multiply(new Operations.GemmArguments { A = a, B = b, C = scaled, Residual = scaled, ResidualScale = -2.5f });
         Compare.Close("scaled", scaled, [.. product.Zip(there, (p, x) => p - (2.5 * x))], Tolerances.Gemm.Forward);
         Tensor batch = Unwritten([1, M, N]);
-        Dense.BatchedGemm(a.Reshape([1, M, K]), b.Reshape([1, K, N]), batch, false, false, false);
+        Gemm.MultiplyBatch(a.Reshape([1, M, K]), b.Reshape([1, K, N]), batch, false, false, false);
         Compare.Close("batch of one", batch, product, Tolerances.Gemm.Forward);
         Assert.Equal(3, StandIn.BlasProducts() - products);
     }
@@ -69,7 +69,7 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
             [(TensorCores.TensorFloat32, 1e-6, 2e-3), (TensorCores.None, 0, Tolerances.Gemm.Forward), (TensorCores.TensorFloat32, 1e-6, 2e-3)])
         {
             Device.TensorCores = allowed;
-            Dense.Gemm(new GemmArguments { A = a, B = b, C = c });
+            Gemm.Multiply(new Operations.GemmArguments { A = a, B = b, C = c });
             Assert.InRange(Compare.RelativeError(c.ToArray(), expected), least, most);
         }
 
@@ -92,10 +92,10 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
         Ours(new() { A = a, B = b, C = c });
         Assert.Equal(products, StandIn.BlasProducts());
 
-        void Ours(GemmArguments arguments)
+        void Ours(Operations.GemmArguments arguments)
         {
             int before = StandIn.Launches();
-            Dense.Gemm(arguments);
+            Gemm.Multiply(arguments);
             Assert.Equal(1, StandIn.Launches() - before);
         }
     }
@@ -120,7 +120,7 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
         float[] x = data.Normal(M * K), y = data.Normal(K * N);
         using Tensor a = device.From([M, K], x), b = device.From([K, N], y), c = device.Full([M, N], float.NaN);
         int before = StandIn.Launches();
-        device.Backend.Gemm(new GemmArguments { A = a, B = b, C = c });
+        device.Backend.Gemm(new Operations.GemmArguments { A = a, B = b, C = c });
         Assert.Equal(1, StandIn.Launches() - before);
         Compare.Close("c", c, Expected(a, b), Tolerances.Gemm.Forward);
     }
@@ -129,15 +129,15 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
     public void Failure_IsNamed_AndTheNextProductRuns()
     {
         var (a, b, c) = Operands();
-        var arguments = new GemmArguments { A = a, B = b, C = c };
-        Dense.Gemm(arguments);
+        var arguments = new Operations.GemmArguments { A = a, B = b, C = c };
+        Gemm.Multiply(arguments);
         try
         {
             Assert.Equal(0, StandIn.FailBlas(AllocationFailed));
-            var memory = Assert.Throws<InsufficientMemoryException>(() => Dense.Gemm(arguments));
+            var memory = Assert.Throws<InsufficientMemoryException>(() => Gemm.Multiply(arguments));
             Assert.Contains("'CUDA emulator' ran out of memory in a product by cuBLAS", memory.Message, StringComparison.Ordinal);
             Assert.Equal(0, StandIn.FailBlas(ExecutionFailed));
-            var error = Assert.Throws<DeviceFailureException>(() => Dense.Gemm(arguments));
+            var error = Assert.Throws<DeviceFailureException>(() => Gemm.Multiply(arguments));
             Assert.Contains("a product by cuBLAS: the device is lost", error.Message, StringComparison.Ordinal);
         }
         finally

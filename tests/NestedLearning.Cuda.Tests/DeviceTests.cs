@@ -49,7 +49,7 @@ public sealed class DeviceTests() : BackendTests("cuda")
         int each = (StandIn.Waits() - before) / 8;
         Assert.InRange(each, 1, 2);
         (int launches, before) = (StandIn.Launches(), StandIn.Waits());
-        Assert.Equal(Math.Sqrt(squares.Sum()), Dense.GlobalNorm(tensors));
+        Assert.Equal(Math.Sqrt(squares.Sum()), GlobalNorm.Of(tensors));
         Assert.Equal(each, StandIn.Waits() - before);
         Assert.Equal(16, StandIn.Launches() - launches);
     }
@@ -68,10 +68,10 @@ public sealed class DeviceTests() : BackendTests("cuda")
         AdamSettings settings = new(0.01f, 0.9, 0.999, 1e-3f, 0.1f, Decoupled: true, Step: 2, GradientScale: 0.5f) { ClearGradient = true };
         AdamTensors together = Weight(), apart = Weight();
         int before = StandIn.Launches();
-        Dense.GemmAdamCommit(x, dy, together.G, together.W, together.M, together.V, settings);
+        GemmAdamCommit.Apply(x, dy, together.G, together.W, together.M, together.V, settings);
         Assert.Equal(1, StandIn.Launches() - before);
-        Dense.Gemm(new GemmArguments { A = x, B = dy, TransposeA = true, C = apart.G, Accumulate = true });
-        Dense.AdamCommit(apart.W, apart.G, apart.M, apart.V, settings);
+        Gemm.Multiply(new GemmArguments { A = x, B = dy, TransposeA = true, C = apart.G, Accumulate = true });
+        AdamCommit.Apply(apart.W, apart.G, apart.M, apart.V, settings);
         Compare.SameBits("w", together.W.ToArray(), apart.W.ToArray());
         Compare.SameBits("m", together.M.ToArray(), apart.M.ToArray());
         Compare.SameBits("v", together.V.ToArray(), apart.V.ToArray());

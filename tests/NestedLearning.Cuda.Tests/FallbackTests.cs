@@ -243,7 +243,7 @@ public sealed class FallbackTests() : BackendTests(HybridBackendProvider.Some)
     private static List<(string Name, float[] Elements)> Products(Device device, Tensors t)
     {
         Tensor x = t.Normal(10, [6, 5]), w = t.Normal(11, [5, 4]), y = t.Nan([6, 4]), batch = t.Nan([2, 3, 4]);
-        device.Backend.Gemm(new GemmArguments { A = x, B = w, C = y });
+        device.Backend.Gemm(new Operations.GemmArguments { A = x, B = w, C = y });
         device.Backend.BatchedGemm(x.Reshape([2, 3, 5]), t.Normal(12, [2, 5, 4]), batch, false, false, false);
         Tensor m = t.Zeros([5, 4]), v = t.Zeros([5, 4]);
         device.Backend.GemmAdamCommit(x, y, null, w, m, v, new(0.01f, 0.9, 0.999, 1e-8f, 0, Decoupled: true, Step: 1, GradientScale: 1));

@@ -26,14 +26,14 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         })];
         var changes = new CommitChange[together.Length];
         long before = Launches;
-        Dense.AdamCommit(together, settings, changes);
+        AdamCommit.Apply(together, settings, changes);
         Assert.Equal((37 + Capacity - 1) / Capacity + 1, Launches - before);
 
         before = Launches;
         for (int i = 0; i < apart.Length; i++)
         {
             var change = new CommitChange[1];
-            Dense.AdamCommit([apart[i]], [settings[i]], change);
+            AdamCommit.Apply([apart[i]], [settings[i]], change);
             Assert.Equal(change[0], changes[i]);
             Assert.Equal(apart[i].W.Count > 0, changes[i].Change > 0);
             Same(i, [(together[i].W, apart[i].W), (together[i].G, apart[i].G), (together[i].M, apart[i].M), (together[i].V, apart[i].V)]);
@@ -53,12 +53,12 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         })];
         var changes = new CommitChange[together.Length];
         long before = Launches;
-        Dense.MomentCommit(together, settings, changes);
+        MomentCommit.Apply(together, settings, changes);
         Assert.Equal((37 + Capacity - 1) / Capacity + 1, Launches - before);
         for (int i = 0; i < apart.Length; i++)
         {
             var change = new CommitChange[1];
-            Dense.MomentCommit([apart[i]], [settings[i]], change);
+            MomentCommit.Apply([apart[i]], [settings[i]], change);
             Assert.Equal(change[0], changes[i]);
             Assert.Equal(apart[i].W is { Count: > 0 }, changes[i].Value > 0);
             Same(i, [(together[i].W, apart[i].W), (together[i].G, apart[i].G), (together[i].M, apart[i].M), (together[i].V, apart[i].V)]);
@@ -87,7 +87,7 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
     {
         AdamTensors[] all = [.. Adam().Where(t => t.W.Count > 0 && t.M.Count == t.W.Count).Take(tensors)];
         long before = Launches;
-        Dense.AdamCommit(all, new AdamSettings(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1));
+        AdamCommit.Apply(all, new AdamSettings(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1));
         Assert.Equal((all.Length + Capacity - 1) / Capacity, Launches - before);
     }
 
@@ -99,7 +99,7 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         AdamSettings[] settings = [.. empty.Select(_ => new AdamSettings(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1))];
         Assert.Equal(3, empty.Length);
         long before = Launches;
-        Dense.AdamCommit(empty, settings, changes);
+        AdamCommit.Apply(empty, settings, changes);
         Assert.Equal(0, Launches - before);
         Assert.All(changes, c => Assert.Equal(default, c));
     }
@@ -112,8 +112,8 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         var settings = new AdamSettings(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1);
         Tensor w = From([3], [1, 2, 3]), g = Zeros([3]), m = Zeros([3]), v = Zeros([3]);
         MomentTensors[] others = Moments();
-        Dense.MomentCommit(others, [.. others.Select(_ => new MomentSettings { LearningRate = 0.1f })], changes);
-        Dense.AdamCommit([new AdamTensors(w, g, m, v)], [settings], changes.AsSpan(0, 1));
+        MomentCommit.Apply(others, [.. others.Select(_ => new MomentSettings { LearningRate = 0.1f })], changes);
+        AdamCommit.Apply([new AdamTensors(w, g, m, v)], [settings], changes.AsSpan(0, 1));
         Assert.Equal(new CommitChange(0, 14), changes[0]);
     }
 

@@ -65,9 +65,9 @@ public sealed class WarpTests : IDisposable
             logits[70 + at] = float.NaN;
             using Tensor x = _warps.From([2, 70], logits), losses = _warps.Full([2], 0), logSums = _warps.Full([2], 0), y = _warps.Full([2, 70], 0);
             using IndexTensor targets = _warps.FromIndices([2], [1, 2]);
-            Dense.CrossEntropyForward(x, targets, losses, logSums);
+            Operations.CrossEntropy.Forward(x, targets, losses, logSums);
             Assert.Equal([false, true], logSums.ToArray().Select(float.IsNaN));
-            Dense.NormForward(NormKind.Rms, x, null, null, 1e-6f, y);
+            Norm.Forward(NormKind.Rms, x, null, null, 1e-6f, y);
             Assert.Equal(Enumerable.Range(0, 140).Select(i => i >= 70), y.ToArray().Select(float.IsNaN));
         }
     }
@@ -78,8 +78,8 @@ public sealed class WarpTests : IDisposable
         foreach (NormKind kind in Enum.GetValues<NormKind>())
         {
             Tensor x = r.Normal(2, 70), gain = r.Normal(70);
-            Dense.NormForward(kind, x, kind != NormKind.L2 ? gain : null, null, 0.1f, r.Out($"{kind}", 2, 70));
-            Dense.NormBackward(kind, x, kind != NormKind.L2 ? gain : null, 0.1f, r.Normal(2, 70), r.Out($"d {kind}", 2, 70), null, null);
+            Norm.Forward(kind, x, kind != NormKind.L2 ? gain : null, null, 0.1f, r.Out($"{kind}", 2, 70));
+            Norm.Backward(kind, x, kind != NormKind.L2 ? gain : null, 0.1f, r.Normal(2, 70), r.Out($"d {kind}", 2, 70), null, null);
         }
     });
 
@@ -90,8 +90,8 @@ public sealed class WarpTests : IDisposable
         {
             Tensor logits = r.Normal(3, classes);
             IndexTensor targets = r.Indices(3, classes - 1, -1, 0);
-            Dense.CrossEntropyForward(logits, targets, r.Out($"losses {classes}", 3), r.Out($"log sums {classes}", 3));
-            Dense.CrossEntropyWithGradient(logits, targets, 0.5f, r.Out($"losses with gradient {classes}", 3), r.Out($"dLogits {classes}", 3, classes));
+            Operations.CrossEntropy.Forward(logits, targets, r.Out($"losses {classes}", 3), r.Out($"log sums {classes}", 3));
+            Operations.CrossEntropy.WithGradient(logits, targets, 0.5f, r.Out($"losses with gradient {classes}", 3), r.Out($"dLogits {classes}", 3, classes));
         }
     });
 
@@ -102,10 +102,10 @@ public sealed class WarpTests : IDisposable
         foreach (int count in (ReadOnlySpan<int>)[33, 200])
         {
             var changes = new CommitChange[2];
-            Dense.AdamCommit(
+            AdamCommit.Apply(
                 [.. new[] { count, 7 }.Select(n => new AdamTensors(r.InOut($"w {count} {n}", n), r.Normal(n), r.Normal(n), r.Uniform(0.1f, 1, n)))], [adam, adam], changes);
             var moment = new CommitChange[1];
-            Dense.MomentCommit([new MomentTensors(r.InOut($"moment's w {count}", count), r.Normal(count))], [new MomentSettings { LearningRate = 0.1f, ReadGradient = 1 }], moment);
+            MomentCommit.Apply([new MomentTensors(r.InOut($"moment's w {count}", count), r.Normal(count))], [new MomentSettings { LearningRate = 0.1f, ReadGradient = 1 }], moment);
             foreach (CommitChange change in (ReadOnlySpan<CommitChange>)[.. changes, .. moment])
             {
                 r.Add(change.Change);

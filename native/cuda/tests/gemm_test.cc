@@ -240,7 +240,7 @@ TEST_P(CudaGemm, SymmetricProduct_IsMirrored) {
   }
 }
 
-// X ← a X + (b A + c A A) X, A = X Xᵀ, by the three products of Dense.NewtonSchulz, and of the same operands in double.
+// X ← a X + (b A + c A A) X, A = X Xᵀ, by the three products of NewtonSchulz.Orthogonalize, and of the same operands in double.
 TEST_P(CudaGemm, NewtonSchulz_IsThreeProducts) {
   const double first = 3.4445, third = -4.7750, fifth = 2.0315, held = std::pow(fifth, 0.25);
   for (Precision precision : {kExact, kBf16}) {

@@ -101,7 +101,7 @@ internal sealed class ContinuumMemoryBlock
                 previous = sum.Value;
             }
 
-            double norm = Dense.GlobalNorm([.. regressions.Select(r => r.Error)]);
+            double norm = GlobalNorm.Of([.. regressions.Select(r => r.Error)]);
             if (!double.IsFinite(norm))
                 throw new NotFiniteNumberException($"The errors of the regression have norm {norm}; nothing was learned from them.", norm);
             for (int i = 0; i < tapes.Count; i++)
@@ -124,7 +124,7 @@ internal sealed class ContinuumMemoryBlock
         void AddRegression(Tape tape, Variable output)
         {
             Tensor error = tape.Keep(output.Value.Clone());
-            Dense.AddScaled(-1, target, error);
+            Elementwise.AddScaled(-1, target, error);
             regressions.Add((output, error));
         }
     }

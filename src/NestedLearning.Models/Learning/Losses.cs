@@ -23,7 +23,7 @@ public static class Losses
         ArgumentNullException.ThrowIfNull(prediction);
         ArgumentNullException.ThrowIfNull(target);
         Tensor negative = tape.Keep(tape.Device.Zeros(target.Shape));
-        Dense.AddScaled(-1, target, negative);
+        Elementwise.AddScaled(-1, target, negative);
         Variable error = tape.Add(prediction, tape.Input(negative));
         return Sum(tape, tape.Multiply(error, error), 1f / target.Count);
     }

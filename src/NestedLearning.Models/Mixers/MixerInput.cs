@@ -13,14 +13,14 @@ internal sealed class MixerInput
         _dim = configuration.Dim;
         _norm = make.Constant($"{name}.norm", [_dim], 1);
         if (configuration.Convolution)
-            _convolution = make.From($"{name}.convolution", [_dim, Dense.ConvolutionWidth], LastTap(make.Random()));
+            _convolution = make.From($"{name}.convolution", [_dim, CausalConvolution.Width], LastTap(make.Random()));
     }
 
     public IEnumerable<Parameter> Parameters => _convolution is null ? [_norm] : [_norm, _convolution];
 
     public IEnumerable<StatePart> State => _convolution is null
         ? []
-        : [new(Convolution, (batch, _) => [batch, Dense.ConvolutionWidth - 1, _dim], OutlivesContext: true)];
+        : [new(Convolution, (batch, _) => [batch, CausalConvolution.Width - 1, _dim], OutlivesContext: true)];
 
     public IEnumerable<StateDescription> Describe() => _convolution is null
         ? []
@@ -39,10 +39,10 @@ internal sealed class MixerInput
     // It starts as the identity with a little of the tokens before.
     private float[] LastTap(CounterRandom random)
     {
-        float[] weights = new float[_dim * Dense.ConvolutionWidth];
+        float[] weights = new float[_dim * CausalConvolution.Width];
         random.FillNormal(weights, 0.1f);
         for (int d = 0; d < _dim; d++)
-            weights[d * Dense.ConvolutionWidth + Dense.ConvolutionWidth - 1] += 1;
+            weights[d * CausalConvolution.Width + CausalConvolution.Width - 1] += 1;
         return weights;
     }
 }

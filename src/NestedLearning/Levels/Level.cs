@@ -112,7 +112,7 @@ public sealed class Level
     internal double ErrorNorm()
     {
         ILookup<bool, Parameter> byFactors = Parameters.ToLookup(p => p.Factors is { Tokens: > 0 });
-        return Math.Sqrt(Dense.SquaredNorm([.. byFactors[false].Select(p => p.Error)]) + byFactors[true].Sum(p => p.SquaredErrorNorm()));
+        return Math.Sqrt(GlobalNorm.Squared([.. byFactors[false].Select(p => p.Error)]) + byFactors[true].Sum(p => p.SquaredErrorNorm()));
     }
 
     // What its next commit does to each parameter, where its ErrorNorm is this. Changes nothing.

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Adam (Kingma and Ba) and AdamW (Loshchilov and Hutter): first and second moments of the gradient as memories, bias
@@ -42,7 +42,7 @@ public sealed class Adam : Optimizer
     public override OptimizerMemory CreateMemory(Parameter parameter)
     {
         ArgumentNullException.ThrowIfNull(parameter);
-        Dense.ValidateAdam(new AdamSettings(LearningRate: 1, Beta1, Beta2, Epsilon, WeightDecay, Decoupled, Step: 1, GradientScale: 1));
+        AdamCommit.Validate(new AdamSettings(LearningRate: 1, Beta1, Beta2, Epsilon, WeightDecay, Decoupled, Step: 1, GradientScale: 1));
         return new Memory(this, parameter);
     }
 
@@ -69,7 +69,7 @@ public sealed class Adam : Optimizer
         public override IReadOnlyList<(string Name, Tensor Value)> State { get; }
 
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit) =>
-            Dense.AdamCommit(parameter.Value, parameter.Error, _m, _v, Settings(parameter, learningRate, errorScale, commit));
+            AdamCommit.Apply(parameter.Value, parameter.Error, _m, _v, Settings(parameter, learningRate, errorScale, commit));
 
         protected override void UpdateAll(ReadOnlySpan<ParameterCommit> commits, Span<CommitChange> changes)
         {
@@ -83,7 +83,7 @@ public sealed class Adam : Optimizer
                 settings[i] = memory.Settings(commit.Parameter, commit.LearningRate, commit.ErrorScale, memory.Commits + 1) with { ClearGradient = true };
             }
 
-            Dense.AdamCommit(tensors, settings, changes);
+            AdamCommit.Apply(tensors, settings, changes);
         }
 
         private AdamSettings Settings(Parameter parameter, float learningRate, float errorScale, long commit) =>

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Deep momentum gradient descent (DMGD, NL 50): the momentum is a deep memory M(x) = φ(x W₂) W₁ of docs/specification.md, section 2. At
@@ -103,7 +103,7 @@ public sealed class DeepMomentum : Optimizer
             _preconditioner.Precondition(targets, commit);
             Teach(keys, targets);
             using Tensor answers = Ask(keys);
-            Dense.AddScaled((float)(-learningRate * scale), answers, weight);
+            Elementwise.AddScaled((float)(-learningRate * scale), answers, weight);
         }
 
         // Unit normal weights: rows of length one then meet each hidden unit with a unit normal input.
@@ -136,8 +136,8 @@ public sealed class DeepMomentum : Optimizer
             int columns = keys.Shape[1], hidden = _optimizer.Hidden;
             Tensor answers = device.Empty(keys.Shape);
             using Tensor w1 = _w1.Reshape([hidden, columns]), w2 = _w2.Reshape([columns, hidden]), h = device.Empty([keys.Shape[0], hidden]);
-            Dense.Gemm(new GemmArguments { A = keys, B = w2, C = h, Epilogue = Epilogue.Gelu });
-            Dense.Gemm(new GemmArguments { A = h, B = w1, C = answers, Residual = _optimizer.Residual ? keys : null });
+            Gemm.Multiply(new GemmArguments { A = keys, B = w2, C = h, Epilogue = Epilogue.Gelu });
+            Gemm.Multiply(new GemmArguments { A = h, B = w1, C = answers, Residual = _optimizer.Residual ? keys : null });
             return answers;
         }
     }

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Delta gradient descent (NL 56–57, 113–121): each token's error is descended after what the weight answers to its input has
@@ -38,7 +38,7 @@ public sealed class DeltaGradientDescent : Optimizer
             double rate = (double)learningRate * errorScale;
             foreach ((Tensor x, Tensor dy) in parameter.Factors?.Segments ?? [])
                 Write(parameter.Value, x, dy, rate);
-            Dense.AddScaled((float)-rate, parameter.Error, parameter.Value);
+            Elementwise.AddScaled((float)-rate, parameter.Error, parameter.Value);
         }
 
         private static void Write(Tensor weight, Tensor x, Tensor dy, double rate)
@@ -63,8 +63,8 @@ public sealed class DeltaGradientDescent : Optimizer
         private static float[] SquaredLengths(Tensor x)
         {
             using Tensor squares = x.Device.Empty(x.Shape), ones = x.Device.Full([x.Shape[1], 1], 1), sums = x.Device.Empty([x.Shape[0], 1]);
-            Dense.Multiply(x, x, squares);
-            Dense.Gemm(new GemmArguments { A = squares, B = ones, C = sums });
+            Elementwise.Multiply(x, x, squares);
+            Gemm.Multiply(new GemmArguments { A = squares, B = ones, C = sums });
             return sums.ToArray();
         }
     }

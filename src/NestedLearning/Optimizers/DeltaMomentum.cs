@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Momentum written by the delta rule (NL 48–49): what the momentum answers to the gradient that comes is partly erased before
@@ -58,16 +58,16 @@ public sealed class DeltaMomentum : Optimizer
             if (rows < columns)
             {
                 using Tensor answers = g.Device.Empty([rows, rows]);
-                Dense.Gemm(new GemmArguments { A = M, B = g, TransposeB = true, C = answers });
+                Gemm.Multiply(new GemmArguments { A = M, B = g, TransposeB = true, C = answers });
                 backend.Scale(answers, erase);
-                Dense.Gemm(new GemmArguments { A = answers, B = g, C = M, Residual = kept, ResidualScale = (float)optimizer.Decay });
+                Gemm.Multiply(new GemmArguments { A = answers, B = g, C = M, Residual = kept, ResidualScale = (float)optimizer.Decay });
             }
             else
             {
                 using Tensor keys = g.Device.Empty([columns, columns]);
-                Dense.Gemm(new GemmArguments { A = g, TransposeA = true, B = g, C = keys, Symmetric = true });
+                Gemm.Multiply(new GemmArguments { A = g, TransposeA = true, B = g, C = keys, Symmetric = true });
                 backend.Scale(keys, erase);
-                Dense.Gemm(new GemmArguments { A = kept, B = keys, C = M, Residual = kept, ResidualScale = (float)optimizer.Decay });
+                Gemm.Multiply(new GemmArguments { A = kept, B = keys, C = M, Residual = kept, ResidualScale = (float)optimizer.Decay });
             }
         }
     }

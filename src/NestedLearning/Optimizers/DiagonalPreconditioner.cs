@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>P as a diagonal, a memory of the squared gradients: v ← ρ v + (1 − ρ) g²; P g = g/(√v + ε).</summary>
 public sealed class DiagonalPreconditioner : Preconditioner
@@ -29,7 +29,7 @@ public sealed class DiagonalPreconditioner : Preconditioner
         public override void Precondition(Tensor gradient, long commit)
         {
             using Tensor preconditioned = gradient.Device.Empty(gradient.Shape), zero = gradient.Device.Zeros(gradient.Shape);
-            Dense.MomentCommit(new MomentTensors(preconditioned, gradient, V: v, Start: zero), new MomentSettings
+            MomentCommit.Apply(new MomentTensors(preconditioned, gradient, V: v, Start: zero), new MomentSettings
             {
                 LearningRate = -1,
                 Keep2 = (float)settings.Decay,

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// An optimizer whose memory holds one or two numbers for each element of a parameter. The parameters of all such
@@ -68,7 +68,7 @@ public abstract class ElementwiseOptimizer : Optimizer
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit)
         {
             (MomentTensors tensors, MomentSettings settings) = Next(new ParameterCommit(this, parameter, learningRate, errorScale));
-            Dense.MomentCommit(tensors, settings);
+            MomentCommit.Apply(tensors, settings);
         }
 
         protected override void UpdateAll(ReadOnlySpan<ParameterCommit> commits, Span<CommitChange> changes)
@@ -81,7 +81,7 @@ public abstract class ElementwiseOptimizer : Optimizer
                 settings[i] = settings[i] with { ClearGradient = true };
             }
 
-            Dense.MomentCommit(tensors, settings, changes);
+            MomentCommit.Apply(tensors, settings, changes);
         }
 
         private (MomentTensors Tensors, MomentSettings Settings) Next(in ParameterCommit commit)

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>φ, what a memory of gradients takes as its key in place of the gradient itself (NL 51).</summary>
 public abstract class FeatureMap
@@ -32,7 +32,7 @@ public abstract class FeatureMap
 
         public override string Term => "g/‖g‖ by rows";
 
-        public override void Apply(Tensor g, Tensor features) => Dense.NormForward(NormKind.L2, g, null, null, Epsilon, features);
+        public override void Apply(Tensor g, Tensor features) => Norm.Forward(NormKind.L2, g, null, null, Epsilon, features);
     }
 
     private sealed class CubicMap : FeatureMap
@@ -42,8 +42,8 @@ public abstract class FeatureMap
         public override void Apply(Tensor g, Tensor features)
         {
             using Tensor squares = g.Device.Empty(g.Shape);
-            Dense.Multiply(g, g, squares);
-            Dense.Multiply(squares, g, features);
+            Elementwise.Multiply(g, g, squares);
+            Elementwise.Multiply(squares, g, features);
         }
     }
 }

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Gradient descent in its other form, as a memory of all gradients (NL 1–3): with Z the sum of the gradients seen, each times

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>W ← W − η (g + λ W): a memory with no past (NL 1–3). With η = 1 and error terms weighted as they come, NL 71 as it stands.</summary>
 public sealed class GradientDescent : ElementwiseOptimizer

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>A momentum m of a parameter's shape that is itself the step, W ← W + m, and the memory of its preconditioner.</summary>
 internal abstract class LinearMomentumMemory : OptimizerMemory
@@ -22,7 +22,7 @@ internal abstract class LinearMomentumMemory : OptimizerMemory
 
     /// <summary>m ← keep m − η value; W ← W + m.</summary>
     protected void WriteAndMove(Parameter parameter, Tensor value, float keep, float learningRate) =>
-        Dense.MomentCommit(new MomentTensors(parameter.Value, value, M), new MomentSettings
+        MomentCommit.Apply(new MomentTensors(parameter.Value, value, M), new MomentSettings
         {
             LearningRate = -1,
             Keep1 = keep,

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Multi-scale momentum Muon (NL 75, Algorithm 1): a fast momentum written at every commit and a slow one written every f
@@ -93,13 +93,13 @@ public sealed class M3 : Optimizer
             Tensor weight = parameter.Value, g = parameter.Error;
             if (commit > 1 && (commit - 1) % _m3.Period == 0)
             {
-                Dense.AddScaled(_m3.Beta3, _gathered, _slow);
-                Dense.NewtonSchulz(_slow, _slowDirection, _m3.Steps);
+                Elementwise.AddScaled(_m3.Beta3, _gathered, _slow);
+                NewtonSchulz.Orthogonalize(_slow, _slowDirection, _m3.Steps);
                 _gathered.Fill(0);
             }
 
-            Dense.AddScaled(errorScale, g, _gathered);
-            Dense.MomentCommit(new MomentTensors(null, g, _fast, _second), new MomentSettings
+            Elementwise.AddScaled(errorScale, g, _gathered);
+            MomentCommit.Apply(new MomentTensors(null, g, _fast, _second), new MomentSettings
             {
                 GradientScale = errorScale,
                 Keep1 = 1,
@@ -108,9 +108,9 @@ public sealed class M3 : Optimizer
                 Write2 = _m3.Beta2,
             });
             using Tensor direction = weight.Device.Empty(weight.Shape);
-            Dense.NewtonSchulz(_fast, direction, _m3.Steps);
-            Dense.AddScaled(_m3.SlowWeight, _slowDirection, direction);
-            Dense.MomentCommit(new MomentTensors(weight, direction, V: _second), new MomentSettings
+            NewtonSchulz.Orthogonalize(_fast, direction, _m3.Steps);
+            Elementwise.AddScaled(_m3.SlowWeight, _slowDirection, direction);
+            MomentCommit.Apply(new MomentTensors(weight, direction, V: _second), new MomentSettings
             {
                 LearningRate = learningRate,
                 Keep2 = 1,

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// P as a matrix, the inverse of a regularised second moment. For a parameter [r, c] with r ≤ c
@@ -62,12 +62,12 @@ public sealed class MatrixPreconditioner : Preconditioner
         {
             Device device = gradient.Device;
             using Tensor square = device.Empty(_h.Shape), preconditioned = device.Empty(gradient.Shape);
-            Dense.Gemm(new GemmArguments { A = gradient, TransposeA = _tall, B = gradient, TransposeB = !_tall, C = square, Symmetric = true });
+            Gemm.Multiply(new GemmArguments { A = gradient, TransposeA = _tall, B = gradient, TransposeB = !_tall, C = square, Symmetric = true });
             device.Backend.Scale(_h, (float)_settings.Decay);
-            Dense.AddScaled((float)(1 - _settings.Decay), square, _h);
+            Elementwise.AddScaled((float)(1 - _settings.Decay), square, _h);
             if ((commit - 1) % _settings.Period == 0)
                 Invert();
-            Dense.Gemm(_tall
+            Gemm.Multiply(_tall
                 ? new GemmArguments { A = gradient, B = _p, C = preconditioned }
                 : new GemmArguments { A = _p, B = gradient, C = preconditioned });
             gradient.CopyFrom(preconditioned);
@@ -87,15 +87,15 @@ public sealed class MatrixPreconditioner : Preconditioner
             }
 
             using Tensor identity = Identity(n), a = _h.Clone(), residual = _h.Device.Empty(_h.Shape), next = _h.Device.Empty(_h.Shape);
-            Dense.AddScaled((float)(_settings.Ridge * scale), identity, a);
+            Elementwise.AddScaled((float)(_settings.Ridge * scale), identity, a);
             double norm = Math.Sqrt(backend.SumOfSquares(a));
             _p.Fill(0);
-            Dense.AddScaled((float)(-1 / norm), identity, _p);
+            Elementwise.AddScaled((float)(-1 / norm), identity, _p);
             int steps = (int)Math.Ceiling(Math.Log2(norm / (_settings.Ridge * scale))) + 5;
             for (int step = 0; step < steps; step++)
             {
-                Dense.Gemm(new GemmArguments { A = a, B = _p, C = residual, Residual = identity });
-                Dense.Gemm(new GemmArguments { A = _p, B = residual, C = next, Residual = _p });
+                Gemm.Multiply(new GemmArguments { A = a, B = _p, C = residual, Residual = identity });
+                Gemm.Multiply(new GemmArguments { A = _p, B = residual, C = next, Residual = _p });
                 _p.CopyFrom(next);
             }
 

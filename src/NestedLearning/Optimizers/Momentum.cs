@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Gradient descent with momentum, a linear memory of the gradients (NL 10–13, 33), as a sum (heavy ball) or as a mean:

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Muon (Jordan et al.), momentum read through Newton–Schulz's orthogonalisation (NL 52):
@@ -74,7 +74,7 @@ public sealed class Muon : Optimizer
             float decay = (float)_muon.Decay;
             using Tensor read = weight.Device.Zeros(weight.Shape), direction = weight.Device.Empty(weight.Shape);
             // A weight of zero that descends −r is r.
-            Dense.MomentCommit(new MomentTensors(read, parameter.Error, _m), new MomentSettings
+            MomentCommit.Apply(new MomentTensors(read, parameter.Error, _m), new MomentSettings
             {
                 LearningRate = -1,
                 GradientScale = errorScale,
@@ -83,8 +83,8 @@ public sealed class Muon : Optimizer
                 ReadMoment = _muon.Nesterov ? decay : 1,
                 ReadGradient = _muon.Nesterov ? 1 : 0,
             });
-            Dense.NewtonSchulz(read, direction, _muon.Steps);
-            Dense.MomentCommit(new MomentTensors(weight, direction), new MomentSettings
+            NewtonSchulz.Orthogonalize(read, direction, _muon.Steps);
+            MomentCommit.Apply(new MomentTensors(weight, direction), new MomentSettings
             {
                 LearningRate = learningRate,
                 GradientScale = _muon.UpdateRms > 0 ? (float)(_muon.UpdateRms * Math.Sqrt(Math.Max(weight.Shape[0], weight.Shape[1]))) : 1,

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// An update rule. For each parameter it keeps a memory of the gradients seen (docs/specification.md, section 3): the memory is written

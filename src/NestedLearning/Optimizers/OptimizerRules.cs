@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>Which parameters an optimizer is for.</summary>
 /// <param name="For">The rule in words, such as <c>matrices</c>.</param>

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// Momentum that answers a gradient's features with a preconditioned step (NL 46–47, and 51 with a feature map):

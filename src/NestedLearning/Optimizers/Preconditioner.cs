@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Optimizers;
 
 /// <summary>
 /// P, what a memory of gradients takes as its values (NL 46–49): a second memory, of the gradients' curvature, that is written

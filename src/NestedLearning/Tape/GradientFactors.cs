@@ -41,7 +41,7 @@ public sealed class GradientFactors : IDisposable
     public void AddProductTo(Tensor gradient)
     {
         foreach ((Tensor x, Tensor dy) in _segments)
-            Dense.Gemm(new GemmArguments { A = x, TransposeA = true, B = dy, C = gradient, Accumulate = true });
+            Gemm.Multiply(new GemmArguments { A = x, TransposeA = true, B = dy, C = gradient, Accumulate = true });
     }
 
     /// <summary>Forgets all factors.</summary>

@@ -33,7 +33,7 @@ public sealed class Parameter : IDisposable
 
     /// <summary>Error += weight · error: one step's error term η_t f(θ_t; x_t) of NL 71, given by hand.</summary>
     /// <exception cref="ArgumentException">The shapes or devices differ.</exception>
-    public void AddError(Tensor error, float weight = 1) => Dense.AddScaled(weight, error, Error);
+    public void AddError(Tensor error, float weight = 1) => Elementwise.AddScaled(weight, error, Error);
 
     /// <summary>
     /// The part of the error terms that linear layers leave as factors, for an optimizer that asked for it; else null, and

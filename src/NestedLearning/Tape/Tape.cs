@@ -76,7 +76,7 @@ public sealed partial class Tape : IDisposable
             () =>
             {
                 using Tensor gradients = value.Gradient!.Reshape([carried.Count / size, size]), error = start.Error.Reshape([size]);
-                Dense.ColumnSum(gradients, error);
+                Operations.ColumnSum.Add(gradients, error);
             },
             value);
         return value;
@@ -193,7 +193,7 @@ public sealed partial class Tape : IDisposable
         {
             if (sum is null)
                 return;
-            Dense.AddScaled(1, place!, sum);
+            Operations.Elementwise.AddScaled(1, place!, sum);
             place!.Dispose();
         }
     }

@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace NestedLearning;
 
 /// <summary>Argument checks whose messages give the name, the value and what was allowed.</summary>
-internal static class Require
+internal static partial class Require
 {
     public static void SameShape(Tensor tensor, Shape expected, [CallerArgumentExpression(nameof(tensor))] string? name = null)
     {

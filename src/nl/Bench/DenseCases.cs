@@ -17,9 +17,9 @@ internal static class DenseCases
 
     public static IReadOnlyList<BenchCase> All { get; } =
     [
-        new("gemm-1024", "matrix product 1024³", GemmFlops, GemmBytes, t => Gemm(t, GemmPrecision.Float32)),
+        new("gemm-1024", "matrix product 1024³", GemmFlops, GemmBytes, t => TimeGemm(t, GemmPrecision.Float32)),
         // Its floor is that of float32 products, whatever the processor can do with pairs of bfloat16.
-        new("gemm-1024-bf16", "matrix product 1024³, operands rounded to bfloat16", GemmFlops, GemmBytes, t => Gemm(t, GemmPrecision.BFloat16)),
+        new("gemm-1024-bf16", "matrix product 1024³, operands rounded to bfloat16", GemmFlops, GemmBytes, t => TimeGemm(t, GemmPrecision.BFloat16)),
         new("gemm-64x512", "batch of 512 products 64³", 512 * 2.0 * 64 * 64 * 64, 512 * 3.0 * 64 * 64 * sizeof(float), BatchedGemm),
         new("mlp", $"residual MLP, forward, {MlpShape}", MlpFlops, WeightBytes + TokenBytes, MlpForward),
         MlpBackward("mlp-backward", "residual MLP, forward and backward", t => MlpForwardAndBackward(t)),
@@ -27,22 +27,22 @@ internal static class DenseCases
         new("adamw-16m", "AdamW, one tensor of 16M", 0, 7.0 * Parameters * sizeof(float), t => AdamW(t, 1, Parameters)),
         new("adamw-200x80k", "AdamW, 200 tensors of 80k", 0, 7.0 * 200 * 80_000 * sizeof(float), t => AdamW(t, 200, 80_000)),
         // X Xᵀ and A² are symmetric: half a product each.
-        new("newton-schulz-1024", "Newton–Schulz, 5 steps, 1024×1024", NewtonSchulzSteps * (0.5 + 0.5 + 1) * 2 * 1024 * 1024 * 1024, 2.0 * 1024 * 1024 * sizeof(float), NewtonSchulz),
+        new("newton-schulz-1024", "Newton–Schulz, 5 steps, 1024×1024", NewtonSchulzSteps * (0.5 + 0.5 + 1) * 2 * 1024 * 1024 * 1024, 2.0 * 1024 * 1024 * sizeof(float), TimeNewtonSchulz),
         // Reads the logits and writes their gradient.
-        new("cross-entropy", "softmax cross-entropy, forward and backward, logits 2048×32000", 0, 2.0 * Tokens * Classes * sizeof(float), CrossEntropy),
+        new("cross-entropy", "softmax cross-entropy, forward and backward, logits 2048×32000", 0, 2.0 * Tokens * Classes * sizeof(float), TimeCrossEntropy),
     ];
 
-    private static Action Gemm(BenchTensors t, GemmPrecision precision)
+    private static Action TimeGemm(BenchTensors t, GemmPrecision precision)
     {
         Tensor a = t.Uniform("a", [1024, 1024]), b = t.Uniform("b", [1024, 1024]), c = t.Zeros("c", [1024, 1024]);
         var product = new GemmArguments { A = a, B = b, C = c, Precision = precision };
-        return () => Dense.Gemm(product);
+        return () => Gemm.Multiply(product);
     }
 
     private static Action BatchedGemm(BenchTensors t)
     {
         Tensor a = t.Uniform("a", [512, 64, 64]), b = t.Uniform("b", [512, 64, 64]), c = t.Zeros("c", [512, 64, 64]);
-        return () => Dense.BatchedGemm(a, b, c);
+        return () => Gemm.MultiplyBatch(a, b, c);
     }
 
     // y = x + GELU(x W_in + b_in) W_out
@@ -51,8 +51,8 @@ internal static class DenseCases
         (GemmArguments hidden, GemmArguments output) = Mlp(t, preActivation: null);
         return () =>
         {
-            Dense.Gemm(hidden);
-            Dense.Gemm(output);
+            Gemm.Multiply(hidden);
+            Gemm.Multiply(output);
         };
     }
 
@@ -72,13 +72,13 @@ internal static class DenseCases
         var dx = new GemmArguments { A = dz, B = hidden.B, TransposeB = true, C = t.Zeros("dx", [Tokens, Dim]), Residual = dy };
         return () =>
         {
-            Dense.Gemm(hidden);
-            Dense.Gemm(output);
-            Dense.Gemm(dWeightOut);
-            Dense.Gemm(dPreActivation);
-            Dense.Gemm(dWeightIn);
-            Dense.ColumnSum(dz, dBias);
-            Dense.Gemm(dx);
+            Gemm.Multiply(hidden);
+            Gemm.Multiply(output);
+            Gemm.Multiply(dWeightOut);
+            Gemm.Multiply(dPreActivation);
+            Gemm.Multiply(dWeightIn);
+            ColumnSum.Add(dz, dBias);
+            Gemm.Multiply(dx);
         };
     }
 
@@ -112,21 +112,21 @@ internal static class DenseCases
         return () =>
         {
             settings = settings with { Step = settings.Step + 1 };
-            Dense.AdamCommit(memories, settings);
+            AdamCommit.Apply(memories, settings);
         };
     }
 
-    private static Action NewtonSchulz(BenchTensors t)
+    private static Action TimeNewtonSchulz(BenchTensors t)
     {
         Tensor g = t.Uniform("g", [1024, 1024]), x = t.Zeros("x", [1024, 1024]);
-        return () => Dense.NewtonSchulz(g, x, NewtonSchulzSteps);
+        return () => NewtonSchulz.Orthogonalize(g, x, NewtonSchulzSteps);
     }
 
-    private static Action CrossEntropy(BenchTensors t)
+    private static Action TimeCrossEntropy(BenchTensors t)
     {
         Tensor logits = t.Uniform("logits", [Tokens, Classes], -4, 4), dLogits = t.Zeros("dlogits", [Tokens, Classes]);
         IndexTensor targets = t.Below("targets", [Tokens], Classes);
         Tensor losses = t.Zeros("losses", [Tokens]);
-        return () => Dense.CrossEntropyWithGradient(logits, targets, 1f / Tokens, losses, dLogits);
+        return () => CrossEntropy.WithGradient(logits, targets, 1f / Tokens, losses, dLogits);
     }
 }

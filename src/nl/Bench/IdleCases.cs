@@ -74,8 +74,8 @@ internal static class IdleCases
                 moment.CopyFrom(second);
             for (int step = 1; step <= Commits; step++)
             {
-                Dense.AdamCommit(adamTensors, adam with { Step = step });
-                Dense.MomentCommit(new MomentTensors(w2, g, m2, v2), moments);
+                AdamCommit.Apply(adamTensors, adam with { Step = step });
+                MomentCommit.Apply(new MomentTensors(w2, g, m2, v2), moments);
             }
         };
     }

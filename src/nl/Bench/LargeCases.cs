@@ -22,8 +22,8 @@ internal static class LargeCases
         Copy((1 << 28) / scale),
         .. Scans(4096 / scale, 64),
         .. Scans(4096 / scale, 128),
-        Gemm(4096 / scale),
-        NewtonSchulz(2048 / scale),
+        TimeGemm(4096 / scale),
+        TimeNewtonSchulz(2048 / scale),
         Hope(2048 / scale, Heads * Math.Max(1, 96 / scale)),
         AdamW("adamw-100m", 24, scale),
         AdamW("adamw-1b", 240, scale),
@@ -59,10 +59,10 @@ internal static class LargeCases
         ScanInputs Gated(BenchTensors t) => Delta(t) with { LogAlpha = t.Uniform("log_alpha", coefficients, -0.1f, 0) };
     }
 
-    private static BenchCase Gemm(int side) => new("gemm", "matrix product", 2.0 * side * side * side, 3.0 * side * side * sizeof(float), t =>
+    private static BenchCase TimeGemm(int side) => new("gemm", "matrix product", 2.0 * side * side * side, 3.0 * side * side * sizeof(float), t =>
     {
         var product = new GemmArguments { A = t.Uniform("a", [side, side]), B = t.Uniform("b", [side, side]), C = t.Zeros("c", [side, side]) };
-        return () => Dense.Gemm(product);
+        return () => Gemm.Multiply(product);
     })
     {
         Size = $"{side}³",
@@ -70,11 +70,11 @@ internal static class LargeCases
     };
 
     // X Xᵀ and A² are symmetric: half a product each.
-    private static BenchCase NewtonSchulz(int side) =>
+    private static BenchCase TimeNewtonSchulz(int side) =>
         new("newton-schulz", "Newton–Schulz, 5 steps", NewtonSchulzSteps * 2 * 2.0 * side * side * side, 2.0 * side * side * sizeof(float), t =>
         {
             Tensor g = t.Uniform("g", [side, side]), x = t.Zeros("x", [side, side]);
-            return () => Dense.NewtonSchulz(g, x, NewtonSchulzSteps);
+            return () => NewtonSchulz.Orthogonalize(g, x, NewtonSchulzSteps);
         })
         {
             Size = $"{side}²",
@@ -94,7 +94,7 @@ internal static class LargeCases
             return () =>
             {
                 settings = settings with { Step = settings.Step + 1 };
-                Dense.AdamCommit(memories, settings);
+                AdamCommit.Apply(memories, settings);
             };
         })
         {

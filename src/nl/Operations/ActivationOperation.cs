@@ -8,7 +8,7 @@ internal sealed class ActivationOperation : Operation
     public override void Run(OperationRun run)
     {
         Tensor x = run.Input("x", "N"), y = run.Empty(x.Shape);
-        Dense.ActivationForward(Function(run), x, y);
+        Elementwise.ActivationForward(Function(run), x, y);
         run.Output("y", y);
     }
 
@@ -30,7 +30,7 @@ internal sealed class ActivationBackwardOperation : Operation
     public override void Run(OperationRun run)
     {
         Tensor x = run.Input("x", "N"), dy = run.Input("dy", "N"), dx = run.Empty(x.Shape);
-        Dense.ActivationBackward(ActivationOperation.Function(run), x, dy, dx);
+        Elementwise.ActivationBackward(ActivationOperation.Function(run), x, dy, dx);
         run.Output("dx", dx);
     }
 }

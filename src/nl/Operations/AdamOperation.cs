@@ -24,7 +24,7 @@ internal sealed class AdamOperation(string name, bool decoupled) : Operation
         {
             g.CopyFrom(all.AsSpan(step * w.Count, w.Count));
             var change = new CommitChange[measure ? 1 : 0];
-            Dense.AdamCommit([new AdamTensors(w, g, m, v, decays)], [settings with { Step = step + 1 }], change);
+            AdamCommit.Apply([new AdamTensors(w, g, m, v, decays)], [settings with { Step = step + 1 }], change);
             if (measure)
                 (changes[2 * step], changes[2 * step + 1]) = ((float)change[0].Change, (float)change[0].Value);
         }

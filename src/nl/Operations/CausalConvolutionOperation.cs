@@ -12,7 +12,7 @@ internal sealed class CausalConvolutionOperation : Operation
     {
         Tensor x = run.Input("x", "B T D"), weight = run.Input("weight", "D 4"), y = run.Empty(x.Shape);
         Tensor nextState = run.Empty(run.Shape("B 3 D"));
-        Dense.CausalConvolutionForward(x, weight, run.OptionalInput("bias", "D"), run.OptionalInput("state", "B 3 D"), y, nextState);
+        CausalConvolution.Forward(x, weight, run.OptionalInput("bias", "D"), run.OptionalInput("state", "B 3 D"), y, nextState);
         run.Output("y", y);
         run.Output("next_state", nextState);
     }
@@ -32,7 +32,7 @@ internal sealed class CausalConvolutionBackwardOperation : Operation
     {
         Tensor x = run.Input("x", "B T D"), weight = run.Input("weight", "D 4"), dy = run.Input("dy", "B T D"), dx = run.Empty(x.Shape);
         Tensor dWeight = run.Accumulator("dweight", "D 4"), dBias = run.Accumulator("dbias", "D");
-        Dense.CausalConvolutionBackward(x, weight, run.OptionalInput("state", "B 3 D"), dy, dx, dWeight, dBias);
+        CausalConvolution.Backward(x, weight, run.OptionalInput("state", "B 3 D"), dy, dx, dWeight, dBias);
         run.Output("dx", dx);
         run.Output("dweight", dWeight);
         run.Output("dbias", dBias);

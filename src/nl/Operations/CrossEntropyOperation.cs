@@ -13,7 +13,7 @@ internal sealed class CrossEntropyOperation : Operation
         Tensor logits = run.Input("logits", "N V");
         IndexTensor targets = run.Indices("targets", "N");
         Tensor losses = run.Empty(run.Shape("N")), logSums = run.Empty(run.Shape("N"));
-        Dense.CrossEntropyForward(logits, targets, losses, logSums);
+        CrossEntropy.Forward(logits, targets, losses, logSums);
         run.Output("losses", losses);
         run.Output("log_sums", logSums);
     }
@@ -32,8 +32,8 @@ internal sealed class CrossEntropyBackwardOperation : Operation
         IndexTensor targets = run.Indices("targets", "N");
         Tensor dLosses = run.Input("dlosses", "N"), dLogits = run.Empty(logits.Shape);
         Tensor losses = run.Empty(run.Shape("N")), logSums = run.Empty(run.Shape("N"));
-        Dense.CrossEntropyForward(logits, targets, losses, logSums);
-        Dense.CrossEntropyBackward(logits, targets, logSums, dLosses, dLogits);
+        CrossEntropy.Forward(logits, targets, losses, logSums);
+        CrossEntropy.Backward(logits, targets, logSums, dLosses, dLogits);
         run.Output("dlogits", dLogits);
     }
 }
@@ -51,7 +51,7 @@ internal sealed class CrossEntropyWithGradientOperation : Operation
         Tensor logits = run.Input("logits", "N V");
         IndexTensor targets = run.Indices("targets", "N");
         Tensor losses = run.Empty(run.Shape("N")), dLogits = run.Empty(logits.Shape);
-        Dense.CrossEntropyWithGradient(logits, targets, run.Number("gradient_scale"), losses, dLogits);
+        CrossEntropy.WithGradient(logits, targets, run.Number("gradient_scale"), losses, dLogits);
         run.Output("losses", losses);
         run.Output("dlogits", dLogits);
     }

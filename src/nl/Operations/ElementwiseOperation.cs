@@ -9,7 +9,7 @@ internal sealed class ElementwiseOperation(string name, Action<OperationRun> com
     public static ElementwiseOperation AddScaled { get; } = new("add-scaled", run =>
     {
         Tensor x = run.Input("x", "N"), y = run.Own(run.Input("y", "N").Clone());
-        Dense.AddScaled(run.Number("factor"), x, y);
+        Elementwise.AddScaled(run.Number("factor"), x, y);
         run.Output("y", y);
     });
 
@@ -17,7 +17,7 @@ internal sealed class ElementwiseOperation(string name, Action<OperationRun> com
     public static ElementwiseOperation Multiply { get; } = new("multiply", run =>
     {
         Tensor x = run.Input("x", "N"), y = run.Input("y", "N"), z = run.Empty(x.Shape);
-        Dense.Multiply(x, y, z);
+        Elementwise.Multiply(x, y, z);
         run.Output("z", z);
     });
 
@@ -37,7 +37,7 @@ internal sealed class ElementwiseOperation(string name, Action<OperationRun> com
     public static ElementwiseOperation ColumnSum { get; } = new("column-sum", run =>
     {
         Tensor x = run.Input("x", "M N"), sums = run.Accumulator("sums", "N");
-        Dense.ColumnSum(x, sums);
+        NestedLearning.Operations.ColumnSum.Add(x, sums);
         run.Output("sums", sums);
     });
 
@@ -67,7 +67,7 @@ internal sealed class ElementwiseOperation(string name, Action<OperationRun> com
     public static ElementwiseOperation Rotate { get; } = new("rotate", run =>
     {
         Tensor x = run.Input("x", "B T H D"), table = run.Input("table", "T W"), y = run.Empty(x.Shape);
-        Dense.Rotate(x, table, run.Flag("back"), y);
+        Rotation.Apply(x, table, run.Flag("back"), y);
         run.Output("y", y);
     });
 

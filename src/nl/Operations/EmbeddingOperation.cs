@@ -9,7 +9,7 @@ internal sealed class EmbeddingOperation : Operation
     {
         IndexTensor tokens = run.Indices("tokens", "N");
         Tensor table = run.Input("table", "V D"), y = run.Empty(run.Shape("N D"));
-        Dense.EmbeddingForward(tokens, table, y);
+        Embedding.Forward(tokens, table, y);
         run.Output("y", y);
     }
 }
@@ -27,7 +27,7 @@ internal sealed class EmbeddingBackwardOperation : Operation
     {
         IndexTensor tokens = run.Indices("tokens", "N");
         Tensor dy = run.Input("dy", "N D"), dTable = run.Own(run.Input("dtable", "V D").Clone());
-        Dense.EmbeddingBackward(tokens, dy, dTable);
+        Embedding.Backward(tokens, dy, dTable);
         run.Output("dtable", dTable);
     }
 }

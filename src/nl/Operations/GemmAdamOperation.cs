@@ -15,7 +15,7 @@ internal sealed class GemmAdamOperation : Operation
         Tensor? given = run.OptionalInput("accumulated", "M N"), accumulated = given is null ? null : run.Own(given.Clone());
         AdamSettings settings = AdamOperation.Settings(run, run.Choice("decoupled", ("true", true), ("false", false)));
         Tensor m = AdamOperation.Moment(run, w, settings), v = AdamOperation.Moment(run, w, settings);
-        Dense.GemmAdamCommit(x, dy, accumulated, w, m, v, settings);
+        GemmAdamCommit.Apply(x, dy, accumulated, w, m, v, settings);
         run.Output("w", w);
         AdamOperation.GiveMoments(run, w, m, v, settings);
         run.OptionalOutput("accumulated", accumulated);

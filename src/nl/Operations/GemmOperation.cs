@@ -35,7 +35,7 @@ internal sealed class GemmOperation : Operation
             Symmetric = run.Flag("symmetric"),
             Accumulate = before is not null,
         };
-        Dense.Gemm(arguments);
+        Gemm.Multiply(arguments);
         run.Output("c", arguments.C);
         if (epilogue == Epilogue.Gelu)
             run.OptionalOutput("pre_activation", arguments.PreActivation);
@@ -56,7 +56,7 @@ internal sealed class BatchedGemmOperation : Operation
         Tensor a = run.Input("a", transposeA ? "P K M" : "P M K"), b = run.Input("b", transposeB ? "P N K" : "P K N");
         Tensor? before = run.OptionalInput("c", "P M N");
         Tensor c = before is null ? run.Empty(run.Shape("P M N")) : run.Own(before.Clone());
-        Dense.BatchedGemm(a, b, c, transposeA, transposeB, accumulate: before is not null);
+        Gemm.MultiplyBatch(a, b, c, transposeA, transposeB, accumulate: before is not null);
         run.Output("c", c);
     }
 }

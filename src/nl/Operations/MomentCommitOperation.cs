@@ -30,7 +30,7 @@ internal sealed class MomentCommitOperation : Operation
             ClearGradient = run.Flag("clear_gradient"),
         };
         var change = new CommitChange[1];
-        Dense.MomentCommit([new MomentTensors(w, g, m, v, run.OptionalInput("start", "N"))], [settings], change);
+        MomentCommit.Apply([new MomentTensors(w, g, m, v, run.OptionalInput("start", "N"))], [settings], change);
         run.OptionalOutput("w", w);
         run.OptionalOutput("m", m);
         run.OptionalOutput("v", v);

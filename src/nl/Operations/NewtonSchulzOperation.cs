@@ -8,7 +8,7 @@ internal sealed class NewtonSchulzOperation : Operation
     public override void Run(OperationRun run)
     {
         Tensor g = run.Input("g", "r c"), x = run.Empty(g.Shape);
-        Dense.NewtonSchulz(g, x, run.OptionalCount("steps", 5));
+        NewtonSchulz.Orthogonalize(g, x, run.OptionalCount("steps", 5));
         run.Output("x", x);
     }
 }

@@ -11,7 +11,7 @@ internal sealed class NormOperation : Operation
     {
         Tensor x = run.Input("x", "R D"), y = run.Empty(x.Shape);
         NormKind kind = Kind(run);
-        Dense.NormForward(kind, x, run.OptionalInput("gain", "D"), run.OptionalInput("bias", "D"), run.Number("eps"), y);
+        Norm.Forward(kind, x, run.OptionalInput("gain", "D"), run.OptionalInput("bias", "D"), run.Number("eps"), y);
         run.Output("y", y);
     }
 
@@ -36,7 +36,7 @@ internal sealed class NormBackwardOperation : Operation
         Tensor? gain = run.OptionalInput("gain", "D");
         Tensor? dGain = gain is null ? null : run.Accumulator("dgain", "D");
         Tensor? dBias = kind == NormKind.Layer ? run.Accumulator("dbias", "D") : null;
-        Dense.NormBackward(kind, x, gain, run.Number("eps"), dy, dx, dGain, dBias);
+        Norm.Backward(kind, x, gain, run.Number("eps"), dy, dx, dGain, dBias);
         run.Output("dx", dx);
         run.OptionalOutput("dgain", dGain);
         run.OptionalOutput("dbias", dBias);

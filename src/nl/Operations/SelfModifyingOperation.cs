@@ -42,8 +42,8 @@ internal sealed class SelfModifyingOperation : Operation
 
         Tensor projected = run.Empty(x.Shape);
         Tensor q = run.Empty(x.Shape);
-        Dense.Gemm(new GemmArguments { A = x, B = wq, C = projected });
-        Dense.NormForward(NormKind.L2, projected, null, null, SelfModifyingSettings.NormEpsilon, q);
+        Gemm.Multiply(new GemmArguments { A = x, B = wq, C = projected });
+        Norm.Forward(NormKind.L2, projected, null, null, SelfModifyingSettings.NormEpsilon, q);
 
         var inputs = new SelfModifyingInputs
         {

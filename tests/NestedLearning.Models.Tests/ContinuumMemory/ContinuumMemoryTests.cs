@@ -22,7 +22,7 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
             using var tape = new Tape(Device);
             Variable y = memory.Forward(tape, tape.Input(x));
             using Tensor seed = y.Value.Clone();
-            Dense.AddScaled(-1, target, seed);
+            Elementwise.AddScaled(-1, target, seed);
             tape.Backward(y, seed);
             memory.Levels.Advance(steps);
             return y.Value.ToArray();
@@ -462,7 +462,7 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
         using var tape = new Tape(Device);
         Variable y = forward(tape, tape.Input(x));
         using Tensor seed = y.Value.Clone();
-        Dense.AddScaled(-1, target, seed);
+        Elementwise.AddScaled(-1, target, seed);
         tape.Backward(y, seed);
         return y.Value.ToArray();
     }

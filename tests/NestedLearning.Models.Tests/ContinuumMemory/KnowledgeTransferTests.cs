@@ -141,7 +141,7 @@ public sealed class KnowledgeTransferTests : IDisposable
         float[] wanted = [.. values.Select((e, i) => values[i / Dim * Dim + (i + 1) % Dim] + 0.5f * MathF.Tanh(e))];
         using Tensor x = memory.Device.From([1, 2, Dim], values), target = memory.Device.From([1, 2, Dim], wanted);
         Tensor y = memory.Regress(x, target);
-        Dense.AddScaled(-1, target, y);
+        Elementwise.AddScaled(-1, target, y);
         return y;
     }
 

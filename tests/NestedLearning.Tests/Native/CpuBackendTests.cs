@@ -52,7 +52,7 @@ public sealed class CpuBackendTests() : BackendTests("cpu")
         Tensor a = From([4, 8], new float[32]);
         Tensor b = From([8, 8], new float[64]);
         Tensor c = Unwritten([4, 8]);
-        var arguments = new GemmArguments { A = a, B = b, C = c };
+        var arguments = new Operations.GemmArguments { A = a, B = b, C = c };
         for (int i = 0; i < 100; i++)
             Run();
         long before = GC.GetAllocatedBytesForCurrentThread();
@@ -64,7 +64,7 @@ public sealed class CpuBackendTests() : BackendTests("cpu")
         {
             Backend.Gemm(arguments);
             Backend.AddScaled(1, a, c);
-            Backend.NormForward(NormKind.Rms, c, null, null, 1e-5f, a);
+            Backend.NormForward(Operations.NormKind.Rms, c, null, null, 1e-5f, a);
         }
     }
 }

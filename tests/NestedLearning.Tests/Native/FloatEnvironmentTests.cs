@@ -22,8 +22,8 @@ public sealed partial class FloatEnvironmentTests() : BackendTests("cpu")
         RequireOrdinary();
         for (int i = 0; i < 20; i++)
         {
-            Dense.Gemm(new GemmArguments { A = a, B = b, C = c, Epilogue = Epilogue.Gelu });
-            Dense.ActivationForward(Activation.Softplus, c, c);
+            Gemm.Multiply(new Operations.GemmArguments { A = a, B = b, C = c, Epilogue = Operations.Epilogue.Gelu });
+            Elementwise.ActivationForward(Operations.Activation.Softplus, c, c);
             RequireOrdinary();
             RequireOrdinaryOnPoolThreads();
         }

@@ -96,7 +96,7 @@ public abstract class DeltaGradientDescentTests(string backend) : BackendTests(b
                 using Tensor product = Device.Zeros(other.Value.Shape);
                 other.Factors.AddProductTo(product);
                 Compare.Close(one.Name, product, one.Error.ToArray(), Tolerances.Gemm.Forward);
-                Assert.Equal(Dense.GlobalNorm(one.Error), Math.Sqrt(other.SquaredErrorNorm()), 1e-5 * Dense.GlobalNorm(one.Error));
+                Assert.Equal(GlobalNorm.Of(one.Error), Math.Sqrt(other.SquaredErrorNorm()), 1e-5 * GlobalNorm.Of(one.Error));
             }
             else
             {

@@ -19,7 +19,7 @@ public abstract class OptimizerTests(string backend) : BackendTests(backend)
         for (int step = 1; step <= golden.InputShape("g")[0]; step++)
         {
             g.CopyFrom(gradients.AsSpan((step - 1) * shape.ElementCount, shape.ElementCount));
-            Dense.AdamCommit(w, g, m, v, Settings(golden, decoupled, step));
+            AdamCommit.Apply(w, g, m, v, Settings(golden, decoupled, step));
         }
 
         Compare.Close("w", w, golden.Expected("w"), Tolerances.GoldenAdam);

@@ -5,7 +5,7 @@ namespace NestedLearning.Gpu.Cuda;
 // Products: cuBLAS does those that are large and nothing else, where it is; our own kernels do all the others.
 internal sealed unsafe partial class CudaBackend
 {
-    public override void Gemm(in NestedLearning.GemmArguments arguments)
+    public override void Gemm(in NestedLearning.Operations.GemmArguments arguments)
     {
         TensorCores rounding = arguments.Precision == GemmPrecision.BFloat16 ? TensorCores.BFloat16 : TensorCores;
         int m = arguments.M, n = arguments.N, k = arguments.K;
@@ -89,7 +89,7 @@ internal sealed unsafe partial class CudaBackend
     }
 
     // Whether a product is C ← op(A) op(B) + β C.
-    private static bool IsPlain(in NestedLearning.GemmArguments a, out float beta)
+    private static bool IsPlain(in NestedLearning.Operations.GemmArguments a, out float beta)
     {
         bool inPlace = a.Residual is not null && Pointer(a.Residual) == Pointer(a.C);
         beta = a.Accumulate ? 1 : inPlace ? a.ResidualScale : 0;

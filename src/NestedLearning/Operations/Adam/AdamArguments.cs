@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>How Adam's moments m and v are stored.</summary>
 public enum MomentPrecision

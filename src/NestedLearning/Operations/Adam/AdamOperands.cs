@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>What Adam's step works on in host memory, with the step's constants.</summary>
 internal readonly unsafe struct AdamOperands : ICommitOperands

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// Causal softmax attention (Vaswani et al. 2017), in blocks with a running maximum and sum: memory grows with T, never with

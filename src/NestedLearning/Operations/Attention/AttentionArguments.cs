@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>What an attention computes.</summary>
 /// <param name="Scale">Multiplies every score; usually 1/√Dk.</param>

@@ -1,7 +1,7 @@
 using System.Numerics.Tensors;
-using static NestedLearning.SmallProducts;
+using static NestedLearning.Operations.SmallProducts;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// The gradient of one head's attention, by blocks of queries, in order:

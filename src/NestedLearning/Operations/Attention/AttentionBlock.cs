@@ -1,8 +1,8 @@
 using System.Numerics;
 using System.Numerics.Tensors;
-using static NestedLearning.SmallProducts;
+using static NestedLearning.Operations.SmallProducts;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// A block of one head's queries, and its scores with a block of keys. Scores stand transposed, [keys, queries], so that

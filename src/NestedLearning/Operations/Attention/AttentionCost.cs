@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>Roughly how many scalar operations an attention's forward pass takes; the backward pass takes two and a half times that.</summary>
 internal static class AttentionCost

@@ -1,7 +1,7 @@
 using System.Numerics.Tensors;
-using static NestedLearning.SmallProducts;
+using static NestedLearning.Operations.SmallProducts;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>The attention of one block of a head's queries, with the maximum and the sum so far of each (online softmax).</summary>
 internal readonly unsafe struct AttentionForwardPiece : IPieceAction

@@ -1,7 +1,7 @@
 using System.Numerics.Tensors;
-using static NestedLearning.SmallProducts;
+using static NestedLearning.Operations.SmallProducts;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// The scalar coefficients of one chunk (docs/specification.md, section 1), by recurrence over its tokens, so that no ratio of decays is

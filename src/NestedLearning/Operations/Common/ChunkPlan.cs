@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>How a sequence falls into chunks when tokens of its first chunk came before it.</summary>
 /// <param name="Chunk">Tokens a chunk.</param>

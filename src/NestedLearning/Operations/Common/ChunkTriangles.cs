@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// The two lower triangular matrices of a chunk, [n, n] over (token t, earlier write i), and their gradients. Rows count

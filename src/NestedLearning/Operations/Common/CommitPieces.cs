@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>What one tensor's commit works on in host memory.</summary>
 internal interface ICommitOperands

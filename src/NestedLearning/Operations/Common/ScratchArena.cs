@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// Hands out consecutive, 64-byte aligned parts of a block. Over a null block it only measures, so that a workspace's

@@ -1,7 +1,7 @@
 using System.Numerics;
 using System.Numerics.Tensors;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>A float32 matrix in host memory, read through two strides counted in elements.</summary>
 internal readonly unsafe struct MatrixView(float* start, nint rowStride, nint columnStride = 1)

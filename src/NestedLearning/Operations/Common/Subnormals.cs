@@ -1,7 +1,7 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// Subnormal numbers are zeros here too. The native kernels have the processor flush them; .NET cannot, so what a kernel keeps

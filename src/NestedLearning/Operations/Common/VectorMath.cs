@@ -1,7 +1,7 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>An element-wise function of one argument, written for a whole vector.</summary>
 internal interface IVectorFunction

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// A two-layer memory that learns its keys' targets while it reads (docs/specification.md, section 2, NL 89, 91; Titans 3.2 with one hidden

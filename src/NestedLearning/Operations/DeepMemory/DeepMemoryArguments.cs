@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>What a deep memory computes; see docs/specification.md, section 2.</summary>
 /// <param name="Chunk">

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>A deep memory's forward pass over one head.</summary>
 internal readonly unsafe struct DeepMemoryForwardPiece(DeepMemoryInputs inputs, DeepMemorySettings settings, DeepMemoryOutputs outputs) : IPieceAction

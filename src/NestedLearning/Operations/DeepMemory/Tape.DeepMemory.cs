@@ -31,7 +31,7 @@ public sealed record DeepMemoryResults(Variable O, Variable W1, Variable W2, Var
 public sealed partial class Tape
 {
     /// <summary>The deep memory of docs/specification.md, section 2; the gradient flows through every write to every input.</summary>
-    /// <exception cref="ArgumentException">A shape does not fit; see <see cref="NestedLearning.DeepMemory.Forward"/>.</exception>
+    /// <exception cref="ArgumentException">A shape does not fit; see <see cref="Operations.DeepMemory.Forward"/>.</exception>
     public DeepMemoryResults DeepMemory(DeepMemoryVariables variables, DeepMemorySettings settings)
     {
         ArgumentNullException.ThrowIfNull(variables);
@@ -45,13 +45,13 @@ public sealed partial class Tape
         DeepMemorySaved saved = default;
         if (needs)
         {
-            Shape saved1 = NestedLearning.DeepMemory.SavedShape1(inputs, settings), saved2 = NestedLearning.DeepMemory.SavedShape2(inputs, settings);
+            Shape saved1 = Operations.DeepMemory.SavedShape1(inputs, settings), saved2 = Operations.DeepMemory.SavedShape2(inputs, settings);
             saved = new DeepMemorySaved(New(saved1), New(saved2), momentum ? New(saved1) : null, momentum ? New(saved2) : null);
         }
 
         Variable o = Result(x.Q.Shape), w1 = Result(x.W1.Shape), w2 = Result(x.W2.Shape), start1 = Result(x.W1.Shape), start2 = Result(x.W2.Shape);
         Variable? p1 = momentum ? Result(x.W1.Shape) : null, p2 = momentum ? Result(x.W2.Shape) : null;
-        NestedLearning.DeepMemory.Forward(inputs, settings, new DeepMemoryOutputs
+        Operations.DeepMemory.Forward(inputs, settings, new DeepMemoryOutputs
         {
             O = o.Value, W1 = w1.Value, W2 = w2.Value, P1 = p1?.Value, P2 = p2?.Value, ChunkStart1 = start1.Value, ChunkStart2 = start2.Value, Saved = saved,
         });
@@ -62,7 +62,7 @@ public sealed partial class Tape
                 {
                     using WrittenGradient dq = Written(x.Q), dk = Written(x.K), dv = Written(x.V), dlogAlpha = Written(x.LogAlpha), dtheta = Written(x.Theta), derase = Written(x.Erase),
                         dmu = Written(x.Mu), dw1 = Written(x.W1), dw2 = Written(x.W2), dp1 = Written(x.P1), dp2 = Written(x.P2), dstart1 = Written(x.ChunkStart1), dstart2 = Written(x.ChunkStart2);
-                    NestedLearning.DeepMemory.Backward(
+                    Operations.DeepMemory.Backward(
                         inputs,
                         settings,
                         saved,

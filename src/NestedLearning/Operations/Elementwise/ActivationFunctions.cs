@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 // The activations and their gradients dy ∘ f'(x) as functions to map.
 internal readonly struct SigmoidFunction : IVectorFunction

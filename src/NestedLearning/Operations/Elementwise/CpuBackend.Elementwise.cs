@@ -15,10 +15,10 @@ internal sealed unsafe partial class CpuBackend
         static abstract int Run(ElementwiseArguments* arguments, long begin, long end);
     }
 
-    public override void ActivationForward(Activation activation, Tensor x, Tensor y) =>
+    public override void ActivationForward(Operations.Activation activation, Tensor x, Tensor y) =>
         Elementwise<ActivationForwardKernel>(x.Count, new ElementwiseArguments { Activation = (int)activation, X = x.Pointer, Z = y.Pointer });
 
-    public override void ActivationBackward(Activation activation, Tensor x, Tensor dy, Tensor dx) =>
+    public override void ActivationBackward(Operations.Activation activation, Tensor x, Tensor dy, Tensor dx) =>
         Elementwise<ActivationBackwardKernel>(x.Count, new ElementwiseArguments { Activation = (int)activation, X = x.Pointer, Y = dy.Pointer, Z = dx.Pointer });
 
     public override void AddScaled(float factor, Tensor x, Tensor y) =>
@@ -82,5 +82,21 @@ internal sealed unsafe partial class CpuBackend
         public static int Cost => 1;
 
         public static int Run(ElementwiseArguments* arguments, long begin, long end) => Kernels.Scale(arguments, begin, end);
+    }
+
+    public override double SumOfSquares(Tensor x)
+    {
+        int blocks = Pieces(x.Count, Kernels.SumBlock);
+        double* sums = (double*)Scratch.Take(2 * blocks);
+        Work.For(blocks, x.Count, new SumOfSquaresAction(x.Pointer, x.Count, sums));
+        double sum = 0;
+        for (int block = 0; block < blocks; block++)
+            sum += sums[block];
+        return sum;
+    }
+
+    private readonly struct SumOfSquaresAction(float* x, int count, double* sums) : IPieceAction
+    {
+        public void Invoke(int piece) => Status.ThrowIfFailed(Kernels.SumOfSquares(x, count, sums, piece, piece + 1));
     }
 }

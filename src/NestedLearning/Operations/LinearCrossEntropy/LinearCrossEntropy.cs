@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// Softmax cross-entropy of a linear output layer, logits = x Wᵀ, without the logits: they are made for a block of rows at
@@ -12,7 +12,7 @@ public static class LinearCrossEntropy
     public static void Forward(Tensor x, Tensor weight, IndexTensor targets, Tensor losses, Tensor logSums)
     {
         Validate(x, weight, targets, losses, null, null);
-        Dense.RequireRows(logSums, targets.Count, x.Device, nameof(logSums));
+        Require.OneForEachRow(logSums, targets.Count, x.Device, nameof(logSums));
         x.Device.Backend.LinearCrossEntropyForward(x, weight, targets, losses, logSums);
     }
 
@@ -25,7 +25,7 @@ public static class LinearCrossEntropy
     public static void Backward(Tensor x, Tensor weight, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor? dx, Tensor? dWeight)
     {
         Validate(x, weight, targets, dLosses, dx, dWeight);
-        Dense.RequireRows(logSums, targets.Count, x.Device, nameof(logSums));
+        Require.OneForEachRow(logSums, targets.Count, x.Device, nameof(logSums));
         x.Device.Backend.LinearCrossEntropyBackward(x, weight, targets, logSums, dLosses, dx, dWeight);
     }
 
@@ -51,8 +51,8 @@ public static class LinearCrossEntropy
         Require.Rank(weight, 2, "[V, D]");
         Require.SameShape(weight, [weight.Shape[0], x.Shape.Last]);
         Require.Positive(weight.Shape[0], "classes");
-        Dense.RequireTargets(targets, x.Shape.Rows, weight.Shape[0]);
-        Dense.RequireRows(losses, targets.Count, x.Device);
+        Require.Targets(targets, x.Shape.Rows, weight.Shape[0]);
+        Require.OneForEachRow(losses, targets.Count, x.Device);
         Require.OptionalShape(dx, x.Shape);
         Require.OptionalShape(dWeight, weight.Shape);
         Require.OnDevice(dx, x.Device);

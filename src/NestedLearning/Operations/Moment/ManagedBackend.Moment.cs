@@ -1,6 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
-using static NestedLearning.Subnormals;
+using static NestedLearning.Operations.Subnormals;
 
 namespace NestedLearning;
 

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// What one commit of an elementwise memory of gradients computes, with g' = <see cref="GradientScale"/> · g:

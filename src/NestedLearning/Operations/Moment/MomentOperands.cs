@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>What a commit of moments works on in host memory.</summary>
 internal readonly unsafe struct MomentOperands(MomentTensors tensors, MomentSettings settings) : ICommitOperands

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// The primitive under every token-level memory (docs/specification.md, section 1): linear attention, delta rules, Titans, DGD are

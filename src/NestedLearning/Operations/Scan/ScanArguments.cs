@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>Which state of the memory a token's query reads.</summary>
 public enum ScanRead

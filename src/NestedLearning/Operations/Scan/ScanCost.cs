@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>Roughly how many scalar operations the scans' forward passes take; the backward passes take three times that.</summary>
 internal static class ScanCost

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// Self-modifying memories (docs/specification.md, section 6, NL 83–93): keys, values, learning rates, decays and targets are all made

@@ -1,4 +1,4 @@
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>The objective whose gradient a self-modifying memory writes.</summary>
 public enum MemoryObjective

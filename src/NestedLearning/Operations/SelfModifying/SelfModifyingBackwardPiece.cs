@@ -1,7 +1,7 @@
 using System.Numerics.Tensors;
-using static NestedLearning.SmallProducts;
+using static NestedLearning.Operations.SmallProducts;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// The self-modifying scan's backward pass over one head, chunk by chunk from the last, each computed again from its saved

@@ -1,7 +1,7 @@
 using System.Numerics.Tensors;
-using static NestedLearning.SmallProducts;
+using static NestedLearning.Operations.SmallProducts;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>
 /// One chunk of one head of the self-modifying scan: what the forward pass computes and the backward pass computes again.

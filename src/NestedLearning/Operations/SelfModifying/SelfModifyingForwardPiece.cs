@@ -1,6 +1,6 @@
-using static NestedLearning.SmallProducts;
+using static NestedLearning.Operations.SmallProducts;
 
-namespace NestedLearning;
+namespace NestedLearning.Operations;
 
 /// <summary>The self-modifying scan's forward pass over one head.</summary>
 internal readonly unsafe struct SelfModifyingForwardPiece(SelfModifyingInputs inputs, SelfModifyingSettings settings, SelfModifyingOutputs outputs) : IPieceAction

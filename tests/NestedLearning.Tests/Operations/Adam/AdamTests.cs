@@ -39,7 +39,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         {
             AdamSettings settings = s_plain with { Step = step, WeightDecay = 0.05f, Decoupled = step % 2 == 0 };
             float[] g = data.Normal(Count);
-            Dense.AdamCommit(w, Input([Count], g), m, v, settings);
+            AdamCommit.Apply(w, Input([Count], g), m, v, settings);
             ReferenceDense.Adam(expectedW, Compare.ToDouble(g), expectedM, expectedV, settings);
         }
 
@@ -54,7 +54,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         // At step 1 the corrected moments are g and g²: w moves by η against g's sign, whatever g's size.
         float[] g = [1e-3f, -1e-3f, 1f, -1f, 1e3f, -1e3f];
         Tensor w = InOut([6], new float[6]);
-        Dense.AdamCommit(w, Input([6], g), InOut([6], new float[6]), InOut([6], new float[6]), s_plain);
+        AdamCommit.Apply(w, Input([6], g), InOut([6], new float[6]), InOut([6], new float[6]), s_plain);
         Compare.Close("w", w, Array.ConvertAll(g, e => -1e-2 * Math.Sign(e)), 2 * Tolerances.Optimizer.Forward);
     }
 
@@ -63,7 +63,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
     {
         float[] start = new TestData(2).Normal(19);
         Tensor w = InOut([19], start), m = InOut([19], new float[19]), v = InOut([19], new float[19]);
-        Dense.AdamCommit(w, Input([19], new float[19]), m, v, s_plain);
+        AdamCommit.Apply(w, Input([19], new float[19]), m, v, s_plain);
         Compare.SameBits("w", w.ToArray(), start);
         Assert.All(m.ToArray(), e => Assert.Equal(0f, e));
         Assert.All(v.ToArray(), e => Assert.Equal(0f, e));
@@ -75,7 +75,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         float[] g = new TestData(3).Normal(21);
         g[20] = float.NaN;
         Tensor w = InOut([21], new TestData(4).Normal(21)), m = InOut([21], new float[21]), v = InOut([21], new float[21]);
-        Dense.AdamCommit(w, Input([21], g), m, v, s_plain);
+        AdamCommit.Apply(w, Input([21], g), m, v, s_plain);
         foreach (Tensor result in (ReadOnlySpan<Tensor>)[w, m, v])
             Assert.Equal(Enumerable.Range(0, 21).Select(i => i == 20), result.ToArray().Select(float.IsNaN));
     }
@@ -89,7 +89,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             Tensor weights = InOut([Count], w), first = InOut([Count], m), second = InOut([Count], v);
-            Dense.AdamCommit(weights, Input([Count], g), first, second, s_plain with { WeightDecay = 0.1f, Step = 7 });
+            AdamCommit.Apply(weights, Input([Count], g), first, second, s_plain with { WeightDecay = 0.1f, Step = 7 });
             return [("w", weights.ToArray()), ("m", first.ToArray()), ("v", second.ToArray())];
         });
     }
@@ -110,11 +110,11 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             tensors[i] = new AdamTensors(InOut(shape, w), Input(shape, g), InOut(shape, m), InOut(shape, v), Decays: i % 2 == 0);
             settings[i] = s_plain with { LearningRate = 1e-3f * (i + 1), Step = i + 1, WeightDecay = 0.1f, Decoupled = i % 3 != 0 };
             Tensor alone = InOut(shape, w), first = InOut(shape, m), second = InOut(shape, v);
-            Dense.AdamCommit(alone, tensors[i].G, first, second, i % 2 == 0 ? settings[i] : settings[i] with { WeightDecay = 0 });
+            AdamCommit.Apply(alone, tensors[i].G, first, second, i % 2 == 0 ? settings[i] : settings[i] with { WeightDecay = 0 });
             expected[i] = [alone.ToArray(), first.ToArray(), second.ToArray()];
         }
 
-        Dense.AdamCommit(tensors, settings, []);
+        AdamCommit.Apply(tensors, settings, []);
         for (int i = 0; i < counts.Length; i++)
         {
             Compare.SameBits($"w {i}", tensors[i].W.ToArray(), expected[i][0]);
@@ -134,7 +134,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             var data = new TestData(7);
             AdamTensors[] tensors = Array.ConvertAll(counts, count => Tensors(data, count, moments));
             var changes = new CommitChange[counts.Length];
-            Dense.AdamCommit(tensors, [.. counts.Select(c => s_plain with { Moments = moments, Seed = (ulong)c })], changes);
+            AdamCommit.Apply(tensors, [.. counts.Select(c => s_plain with { Moments = moments, Seed = (ulong)c })], changes);
             return
             [
                 .. tensors.Select(t => ("w", t.W.ToArray())), .. tensors.Select(t => ("m", t.M.ToArray())), .. tensors.Select(t => ("v", t.V.ToArray())),
@@ -154,7 +154,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         float[][] before = Array.ConvertAll(tensors, t => t.W.ToArray());
         AdamSettings settings = s_plain with { ClearGradient = true, Moments = moments };
         var changes = new CommitChange[counts.Length];
-        Dense.AdamCommit(tensors, [.. counts.Select(_ => settings)], changes);
+        AdamCommit.Apply(tensors, [.. counts.Select(_ => settings)], changes);
         for (int i = 0; i < counts.Length; i++)
         {
             float[] after = tensors[i].W.ToArray();
@@ -177,9 +177,9 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         }
 
         AdamTensors[] together = Make(), apart = Make();
-        Dense.AdamCommit(together, settings);
-        Dense.AdamCommit(apart[0].W, apart[0].G, apart[0].M, apart[0].V, settings);
-        Dense.AdamCommit(apart[1].W, apart[1].G, apart[1].M, apart[1].V, settings with { Seed = 42 });
+        AdamCommit.Apply(together, settings);
+        AdamCommit.Apply(apart[0].W, apart[0].G, apart[0].M, apart[0].V, settings);
+        AdamCommit.Apply(apart[1].W, apart[1].G, apart[1].M, apart[1].V, settings with { Seed = 42 });
         for (int i = 0; i < 2; i++)
             Compare.SameBits("m", together[i].M.ToArray(), apart[i].M.ToArray());
     }
@@ -191,7 +191,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         AdamTensors good = Tensors(data, 20, MomentPrecision.Float32), bad = Tensors(data, 20, MomentPrecision.BFloat16);
         float[] before = good.W.ToArray();
         ArgumentException Refused(AdamTensors[] tensors, AdamSettings[] settings, int changes = 0) =>
-            Assert.ThrowsAny<ArgumentException>(() => Dense.AdamCommit(tensors, settings, new CommitChange[changes]));
+            Assert.ThrowsAny<ArgumentException>(() => AdamCommit.Apply(tensors, settings, new CommitChange[changes]));
 
         Assert.Contains("[10]", Refused([good, bad], [s_plain, s_plain]).Message, StringComparison.Ordinal);
         Assert.Contains("1 settings", Refused([good, bad], [s_plain]).Message, StringComparison.Ordinal);
@@ -201,7 +201,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         Assert.Contains("step is 0", Refused([good], [s_plain with { Step = 0 }]).Message, StringComparison.Ordinal);
         Assert.Contains("moments are 7", Refused([good], [s_plain with { Moments = (MomentPrecision)7 }]).Message, StringComparison.Ordinal);
         Compare.SameBits("w", good.W.ToArray(), before);
-        Dense.AdamCommit([], [], []);
+        AdamCommit.Apply([], [], []);
     }
 
     [Fact]
@@ -214,7 +214,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             const long Step = 0x300000005;
             float[] g = new TestData(11).Normal(count);
             Tensor m = Halves(new float[count]), v = Halves(new float[count]);
-            Dense.AdamCommit(InOut([count], new float[count]), Input([count], g), m, v, s_plain with { Beta1 = 0, Beta2 = 0, Step = Step, Moments = MomentPrecision.BFloat16, Seed = Seed });
+            AdamCommit.Apply(InOut([count], new float[count]), Input([count], g), m, v, s_plain with { Beta1 = 0, Beta2 = 0, Step = Step, Moments = MomentPrecision.BFloat16, Seed = Seed });
             float[] first = BFloat16.Unpack(m, count), second = BFloat16.Unpack(v, count);
             var random = new CounterRandom(Seed, Step);
             for (int e = 0; e < count; e++)
@@ -243,7 +243,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         for (int draw = 0; draw < Draws; draw++)
         {
             Tensor m = Halves(new float[Count]), v = Halves(new float[Count]);
-            Dense.AdamCommit(InOut([Count], new float[Count]), Input([Count], g), m, v, s_plain with { Beta1 = 0, Beta2 = 0, Moments = MomentPrecision.BFloat16, Seed = (ulong)draw });
+            AdamCommit.Apply(InOut([Count], new float[Count]), Input([Count], g), m, v, s_plain with { Beta1 = 0, Beta2 = 0, Moments = MomentPrecision.BFloat16, Seed = (ulong)draw });
             float[] ms = BFloat16.Unpack(m, Count), vs = BFloat16.Unpack(v, Count);
             for (int i = 0; i < Count; i++)
             {
@@ -283,7 +283,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             {
                 float[] at = w.ToArray(), noise = data.Normal(Count, 0.1f);
                 g.CopyFrom([.. at.Select((x, i) => curvature[i] * (x - 1) + noise[i])]);
-                Dense.AdamCommit(w, g, m, v, s_plain with { LearningRate = 3e-3f, Step = step, Moments = moments, Seed = 5 });
+                AdamCommit.Apply(w, g, m, v, s_plain with { LearningRate = 3e-3f, Step = step, Moments = moments, Seed = 5 });
             }
 
             loss[(int)moments] = w.ToArray().Select((x, i) => 0.5 * curvature[i] * (x - 1) * (x - 1)).Sum() / Count;
@@ -301,7 +301,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         g[20] = BitConverter.UInt32BitsToSingle(0x7FFFFFFF);
         g[7] = float.PositiveInfinity;
         Tensor m = Halves(new float[21]), v = Halves(new float[21]);
-        Dense.AdamCommit(InOut([21], new float[21]), Input([21], g), m, v, s_plain with { Moments = MomentPrecision.BFloat16 });
+        AdamCommit.Apply(InOut([21], new float[21]), Input([21], g), m, v, s_plain with { Moments = MomentPrecision.BFloat16 });
         foreach (Tensor moment in (ReadOnlySpan<Tensor>)[m, v])
         {
             float[] values = BFloat16.Unpack(moment, 21);
@@ -337,7 +337,7 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
     {
         Tensor weights = InOut([w.Length], w), first = InOut([w.Length], m), second = InOut([w.Length], v);
         double[] expectedW = Compare.ToDouble(w), expectedM = Compare.ToDouble(m), expectedV = Compare.ToDouble(v);
-        Dense.AdamCommit(weights, Input([w.Length], g), first, second, settings);
+        AdamCommit.Apply(weights, Input([w.Length], g), first, second, settings);
         ReferenceDense.Adam(expectedW, Compare.ToDouble(g), expectedM, expectedV, settings);
         Compare.Close($"w of {name}", weights, expectedW, Tolerances.Optimizer.Forward);
         Compare.Close($"m of {name}", first, expectedM, Tolerances.Optimizer.Forward);
@@ -363,8 +363,8 @@ public sealed class CpuAdamTests() : AdamTests("cpu")
             for (int step = 1; step <= 5; step++)
             {
                 var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.1f, step % 2 == 0, step, 0.7f) { Moments = moments, Seed = 99 };
-                Dense.AdamCommit(here.W, here.G, here.M, here.V, settings);
-                Dense.AdamCommit(w, g, m, v, settings);
+                AdamCommit.Apply(here.W, here.G, here.M, here.V, settings);
+                AdamCommit.Apply(w, g, m, v, settings);
             }
 
             Compare.SameBits("w", here.W.ToArray(), w.ToArray());
@@ -391,8 +391,8 @@ public sealed class CpuAdamTests() : AdamTests("cpu")
         for (int step = 1; step <= 5; step++)
         {
             var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.1f, decoupled, step, 0.7f);
-            Dense.AdamCommit(here.W, here.G, here.M, here.V, settings);
-            Dense.AdamCommit(w, g, m, v, settings);
+            AdamCommit.Apply(here.W, here.G, here.M, here.V, settings);
+            AdamCommit.Apply(w, g, m, v, settings);
             Compare.SameBits($"w at step {step}", here.W.ToArray(), w.ToArray());
             Compare.SameBits($"m at step {step}", here.M.ToArray(), m.ToArray());
             Compare.SameBits($"v at step {step}", here.V.ToArray(), v.ToArray());

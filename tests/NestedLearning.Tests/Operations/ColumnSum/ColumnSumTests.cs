@@ -15,7 +15,7 @@ public abstract class ColumnSumTests(string backend) : DenseTests(backend)
                 var data = new TestData((ulong)(rows * 1000 + width));
                 float[] x = data.Normal(rows * width), start = data.Normal(width);
                 Tensor sums = InOut([width], start);
-                Dense.ColumnSum(Input([rows, width], x), sums);
+                ColumnSum.Add(Input([rows, width], x), sums);
                 double[] wide = Compare.ToDouble(x);
                 CloseAsSum(
                     $"sums of [{rows}, {width}]", sums,
@@ -31,7 +31,7 @@ public abstract class ColumnSumTests(string backend) : DenseTests(backend)
     public void NoRows_AddNothing()
     {
         Tensor sums = InOut([3], [1f, 2f, 3f]);
-        Dense.ColumnSum(Input([0, 3], []), sums);
+        ColumnSum.Add(Input([0, 3], []), sums);
         Assert.Equal([1f, 2f, 3f], sums.ToArray());
     }
 
@@ -42,7 +42,7 @@ public abstract class ColumnSumTests(string backend) : DenseTests(backend)
         x[5 * 37 + 36] = float.NaN;
         x[6 * 37 + 2] = float.PositiveInfinity;
         Tensor sums = InOut([37], new float[37]);
-        Dense.ColumnSum(Input([4, 5, 37], x), sums);
+        ColumnSum.Add(Input([4, 5, 37], x), sums);
         float[] elements = sums.ToArray();
         Assert.True(float.IsNaN(elements[36]));
         Assert.Equal(float.PositiveInfinity, elements[2]);
@@ -56,7 +56,7 @@ public abstract class ColumnSumTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             Tensor sums = InOut([301], start);
-            Dense.ColumnSum(Input([500, 301], x), sums);
+            ColumnSum.Add(Input([500, 301], x), sums);
             return [("sums", sums.ToArray())];
         });
     }

@@ -180,7 +180,7 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         for (int step = 1; step <= 80; step++)
         {
             // β of 0.25, so that 80 steps are enough.
-            Dense.AdamCommit(w, g, m, v, new AdamSettings(1e-3f, 0.25, 0.25, 1e-8f, 0, false, step, 1) { Moments = moments, Seed = 5 });
+            AdamCommit.Apply(w, g, m, v, new AdamSettings(1e-3f, 0.25, 0.25, 1e-8f, 0, false, step, 1) { Moments = moments, Seed = 5 });
             this.Count(("w", w));
             Compare.NoSubnormals("m", Values(m));
             Compare.NoSubnormals("v", Values(v));
@@ -215,7 +215,7 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         var settings = new MomentSettings { LearningRate = 1e-3f, Keep1 = 0.25f, Write1 = 1, Keep2 = 0.3f, Write2 = 0.7f, ReadMoment = 1, Epsilon = 1e-8f };
         for (int step = 0; step < 100; step++)
         {
-            Dense.MomentCommit(new MomentTensors(w, g, m, v), settings);
+            MomentCommit.Apply(new MomentTensors(w, g, m, v), settings);
             this.Count(("w", w), ("m", m), ("v", v));
         }
 
@@ -232,8 +232,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         Tensor w = Zeros([Count]), m = Zeros([Count]), v = Zeros([Count]), m2 = Zeros([Count]), v2 = Zeros([Count]), w2 = Zeros([Count]);
         for (int step = 1; step <= 4; step++)
         {
-            Dense.AdamCommit(w, From([Count], gradient), m, v, new AdamSettings(1e-3f, 0.9, 0.999, 1e-8f, 0, false, step, 1));
-            Dense.MomentCommit(
+            AdamCommit.Apply(w, From([Count], gradient), m, v, new AdamSettings(1e-3f, 0.9, 0.999, 1e-8f, 0, false, step, 1));
+            MomentCommit.Apply(
                 new MomentTensors(w2, From([Count], gradient), m2, v2),
                 new MomentSettings { LearningRate = 1e-3f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.9f, Write2 = 0.1f, ReadMoment = 1, Epsilon = 1e-8f });
             this.Count(("w", w), ("m", m), ("v", v), ("w2", w2), ("m2", m2), ("v2", v2));
@@ -250,9 +250,9 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         ones.AsSpan().Fill(1);
         tiny.AsSpan().Fill(1e-25f);
         Tensor input = From([x.Length], x), y = Unwritten([x.Length]), slope = Unwritten([x.Length]), dx = Unwritten([x.Length]);
-        Dense.ActivationForward(Activation.Gelu, input, y);
-        Dense.ActivationBackward(Activation.Gelu, input, From([x.Length], ones), slope);
-        Dense.ActivationBackward(Activation.Gelu, input, From([x.Length], tiny), dx);
+        Elementwise.ActivationForward(Activation.Gelu, input, y);
+        Elementwise.ActivationBackward(Activation.Gelu, input, From([x.Length], ones), slope);
+        Elementwise.ActivationBackward(Activation.Gelu, input, From([x.Length], tiny), dx);
         Count(("y", y), ("slope", slope), ("dx", dx));
         float[] values = y.ToArray(), slopes = slope.ToArray();
         for (int i = 0; i < x.Length; i++)
@@ -265,8 +265,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
 
         // The same as epilogues of products, where A is the column x and B one row.
         Tensor column = From([x.Length, 1], x), z = Unwritten([x.Length, 2]), h = Unwritten([x.Length, 2]), dz = Unwritten([x.Length, 2]);
-        Dense.Gemm(new GemmArguments { A = column, B = From([1, 2], [1, 0.75f]), C = h, Epilogue = Epilogue.Gelu, PreActivation = z });
-        Dense.Gemm(new GemmArguments { A = From([x.Length, 1], tiny), B = From([1, 2], [1, 0.75f]), C = dz, Epilogue = Epilogue.GeluGradient, PreActivation = z });
+        Gemm.Multiply(new GemmArguments { A = column, B = From([1, 2], [1, 0.75f]), C = h, Epilogue = Epilogue.Gelu, PreActivation = z });
+        Gemm.Multiply(new GemmArguments { A = From([x.Length, 1], tiny), B = From([1, 2], [1, 0.75f]), C = dz, Epilogue = Epilogue.GeluGradient, PreActivation = z });
         Count(("h", h), ("dz", dz));
     }
 
@@ -281,9 +281,9 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         using (targets)
         {
             Tensor losses = Unwritten([Rows]), sums = Unwritten([Rows]), gradient = Unwritten([Rows, Columns]), other = Unwritten([Rows, Columns]);
-            Dense.CrossEntropyWithGradient(From([Rows, Columns], logits), targets, 1e-6f, losses, gradient);
-            Dense.CrossEntropyForward(From([Rows, Columns], logits), targets, losses, sums);
-            Dense.CrossEntropyBackward(From([Rows, Columns], logits), targets, sums, From([Rows], [1e-6f, 1e-20f, 1]), other);
+            CrossEntropy.WithGradient(From([Rows, Columns], logits), targets, 1e-6f, losses, gradient);
+            CrossEntropy.Forward(From([Rows, Columns], logits), targets, losses, sums);
+            CrossEntropy.Backward(From([Rows, Columns], logits), targets, sums, From([Rows], [1e-6f, 1e-20f, 1]), other);
             Count(("losses", losses), ("gradient", gradient), ("backward", other));
         }
 
@@ -349,64 +349,64 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
 
     private static readonly Dictionary<string, Action<Run>> s_operations = new()
     {
-        ["AdamCommit"] = r => Dense.AdamCommit(r.Changed("w", [50]), r.In([50]), r.Changed("m", [50]), r.Changed("v", [50], 0), s_adam),
-        ["MomentCommit"] = r => Dense.MomentCommit(
+        ["AdamCommit"] = r => AdamCommit.Apply(r.Changed("w", [50]), r.In([50]), r.Changed("m", [50]), r.Changed("v", [50], 0), s_adam),
+        ["MomentCommit"] = r => MomentCommit.Apply(
             new MomentTensors(r.Changed("w", [50]), r.In([50]), r.Changed("m", [50]), r.Changed("v", [50], 0)),
             new MomentSettings { LearningRate = 0.1f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.9f, Write2 = 0.1f, ReadMoment = 1, Epsilon = 1e-3f }),
-        ["GemmAdamCommit"] = r => Dense.GemmAdamCommit(r.In([5, 7]), r.In([5, 9]), null, r.Changed("w", [7, 9]), r.Changed("m", [7, 9]), r.Changed("v", [7, 9], 0), s_adam),
+        ["GemmAdamCommit"] = r => GemmAdamCommit.Apply(r.In([5, 7]), r.In([5, 9]), null, r.Changed("w", [7, 9]), r.Changed("m", [7, 9]), r.Changed("v", [7, 9], 0), s_adam),
         ["AttentionForward"] = r => Attend(r, backward: false),
         ["AttentionBackward"] = r => Attend(r, backward: true),
         ["CrossEntropyForward"] = r =>
         {
             using IndexTensor targets = r.Indices(1, 7, -1);
-            Dense.CrossEntropyForward(r.In([3, 20]), targets, r.Out("losses", [3]), r.Out("log sums", [3]));
+            CrossEntropy.Forward(r.In([3, 20]), targets, r.Out("losses", [3]), r.Out("log sums", [3]));
         },
         ["CrossEntropyBackward"] = r =>
         {
             using IndexTensor targets = r.Indices(1, 7, -1);
-            Dense.CrossEntropyBackward(r.In([3, 20]), targets, r.In([3], 3, 4), r.In([3]), r.Out("dlogits", [3, 20]));
+            CrossEntropy.Backward(r.In([3, 20]), targets, r.In([3], 3, 4), r.In([3]), r.Out("dlogits", [3, 20]));
         },
         ["CrossEntropyWithGradient"] = r =>
         {
             using IndexTensor targets = r.Indices(1, 7, -1);
-            Dense.CrossEntropyWithGradient(r.In([3, 20]), targets, 0.3f, r.Out("losses", [3]), r.Out("dlogits", [3, 20]));
+            CrossEntropy.WithGradient(r.In([3, 20]), targets, 0.3f, r.Out("losses", [3]), r.Out("dlogits", [3, 20]));
         },
         ["DeepMemoryForward"] = r => Deep(r, backward: false),
         ["DeepMemoryBackward"] = r => Deep(r, backward: true),
         ["Gemm"] = Multiply,
-        ["BatchedGemm"] = r => Dense.BatchedGemm(r.In([2, 5, 7]), r.In([2, 7, 9]), r.Out("c", [2, 5, 9])),
-        ["ColumnSum"] = r => Dense.ColumnSum(r.In([5, 11]), r.Changed("sums", [11])),
+        ["BatchedGemm"] = r => Gemm.MultiplyBatch(r.In([2, 5, 7]), r.In([2, 7, 9]), r.Out("c", [2, 5, 9])),
+        ["ColumnSum"] = r => ColumnSum.Add(r.In([5, 11]), r.Changed("sums", [11])),
         ["NormForward"] = r =>
         {
             foreach (NormKind kind in Enum.GetValues<NormKind>())
-                Dense.NormForward(kind, r.In([3, 19]), kind == NormKind.L2 ? null : r.In([19]), kind == NormKind.Layer ? r.In([19]) : null, 1e-5f, r.Out($"y {kind}", [3, 19]));
+                Norm.Forward(kind, r.In([3, 19]), kind == NormKind.L2 ? null : r.In([19]), kind == NormKind.Layer ? r.In([19]) : null, 1e-5f, r.Out($"y {kind}", [3, 19]));
         },
         ["NormBackward"] = r =>
         {
             foreach (NormKind kind in Enum.GetValues<NormKind>())
             {
                 bool gains = kind != NormKind.L2;
-                Dense.NormBackward(
+                Norm.Backward(
                     kind, r.In([3, 19]), gains ? r.In([19]) : null, 1e-5f, r.In([3, 19]), r.Out($"dx {kind}", [3, 19]), gains ? r.Changed($"dgain {kind}", [19]) : null,
                     kind == NormKind.Layer ? r.Changed($"dbias {kind}", [19]) : null);
             }
         },
-        ["CausalConvolutionForward"] = r => Dense.CausalConvolutionForward(r.In([1, 6, 10]), r.In([10, 4]), r.In([10]), r.In([1, 3, 10]), r.Out("y", [1, 6, 10]), null),
-        ["CausalConvolutionBackward"] = r => Dense.CausalConvolutionBackward(
+        ["CausalConvolutionForward"] = r => CausalConvolution.Forward(r.In([1, 6, 10]), r.In([10, 4]), r.In([10]), r.In([1, 3, 10]), r.Out("y", [1, 6, 10]), null),
+        ["CausalConvolutionBackward"] = r => CausalConvolution.Backward(
             r.In([1, 6, 10]), r.In([10, 4]), r.In([1, 3, 10]), r.In([1, 6, 10]), r.Out("dx", [1, 6, 10]), r.Changed("dweight", [10, 4]), r.Changed("dbias", [10])),
         ["ActivationForward"] = r =>
         {
             foreach (Activation activation in Enum.GetValues<Activation>())
-                Dense.ActivationForward(activation, r.In([40], -20, 20), r.Out($"{activation}", [40]));
+                Elementwise.ActivationForward(activation, r.In([40], -20, 20), r.Out($"{activation}", [40]));
         },
         ["ActivationBackward"] = r =>
         {
             foreach (Activation activation in Enum.GetValues<Activation>())
-                Dense.ActivationBackward(activation, r.In([40], -20, 20), r.In([40]), r.Out($"{activation}", [40]));
+                Elementwise.ActivationBackward(activation, r.In([40], -20, 20), r.In([40]), r.Out($"{activation}", [40]));
         },
-        ["AddScaled"] = r => Dense.AddScaled(0.3f, r.In([40]), r.Changed("y", [40])),
-        ["Multiply"] = r => Dense.Multiply(r.In([40]), r.In([40]), r.Out("z", [40])),
-        ["Rotate"] = r => Dense.Rotate(r.In([2, 3, 2, 8]), r.In([3, 8]), back: false, r.Out("y", [2, 3, 2, 8])),
+        ["AddScaled"] = r => Elementwise.AddScaled(0.3f, r.In([40]), r.Changed("y", [40])),
+        ["Multiply"] = r => Elementwise.Multiply(r.In([40]), r.In([40]), r.Out("z", [40])),
+        ["Rotate"] = r => Rotation.Apply(r.In([2, 3, 2, 8]), r.In([3, 8]), back: false, r.Out("y", [2, 3, 2, 8])),
         ["Scale"] = r => r.Device.Backend.Scale(r.Changed("x", [40]), 0.3f),
         ["SumOfSquares"] = r =>
         {
@@ -418,13 +418,13 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             // A copy, which keeps what it copies.
             using IndexTensor tokens = r.Indices(3, 0, 3);
             Tensor y = r.Out("y", [3, 10]);
-            Dense.EmbeddingForward(tokens, r.In([4, 10]), y);
+            Embedding.Forward(tokens, r.In([4, 10]), y);
             r.Results[0] = ("y", () => Array.ConvertAll(y.ToArray(), e => float.IsSubnormal(e) ? 0 : e));
         },
         ["EmbeddingBackward"] = r =>
         {
             using IndexTensor tokens = r.Indices(3, 0, 3, 1, 2);
-            Dense.EmbeddingBackward(tokens, r.In([5, 10]), r.Changed("dtable", [4, 10]));
+            Embedding.Backward(tokens, r.In([5, 10]), r.Changed("dtable", [4, 10]));
         },
         ["ScanForward"] = r => ScanOver(r, backward: false),
         ["ScanBackward"] = r => ScanOver(r, backward: true),
@@ -450,11 +450,11 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             foreach ((int m, int n, int k) in (ReadOnlySpan<(int, int, int)>)[(1, 9, 7), (3, 8, 5), (17, 33, 20)])
             {
                 string name = $"{precision} {m} {n} {k}";
-                Dense.Gemm(new GemmArguments { A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name, [m, n]), Bias = r.In([n]), Residual = r.In([m, n]), Precision = precision });
-                Dense.Gemm(new GemmArguments { A = r.In([k, m]), TransposeA = true, B = r.In([n, k]), TransposeB = true, C = r.Changed(name + " accumulated", [m, n]), Accumulate = true, Precision = precision });
+                Gemm.Multiply(new GemmArguments { A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name, [m, n]), Bias = r.In([n]), Residual = r.In([m, n]), Precision = precision });
+                Gemm.Multiply(new GemmArguments { A = r.In([k, m]), TransposeA = true, B = r.In([n, k]), TransposeB = true, C = r.Changed(name + " accumulated", [m, n]), Accumulate = true, Precision = precision });
                 Tensor z = r.Out(name + " z", [m, n]);
-                Dense.Gemm(new GemmArguments { A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name + " gelu", [m, n]), Epilogue = Epilogue.Gelu, PreActivation = z, Precision = precision });
-                Dense.Gemm(new GemmArguments { A = r.In([m, k]), B = r.In([n, k]), TransposeB = true, C = r.Out(name + " slope", [m, n]), Epilogue = Epilogue.GeluGradient, PreActivation = z, Precision = precision });
+                Gemm.Multiply(new GemmArguments { A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name + " gelu", [m, n]), Epilogue = Epilogue.Gelu, PreActivation = z, Precision = precision });
+                Gemm.Multiply(new GemmArguments { A = r.In([m, k]), B = r.In([n, k]), TransposeB = true, C = r.Out(name + " slope", [m, n]), Epilogue = Epilogue.GeluGradient, PreActivation = z, Precision = precision });
             }
         }
     }

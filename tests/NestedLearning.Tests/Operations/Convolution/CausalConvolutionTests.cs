@@ -21,7 +21,7 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
         {
             var c = new Case(this, b, t, d, withBias, withState);
             Tensor y = Output([b, t, d]), nextState = Output([b, 3, d]);
-            Dense.CausalConvolutionForward(c.X, c.Weight, c.Bias, c.State, y, nextState);
+            CausalConvolution.Forward(c.X, c.Weight, c.Bias, c.State, y, nextState);
             (double[] expected, double[] next) = c.Reference();
             Compare.Close($"y of {c.X.Shape}", y, expected, Tolerances.Convolution.Forward);
             Compare.Close($"nextState of {c.X.Shape}", nextState, next, 0);
@@ -39,7 +39,7 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
             var c = new Case(this, b, t, d, true, withState);
             float[] weightBefore = c.Data.Normal(d * 4), biasBefore = c.Data.Normal(d);
             Tensor dx = Output([b, t, d]), dWeight = InOut([d, 4], weightBefore), dBias = InOut([d], biasBefore);
-            Dense.CausalConvolutionBackward(c.X, c.Weight, c.State, c.Dy, dx, dWeight, dBias);
+            CausalConvolution.Backward(c.X, c.Weight, c.State, c.Dy, dx, dWeight, dBias);
 
             double[] x = Elements(c.X), weight = Elements(c.Weight), dy = Elements(c.Dy);
             double[]? state = c.State is null ? null : Elements(c.State);
@@ -62,11 +62,11 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
     {
         var c = new Case(this, 2, 40, 37, true, true);
         Tensor dx = Output([2, 40, 37]), dWeight = Zeros([37, 4]), dBias = Zeros([37]);
-        Dense.CausalConvolutionBackward(c.X, c.Weight, c.State, c.Dy, dx, dWeight, dBias);
+        CausalConvolution.Backward(c.X, c.Weight, c.State, c.Dy, dx, dWeight, dBias);
         Tensor dxAlone = Output([2, 40, 37]), dWeightAlone = Zeros([37, 4]), dBiasAlone = Zeros([37]);
-        Dense.CausalConvolutionBackward(c.X, c.Weight, c.State, c.Dy, dxAlone, null, null);
-        Dense.CausalConvolutionBackward(c.X, c.Weight, c.State, c.Dy, null, dWeightAlone, null);
-        Dense.CausalConvolutionBackward(c.X, c.Weight, c.State, c.Dy, null, null, dBiasAlone);
+        CausalConvolution.Backward(c.X, c.Weight, c.State, c.Dy, dxAlone, null, null);
+        CausalConvolution.Backward(c.X, c.Weight, c.State, c.Dy, null, dWeightAlone, null);
+        CausalConvolution.Backward(c.X, c.Weight, c.State, c.Dy, null, null, dBiasAlone);
         Compare.SameBits("dx", dxAlone.ToArray(), dx.ToArray());
         Compare.SameBits("dWeight", dWeightAlone.ToArray(), dWeight.ToArray());
         Compare.SameBits("dBias", dBiasAlone.ToArray(), dBias.ToArray());
@@ -82,10 +82,10 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
     {
         var c = new Case(this, 2, time, 19, true, true);
         Tensor y = Output([2, time, 19]), nextState = Output([2, 3, 19]);
-        Dense.CausalConvolutionForward(c.X, c.Weight, c.Bias, c.State, y, nextState);
+        CausalConvolution.Forward(c.X, c.Weight, c.Bias, c.State, y, nextState);
 
         Tensor yInPlace = Output([2, time, 19]), state = InOut([2, 3, 19], c.State!.ToArray());
-        Dense.CausalConvolutionForward(c.X, c.Weight, c.Bias, state, yInPlace, state);
+        CausalConvolution.Forward(c.X, c.Weight, c.Bias, state, yInPlace, state);
         Compare.SameBits("y", yInPlace.ToArray(), y.ToArray());
         Compare.SameBits("state", state.ToArray(), nextState.ToArray());
     }
@@ -96,7 +96,7 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
         const int Time = 11, Width = 10;
         var c = new Case(this, 1, Time, Width, true, false);
         Tensor whole = Output([1, Time, Width]);
-        Dense.CausalConvolutionForward(c.X, c.Weight, c.Bias, null, whole, null);
+        CausalConvolution.Forward(c.X, c.Weight, c.Bias, null, whole, null);
         float[] x = c.X.ToArray();
         foreach (int[] cut in (int[][])[[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], [2, 9], [3, 5, 3], [10, 1], [1, 2, 3, 5]])
         {
@@ -105,7 +105,7 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
             foreach (int time in cut)
             {
                 Tensor y = Output([1, time, Width]);
-                Dense.CausalConvolutionForward(
+                CausalConvolution.Forward(
                     Input([1, time, Width], x.AsSpan(parts.Count, time * Width)), c.Weight, c.Bias, state, y, state);
                 parts.AddRange(y.ToArray());
             }
@@ -120,7 +120,7 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
         float[] x = new TestData(1).Normal(2 * 12 * 19);
         x[(12 + 4) * 19 + 18] = float.NaN;
         Tensor y = Output([2, 12, 19]);
-        Dense.CausalConvolutionForward(Input([2, 12, 19], x), Input([19, 4], new TestData(2).Normal(76)), null, null, y, null);
+        CausalConvolution.Forward(Input([2, 12, 19], x), Input([19, 4], new TestData(2).Normal(76)), null, null, y, null);
         Assert.Equal(
             Enumerable.Range(0, 2 * 12 * 19).Select(i => i % 19 == 18 && i / 19 is >= 16 and <= 19),
             y.ToArray().Select(float.IsNaN));
@@ -133,8 +133,8 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
         {
             var c = new Case(this, 3, 101, 150, true, true);
             Tensor y = Output([3, 101, 150]), nextState = Output([3, 3, 150]), dx = Output([3, 101, 150]), dWeight = Zeros([150, 4]), dBias = Zeros([150]);
-            Dense.CausalConvolutionForward(c.X, c.Weight, c.Bias, c.State, y, nextState);
-            Dense.CausalConvolutionBackward(c.X, c.Weight, c.State, c.Dy, dx, dWeight, dBias);
+            CausalConvolution.Forward(c.X, c.Weight, c.Bias, c.State, y, nextState);
+            CausalConvolution.Backward(c.X, c.Weight, c.State, c.Dy, dx, dWeight, dBias);
             return
             [
                 ("y", y.ToArray()), ("nextState", nextState.ToArray()), ("dx", dx.ToArray()), ("dWeight", dWeight.ToArray()), ("dBias", dBias.ToArray()),

@@ -33,7 +33,7 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
             {
                 var c = new Case(this, count, classes, 3);
                 Tensor dLogits = Output([count, classes]);
-                Dense.CrossEntropyBackward(c.Logits, c.Targets, c.Forward().LogSums, c.DLosses, dLogits);
+                CrossEntropy.Backward(c.Logits, c.Targets, c.Forward().LogSums, c.DLosses, dLogits);
                 Compare.Close(
                     $"dLogits of {c.Logits.Shape}", dLogits,
                     ReferenceDense.CrossEntropyBackward(Elements(c.Logits), c.Targets.ToArray(), classes, Elements(c.DLosses)),
@@ -52,7 +52,7 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
             {
                 var c = new Case(this, count, classes, 3);
                 Tensor losses = Output([count]), dLogits = Output([count, classes]);
-                Dense.CrossEntropyWithGradient(c.Logits, c.Targets, 0.75f, losses, dLogits);
+                CrossEntropy.WithGradient(c.Logits, c.Targets, 0.75f, losses, dLogits);
                 double[] dLosses = new double[count];
                 dLosses.AsSpan().Fill(0.75);
                 int[] targets = c.Targets.ToArray();
@@ -60,7 +60,7 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
                 Compare.Close(
                     $"dLogits of {c.Logits.Shape}", dLogits, ReferenceDense.CrossEntropyBackward(Elements(c.Logits), targets, classes, dLosses), Tolerances.CrossEntropy.Gradient);
                 Tensor inPlace = InOut([count, classes], c.Logits.ToArray());
-                Dense.CrossEntropyWithGradient(inPlace, c.Targets, 0.75f, losses, inPlace);
+                CrossEntropy.WithGradient(inPlace, c.Targets, 0.75f, losses, inPlace);
                 Compare.SameBits("dLogits in place", inPlace.ToArray(), dLogits.ToArray());
                 EndCase();
             }
@@ -74,10 +74,10 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         logits[21 + 9] = float.NaN;
         using IndexTensor targets = Device.FromIndices([3], [1, 2, 3]), ignored = Device.FromIndices([3], [1, -1, 3]);
         Tensor x = Input([3, 21], logits), losses = Output([3]), dLogits = Output([3, 21]);
-        Dense.CrossEntropyWithGradient(x, targets, 1, losses, dLogits);
+        CrossEntropy.WithGradient(x, targets, 1, losses, dLogits);
         Assert.Equal([false, true, false], losses.ToArray().Select(float.IsNaN));
         Assert.Equal(Enumerable.Range(0, 63).Select(i => i / 21 == 1), dLogits.ToArray().Select(float.IsNaN));
-        Dense.CrossEntropyWithGradient(x, ignored, 1, losses, dLogits);
+        CrossEntropy.WithGradient(x, ignored, 1, losses, dLogits);
         Compare.Finite("losses", losses.ToArray());
         Compare.Finite("dLogits", dLogits.ToArray());
         Assert.All(dLogits.ToArray()[21..42], g => Assert.Equal(0, g));
@@ -90,8 +90,8 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         logits[17 + 4] = float.NaN;
         using IndexTensor targets = Device.FromIndices([3], [5, -1, 16]);
         Tensor x = Input([3, 17], logits), losses = Output([3]), logSums = Output([3]), dLogits = Output([3, 17]);
-        Dense.CrossEntropyForward(x, targets, losses, logSums);
-        Dense.CrossEntropyBackward(x, targets, logSums, Input([3], [1f, 1f, 1f]), dLogits);
+        CrossEntropy.Forward(x, targets, losses, logSums);
+        CrossEntropy.Backward(x, targets, logSums, Input([3], [1f, 1f, 1f]), dLogits);
         Assert.Equal(0f, losses.ToArray()[1]);
         Assert.All(dLogits.ToArray()[17..34], g => Assert.Equal(0f, g));
         Compare.Finite("losses", losses.ToArray());
@@ -104,8 +104,8 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
     {
         using IndexTensor targets = Device.FromIndices([2], [-1, -1]);
         Tensor x = Input([2, 5], new TestData(2).Normal(10)), losses = Output([2]), logSums = Output([2]), dLogits = Output([2, 5]);
-        Dense.CrossEntropyForward(x, targets, losses, logSums);
-        Dense.CrossEntropyBackward(x, targets, logSums, Input([2], [1f, float.NaN]), dLogits);
+        CrossEntropy.Forward(x, targets, losses, logSums);
+        CrossEntropy.Backward(x, targets, logSums, Input([2], [1f, float.NaN]), dLogits);
         Assert.Equal([0f, 0f], losses.ToArray());
         Compare.Finite("logSums", logSums.ToArray());
         Assert.All(dLogits.ToArray(), g => Assert.Equal(0f, g));
@@ -123,7 +123,7 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         float[] logits = Array.ConvertAll(steps, s => s * 0.25f);
         using IndexTensor targets = Device.FromIndices([4], [0, 32, 7, 19]);
         Tensor x = Input([4, 33], Array.ConvertAll(logits, e => e + shift)), losses = Output([4]), logSums = Output([4]), dLogits = Output([4, 33]);
-        Dense.CrossEntropyForward(x, targets, losses, logSums);
+        CrossEntropy.Forward(x, targets, losses, logSums);
         (double[] expected, _) = ReferenceDense.CrossEntropy(Compare.ToDouble(logits), targets.ToArray(), 33);
 
         // At 1e4 the logsumexp, and so the loss of a kernel that subtracts in float32, is rounded to 1e-3.
@@ -131,7 +131,7 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         float[] actual = losses.ToArray();
         for (int n = 0; n < 4; n++)
             Assert.Equal(expected[n], actual[n], Tolerances.CrossEntropy.Forward * Math.Max(1, expected[n]) + rounding);
-        Dense.CrossEntropyBackward(x, targets, logSums, Input([4], [1f, 1f, 1f, 1f]), dLogits);
+        CrossEntropy.Backward(x, targets, logSums, Input([4], [1f, 1f, 1f, 1f]), dLogits);
         double[] gradient = ReferenceDense.CrossEntropyBackward(Compare.ToDouble(logits), targets.ToArray(), 33, [1, 1, 1, 1]);
         Compare.Close("dLogits", dLogits, gradient, Tolerances.CrossEntropy.Gradient + rounding);
     }
@@ -141,8 +141,8 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
     {
         using IndexTensor targets = Device.FromIndices([2], [0, 1]);
         Tensor x = Input([2, 2], [200f, -200f, 200f, -200f]), losses = Output([2]), logSums = Output([2]), dLogits = Output([2, 2]);
-        Dense.CrossEntropyForward(x, targets, losses, logSums);
-        Dense.CrossEntropyBackward(x, targets, logSums, Input([2], [1f, 1f]), dLogits);
+        CrossEntropy.Forward(x, targets, losses, logSums);
+        CrossEntropy.Backward(x, targets, logSums, Input([2], [1f, 1f]), dLogits);
         Assert.Equal([0f, 400f], losses.ToArray());
         Assert.Equal([0f, 0f, 1f, -1f], dLogits.ToArray());
     }
@@ -154,8 +154,8 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         logits[^1] = float.NegativeInfinity;
         using IndexTensor targets = Device.FromIndices([1], [3]);
         Tensor x = Input([1, 12], logits), losses = Output([1]), logSums = Output([1]), dLogits = Output([1, 12]);
-        Dense.CrossEntropyForward(x, targets, losses, logSums);
-        Dense.CrossEntropyBackward(x, targets, logSums, Input([1], [1f]), dLogits);
+        CrossEntropy.Forward(x, targets, losses, logSums);
+        CrossEntropy.Backward(x, targets, logSums, Input([1], [1f]), dLogits);
         (double[] expected, _) = ReferenceDense.CrossEntropy(Compare.ToDouble(kept), [3], 11);
         Compare.Close("losses", losses, expected, Tolerances.CrossEntropy.Forward);
         double[] gradient = [.. ReferenceDense.CrossEntropyBackward(Compare.ToDouble(kept), [3], 11, [1]), 0];
@@ -173,8 +173,8 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         logits[21 + at] = float.NaN;
         using IndexTensor targets = Device.FromIndices([3], [1, 2, 3]);
         Tensor x = Input([3, 21], logits), losses = Output([3]), logSums = Output([3]), dLogits = Output([3, 21]);
-        Dense.CrossEntropyForward(x, targets, losses, logSums);
-        Dense.CrossEntropyBackward(x, targets, logSums, Input([3], [1f, 1f, 1f]), dLogits);
+        CrossEntropy.Forward(x, targets, losses, logSums);
+        CrossEntropy.Backward(x, targets, logSums, Input([3], [1f, 1f, 1f]), dLogits);
         Assert.Equal([false, true, false], losses.ToArray().Select(float.IsNaN));
         Assert.Equal([false, true, false], logSums.ToArray().Select(float.IsNaN));
         Assert.Equal(Enumerable.Range(0, 63).Select(i => i / 21 == 1), dLogits.ToArray().Select(float.IsNaN));
@@ -187,9 +187,9 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         {
             var c = new Case(this, 6, classes, 3);
             Tensor logSums = c.Forward().LogSums, dLogits = Output([6, classes]);
-            Dense.CrossEntropyBackward(c.Logits, c.Targets, logSums, c.DLosses, dLogits);
+            CrossEntropy.Backward(c.Logits, c.Targets, logSums, c.DLosses, dLogits);
             Tensor inPlace = InOut([6, classes], c.Logits.ToArray());
-            Dense.CrossEntropyBackward(inPlace, c.Targets, logSums, c.DLosses, inPlace);
+            CrossEntropy.Backward(inPlace, c.Targets, logSums, c.DLosses, inPlace);
             Compare.SameBits("dLogits", inPlace.ToArray(), dLogits.ToArray());
             EndCase();
         }
@@ -203,14 +203,14 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
             var c = new Case(this, 101, 261, 3);
             (Tensor losses, Tensor logSums) = c.Forward();
             Tensor dLogits = Output([101, 261]);
-            Dense.CrossEntropyBackward(c.Logits, c.Targets, logSums, c.DLosses, dLogits);
+            CrossEntropy.Backward(c.Logits, c.Targets, logSums, c.DLosses, dLogits);
             return [("losses", losses.ToArray()), ("logSums", logSums.ToArray()), ("dLogits", dLogits.ToArray()), .. WithGradient(c)];
         });
 
         (string, float[])[] WithGradient(Case c)
         {
             Tensor losses = Output([101]), dLogits = Output([101, 261]);
-            Dense.CrossEntropyWithGradient(c.Logits, c.Targets, 2, losses, dLogits);
+            CrossEntropy.WithGradient(c.Logits, c.Targets, 2, losses, dLogits);
             return [("losses with gradient", losses.ToArray()), ("dLogits with gradient", dLogits.ToArray())];
         }
     }
@@ -241,7 +241,7 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         public (Tensor Losses, Tensor LogSums) Forward()
         {
             Tensor losses = _tests.Output([Targets.Count]), logSums = _tests.Output([Targets.Count]);
-            Dense.CrossEntropyForward(Logits, Targets, losses, logSums);
+            CrossEntropy.Forward(Logits, Targets, losses, logSums);
             return (losses, logSums);
         }
     }

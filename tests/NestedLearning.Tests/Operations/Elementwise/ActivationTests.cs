@@ -18,7 +18,7 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
         {
             float[] x = new TestData((ulong)count).Normal(count, 3);
             Tensor y = Output([count]);
-            Dense.ActivationForward(activation, Input([count], x), y);
+            Elementwise.ActivationForward(activation, Input([count], x), y);
             Compare.Close($"y of [{count}]", y, Values(activation, x), Tolerances.Activation.Forward);
             EndCase();
         }
@@ -33,7 +33,7 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
             var data = new TestData((ulong)count);
             float[] x = data.Normal(count, 3), dy = data.Normal(count);
             Tensor dx = Output([count]);
-            Dense.ActivationBackward(activation, Input([count], x), Input([count], dy), dx);
+            Elementwise.ActivationBackward(activation, Input([count], x), Input([count], dy), dx);
             double[] expected = Derivatives(activation, x);
             for (int i = 0; i < count; i++)
                 expected[i] *= dy[i];
@@ -53,8 +53,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
         Tensor input = Input([x.Length], x), y = Output([x.Length]), dx = Output([x.Length]);
         float[] ones = new float[x.Length];
         ones.AsSpan().Fill(1);
-        Dense.ActivationForward(activation, input, y);
-        Dense.ActivationBackward(activation, input, Input([x.Length], ones), dx);
+        Elementwise.ActivationForward(activation, input, y);
+        Elementwise.ActivationBackward(activation, input, Input([x.Length], ones), dx);
         CloseEach("y", y.ToArray(), Values(activation, x), 1, x, Tolerances.Activation.Forward);
         CloseEach("dx", dx.ToArray(), Derivatives(activation, x), 1, x, Tolerances.Activation.Gradient);
     }
@@ -72,8 +72,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
         Tensor input = Input([x.Length], x), y = Output([x.Length]), dx = Output([x.Length]);
         float[] ones = new float[x.Length];
         ones.AsSpan().Fill(1);
-        Dense.ActivationForward(activation, input, y);
-        Dense.ActivationBackward(activation, input, Input([x.Length], ones), dx);
+        Elementwise.ActivationForward(activation, input, y);
+        Elementwise.ActivationBackward(activation, input, Input([x.Length], ones), dx);
         CloseEach("y", y.ToArray(), Values(activation, x), 0, x, Tolerances.Activation.Forward);
         CloseEach("dx", dx.ToArray(), Derivatives(activation, x), 0, x, Tolerances.Activation.Gradient);
     }
@@ -86,8 +86,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
         float[] ones = new float[x.Length];
         ones.AsSpan().Fill(1);
         Tensor input = Input([x.Length], x), y = Output([x.Length]), dx = Output([x.Length]);
-        Dense.ActivationForward(activation, input, y);
-        Dense.ActivationBackward(activation, input, Input([x.Length], ones), dx);
+        Elementwise.ActivationForward(activation, input, y);
+        Elementwise.ActivationBackward(activation, input, Input([x.Length], ones), dx);
         float[] values = y.ToArray(), derivatives = dx.ToArray();
         for (int i = 0; i < x.Length; i++)
         {
@@ -114,8 +114,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
             x[count - 1] = float.NaN;
             dy[count / 2] = float.NaN;
             Tensor input = Input([count], x), y = Output([count]), dx = Output([count]);
-            Dense.ActivationForward(activation, input, y);
-            Dense.ActivationBackward(activation, input, Input([count], dy), dx);
+            Elementwise.ActivationForward(activation, input, y);
+            Elementwise.ActivationBackward(activation, input, Input([count], dy), dx);
             Assert.Equal(Enumerable.Range(0, count).Select(i => i == count - 1), y.ToArray().Select(float.IsNaN));
             Assert.Equal(Enumerable.Range(0, count).Select(i => i == count - 1 || i == count / 2), dx.ToArray().Select(float.IsNaN));
             EndCase();
@@ -128,11 +128,11 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
     {
         float[] x = new TestData(3).Normal(1003), dy = new TestData(4).Normal(1003);
         Tensor input = Input([1003], x), y = Output([1003]), dx = Output([1003]);
-        Dense.ActivationForward(activation, input, y);
-        Dense.ActivationBackward(activation, input, Input([1003], dy), dx);
+        Elementwise.ActivationForward(activation, input, y);
+        Elementwise.ActivationBackward(activation, input, Input([1003], dy), dx);
         Tensor inPlace = InOut([1003], x), gradient = InOut([1003], dy);
-        Dense.ActivationForward(activation, inPlace, inPlace);
-        Dense.ActivationBackward(activation, input, gradient, gradient);
+        Elementwise.ActivationForward(activation, inPlace, inPlace);
+        Elementwise.ActivationBackward(activation, input, gradient, gradient);
         Compare.SameBits("y", inPlace.ToArray(), y.ToArray());
         Compare.SameBits("dx", gradient.ToArray(), dx.ToArray());
     }
@@ -146,8 +146,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             Tensor input = Input([Count], x), y = Output([Count]), dx = Output([Count]);
-            Dense.ActivationForward(activation, input, y);
-            Dense.ActivationBackward(activation, input, Input([Count], dy), dx);
+            Elementwise.ActivationForward(activation, input, y);
+            Elementwise.ActivationBackward(activation, input, Input([Count], dy), dx);
             return [("y", y.ToArray()), ("dx", dx.ToArray())];
         });
     }

@@ -19,7 +19,7 @@ public abstract class ElementwiseTests(string backend) : DenseTests(backend)
             var data = new TestData((ulong)count);
             float[] x = data.Normal(count), y = data.Normal(count);
             Tensor sum = InOut([count], y);
-            Dense.AddScaled(-0.7f, Input([count], x), sum);
+            Elementwise.AddScaled(-0.7f, Input([count], x), sum);
             double[] expected = new double[count];
             for (int i = 0; i < count; i++)
                 expected[i] = y[i] + (double)-0.7f * x[i];
@@ -38,10 +38,10 @@ public abstract class ElementwiseTests(string backend) : DenseTests(backend)
             for (int i = 0; i < count; i++)
                 expected[i] = x[i] * y[i];
             Tensor a = Input([count], x), b = Input([count], y), z = Output([count]), overA = InOut([count], x), overB = InOut([count], y), square = InOut([count], x);
-            Dense.Multiply(a, b, z);
-            Dense.Multiply(overA, b, overA);
-            Dense.Multiply(a, overB, overB);
-            Dense.Multiply(square, square, square);
+            Elementwise.Multiply(a, b, z);
+            Elementwise.Multiply(overA, b, overA);
+            Elementwise.Multiply(a, overB, overB);
+            Elementwise.Multiply(square, square, square);
             Compare.SameBits("z", z.ToArray(), expected);
             Compare.SameBits("z over x", overA.ToArray(), expected);
             Compare.SameBits("z over y", overB.ToArray(), expected);
@@ -105,8 +105,8 @@ public abstract class ElementwiseTests(string backend) : DenseTests(backend)
         x[36] = float.NaN;
         x[3] = float.PositiveInfinity;
         Tensor sum = InOut([37], y), product = Output([37]), scaled = InOut([37], x);
-        Dense.AddScaled(2, Input([37], x), sum);
-        Dense.Multiply(Input([37], x), Input([37], y), product);
+        Elementwise.AddScaled(2, Input([37], x), sum);
+        Elementwise.Multiply(Input([37], x), Input([37], y), product);
         Backend.Scale(scaled, -1);
         foreach (Tensor result in (ReadOnlySpan<Tensor>)[sum, product, scaled])
         {
@@ -124,8 +124,8 @@ public abstract class ElementwiseTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             Tensor sum = InOut([Large], y), product = Output([Large]), scaled = InOut([Large], x);
-            Dense.AddScaled(0.3f, Input([Large], x), sum);
-            Dense.Multiply(Input([Large], x), Input([Large], y), product);
+            Elementwise.AddScaled(0.3f, Input([Large], x), sum);
+            Elementwise.Multiply(Input([Large], x), Input([Large], y), product);
             Backend.Scale(scaled, 0.3f);
             return [("sum", sum.ToArray()), ("product", product.ToArray()), ("scaled", scaled.ToArray())];
         });

@@ -20,7 +20,7 @@ public abstract class EmbeddingTests(string backend) : DenseTests(backend)
             float[] table = data.Normal(rows * width);
             Tensor y = Output([count, width]);
             using IndexTensor indices = Device.FromIndices([count], tokens);
-            Dense.EmbeddingForward(indices, Input([rows, width], table), y);
+            Embedding.Forward(indices, Input([rows, width], table), y);
             Compare.Close($"y of {count} tokens, [{rows}, {width}]", y, ReferenceDense.Embed(tokens, Compare.ToDouble(table), width), Tolerances.Embedding.Forward);
             EndCase();
         }
@@ -36,7 +36,7 @@ public abstract class EmbeddingTests(string backend) : DenseTests(backend)
             float[] dy = data.Normal(count * width), before = data.Normal(rows * width);
             Tensor dTable = InOut([rows, width], before);
             using IndexTensor indices = Device.FromIndices([count], tokens);
-            Dense.EmbeddingBackward(indices, Input([count, width], dy), dTable);
+            Embedding.Backward(indices, Input([count, width], dy), dTable);
             double[] wide = Compare.ToDouble(dy);
             CloseAsSum(
                 $"dTable of {count} tokens, [{rows}, {width}]", dTable,
@@ -53,7 +53,7 @@ public abstract class EmbeddingTests(string backend) : DenseTests(backend)
         // In float32 these sums depend on the order: (1e8 + 1) − 1e8 = 0, but (1e8 − 1e8) + 1 = 1.
         Tensor dTable = InOut([2, 1], [0f, 0f]);
         using IndexTensor tokens = Device.FromIndices([6], [0, 1, 0, 1, 0, 1]);
-        Dense.EmbeddingBackward(tokens, Input([6, 1], [1e8f, 1e8f, 1f, -1e8f, -1e8f, 1f]), dTable);
+        Embedding.Backward(tokens, Input([6, 1], [1e8f, 1e8f, 1f, -1e8f, -1e8f, 1f]), dTable);
         Assert.Equal([0f, 1f], dTable.ToArray());
     }
 
@@ -65,8 +65,8 @@ public abstract class EmbeddingTests(string backend) : DenseTests(backend)
         dy[11] = float.NaN;
         using IndexTensor tokens = Device.FromIndices([3], [2, 0, 3]);
         Tensor y = Output([3, 11]), dTable = InOut([4, 11], new float[44]);
-        Dense.EmbeddingForward(tokens, Input([4, 11], table), y);
-        Dense.EmbeddingBackward(tokens, Input([3, 11], dy), dTable);
+        Embedding.Forward(tokens, Input([4, 11], table), y);
+        Embedding.Backward(tokens, Input([3, 11], dy), dTable);
         Assert.Equal(Enumerable.Range(0, 33).Select(i => i == 10), y.ToArray().Select(float.IsNaN));
         Assert.Equal(Enumerable.Range(0, 44).Select(i => i == 0), dTable.ToArray().Select(float.IsNaN));
     }
@@ -81,8 +81,8 @@ public abstract class EmbeddingTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             Tensor y = Output([5, 100, 203]), dTable = InOut([50, 203], before);
-            Dense.EmbeddingForward(indices, Input([50, 203], table), y);
-            Dense.EmbeddingBackward(indices, Input([5, 100, 203], dy), dTable);
+            Embedding.Forward(indices, Input([50, 203], table), y);
+            Embedding.Backward(indices, Input([5, 100, 203], dy), dTable);
             return [("y", y.ToArray()), ("dTable", dTable.ToArray())];
         });
     }

@@ -36,7 +36,7 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
         float[] a = data.Normal(3 * 4 * 5);
         a[(1 * 4 + 2) * 5 + 3] = float.NaN;
         Tensor c = Output([3, 4, 6]);
-        Dense.BatchedGemm(Input([3, 4, 5], a), Input([3, 5, 6], data.Normal(3 * 5 * 6)), c);
+        Gemm.MultiplyBatch(Input([3, 4, 5], a), Input([3, 5, 6], data.Normal(3 * 5 * 6)), c);
         float[] elements = c.ToArray();
         for (int i = 0; i < elements.Length; i++)
             Assert.True(float.IsNaN(elements[i]) == (i / 6 == 1 * 4 + 2), $"c[{i}] is {elements[i]}.");
@@ -52,7 +52,7 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             Tensor c = InOut([batch, m, n], start);
-            Dense.BatchedGemm(Input([batch, m, k], a), Input([batch, n, k], b), c, transposeB: true, accumulate: true);
+            Gemm.MultiplyBatch(Input([batch, m, k], a), Input([batch, n, k], b), c, transposeB: true, accumulate: true);
             return [("c", c.ToArray())];
         });
     }
@@ -70,7 +70,7 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
     private void Refused(string message, Tensor a, Tensor b, Shape shape, bool transposeA = false)
     {
         Tensor c = Output(shape);
-        Assert.Contains(message, Assert.Throws<ArgumentException>(() => Dense.BatchedGemm(a, b, c, transposeA)).Message, StringComparison.Ordinal);
+        Assert.Contains(message, Assert.Throws<ArgumentException>(() => Gemm.MultiplyBatch(a, b, c, transposeA)).Message, StringComparison.Ordinal);
         Assert.All(c.ToArray(), e => Assert.True(float.IsNaN(e)));
     }
 
@@ -80,7 +80,7 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
         var data = new TestData((ulong)(m * 1009 + n * 31 + k));
         float[] a = data.Normal(batch * m * k), b = data.Normal(batch * k * n), start = data.Normal(batch * m * n);
         Tensor c = accumulate ? InOut([.. axes, m, n], start) : Output([.. axes, m, n]);
-        Dense.BatchedGemm(
+        Gemm.MultiplyBatch(
             Input(transposeA ? [.. axes, k, m] : [.. axes, m, k], a), Input(transposeB ? [.. axes, n, k] : [.. axes, k, n], b), c, transposeA, transposeB, accumulate);
         List<double> expected = [], magnitudes = [];
         for (int i = 0; i < batch; i++)

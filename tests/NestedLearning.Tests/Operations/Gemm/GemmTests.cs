@@ -67,8 +67,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         var data = new TestData(3);
         Tensor a = Input([33, 20], data.Normal(33 * 20)), b = Input([20, 70], data.Normal(20 * 70)), bias = Input([70], data.Normal(70));
         Tensor with = Output([33, 70]), without = Output([33, 70]), z = Output([33, 70]);
-        Dense.Gemm(new GemmArguments { A = a, B = b, C = with, Bias = bias, Epilogue = Epilogue.Gelu, PreActivation = z });
-        Dense.Gemm(new GemmArguments { A = a, B = b, C = without, Bias = bias, Epilogue = Epilogue.Gelu });
+        Gemm.Multiply(new GemmArguments { A = a, B = b, C = with, Bias = bias, Epilogue = Epilogue.Gelu, PreActivation = z });
+        Gemm.Multiply(new GemmArguments { A = a, B = b, C = without, Bias = bias, Epilogue = Epilogue.Gelu });
         Compare.SameBits("c", without.ToArray(), with.ToArray());
     }
 
@@ -78,7 +78,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         var data = new TestData(4);
         float[] a = data.Normal(2 * 3 * 4 * 5), b = data.Normal(5 * 6);
         Tensor c = Output([2, 3, 4, 6]);
-        Dense.Gemm(new GemmArguments { A = Input([2, 3, 4, 5], a), B = Input([5, 6], b), C = c });
+        Gemm.Multiply(new GemmArguments { A = Input([2, 3, 4, 5], a), B = Input([5, 6], b), C = c });
         Compare.Close("c", c, ReferenceDense.Product(24, 6, 5, Compare.ToDouble(a), false, Compare.ToDouble(b), false, null), Tolerances.Gemm.Forward);
     }
 
@@ -87,7 +87,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     {
         float[] bias = [1, 2, 3], residual = [10, 20, 30, 40, 50, 60];
         Tensor c = Output([2, 3]);
-        Dense.Gemm(new GemmArguments
+        Gemm.Multiply(new GemmArguments
         {
             A = Input([0, 2], []),
             B = Input([0, 3], []),
@@ -125,7 +125,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     {
         Tensor a = Input([1, 1], [1f]), b = Input([1, 3], [1f, float.NaN, 1f]), c = Output([1, 3]);
         Tensor z = epilogue == Epilogue.Gelu ? Output([1, 3]) : Input([1, 3], [1f, 1f, float.NaN]);
-        Dense.Gemm(new GemmArguments { A = a, B = b, C = c, Epilogue = epilogue, PreActivation = z });
+        Gemm.Multiply(new GemmArguments { A = a, B = b, C = c, Epilogue = epilogue, PreActivation = z });
         Assert.Equal(epilogue == Epilogue.Gelu ? [false, true, false] : [false, true, true], c.ToArray().Select(float.IsNaN));
     }
 
@@ -140,7 +140,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
             SameBitsForAnyThreads(() =>
             {
                 Tensor c = InOut([m, n], start), z = Output([m, n]);
-                Dense.Gemm(new GemmArguments
+                Gemm.Multiply(new GemmArguments
                 {
                     A = Input(ShapeOf(m, k, transposeA), a),
                     B = Input(ShapeOf(k, n, transposeB), b),
@@ -167,7 +167,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
             var data = new TestData(7);
             float[] a = data.Normal(m * k), b = data.Normal(k * n), bias = data.Normal(n);
             Tensor c = Output([m, n]);
-            Dense.Gemm(new GemmArguments
+            Gemm.Multiply(new GemmArguments
             {
                 A = Input(ShapeOf(m, k, transposeA), a),
                 B = Input(ShapeOf(k, n, transposeB), b),
@@ -216,9 +216,9 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         double[] scaled = Array.ConvertAll(residual, e => -0.5 * e);
         Tensor x = Input([n, k], a), c = Output([n, n]), inPlace = InOut([n, n], residual);
         var arguments = new GemmArguments { A = x, B = x, TransposeB = true, C = c, Residual = Input([n, n], residual), ResidualScale = -0.5f, Symmetric = true };
-        Dense.Gemm(arguments);
+        Gemm.Multiply(arguments);
         CloseAsSum("c", c, Sum(product, scaled), Sum(magnitude, Absolute(scaled)), Tolerances.Gemm.Forward);
-        Dense.Gemm(arguments with { C = inPlace, Residual = inPlace });
+        Gemm.Multiply(arguments with { C = inPlace, Residual = inPlace });
         Compare.SameBits("c in place", inPlace.ToArray(), c.ToArray());
     }
 
@@ -227,10 +227,10 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     {
         Tensor a = Input([2, 3], new float[6]), b = Input([3, 2], new float[6]), c = Output([2, 2]);
         var arguments = new GemmArguments { A = a, B = b, C = c, Symmetric = true };
-        Assert.Throws<ArgumentException>(() => Dense.Gemm(arguments with { Bias = Input([2], [1, 2]) }));
-        Assert.Throws<ArgumentException>(() => Dense.Gemm(arguments with { Epilogue = Epilogue.Gelu }));
-        Assert.Throws<ArgumentException>(() => Dense.Gemm(arguments with { B = Input([3, 4], new float[12]), C = Output([2, 4]) }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Dense.Gemm(arguments with { Symmetric = false, Residual = c, ResidualScale = float.NaN }));
+        Assert.Throws<ArgumentException>(() => Gemm.Multiply(arguments with { Bias = Input([2], [1, 2]) }));
+        Assert.Throws<ArgumentException>(() => Gemm.Multiply(arguments with { Epilogue = Epilogue.Gelu }));
+        Assert.Throws<ArgumentException>(() => Gemm.Multiply(arguments with { B = Input([3, 4], new float[12]), C = Output([2, 4]) }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Gemm.Multiply(arguments with { Symmetric = false, Residual = c, ResidualScale = float.NaN }));
     }
 
     private static long Size((int M, int N, int K) shape) => (long)shape.M * shape.N * shape.K;
@@ -240,7 +240,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     private Tensor Multiply(int m, int n, int k, float[] a, bool transposeA, float[] b, bool transposeB)
     {
         Tensor c = Output([m, n]);
-        Dense.Gemm(new GemmArguments
+        Gemm.Multiply(new GemmArguments
         {
             A = Input(ShapeOf(m, k, transposeA), a),
             B = Input(ShapeOf(k, n, transposeB), b),
@@ -296,7 +296,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
                     Epilogue.GeluGradient => Input([m, n], z),
                     _ => null,
                 };
-                Dense.Gemm(new GemmArguments
+                Gemm.Multiply(new GemmArguments
                 {
                     A = Input(ShapeOf(m, k, transposeA), a),
                     B = Input(ShapeOf(k, n, transposeB), b),

@@ -20,7 +20,7 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
                 float[] x = data.Normal(k * m), dy = data.Normal(k * n, 1 / MathF.Sqrt(k + 1)), sum = data.Normal(m * n);
                 float[] w = data.Normal(m * n), first = data.Normal(m * n, 0.3f), second = data.Uniform(m * n, 0.05f, 1);
                 Tensor weights = InOut([m, n], w), one = InOut([m, n], first), two = InOut([m, n], second);
-                Dense.GemmAdamCommit(Input([k, m], x), Input([k, n], dy), accumulated ? Input([m, n], sum) : null, weights, one, two, s_plain);
+                GemmAdamCommit.Apply(Input([k, m], x), Input([k, n], dy), accumulated ? Input([m, n], sum) : null, weights, one, two, s_plain);
                 double[] gradient = k == 0 ? new double[m * n] : ReferenceDense.Product(m, n, k, Compare.ToDouble(x), true, Compare.ToDouble(dy), false, null);
                 if (accumulated)
                     gradient = Sum(gradient, Compare.ToDouble(sum));
@@ -50,9 +50,9 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         Tensor together = InOut([M, N], w), m = InOut(shape, zeros), v = InOut(shape, zeros);
         Tensor apart = InOut([M, N], w), first = InOut(shape, zeros), second = InOut(shape, zeros), g = Output([M, N]);
         Tensor rows = Input([1, M], x), columns = Input([1, N], dy);
-        Dense.GemmAdamCommit(rows, columns, null, together, m, v, settings);
-        Dense.Gemm(new GemmArguments { A = rows, B = columns, TransposeA = true, C = g });
-        Dense.AdamCommit(apart, g, first, second, settings);
+        GemmAdamCommit.Apply(rows, columns, null, together, m, v, settings);
+        Gemm.Multiply(new GemmArguments { A = rows, B = columns, TransposeA = true, C = g });
+        AdamCommit.Apply(apart, g, first, second, settings);
         Compare.SameBits("w", together.ToArray(), apart.ToArray());
         Compare.SameBits("m", m.ToArray(), first.ToArray());
         Compare.SameBits("v", v.ToArray(), second.ToArray());
@@ -63,7 +63,7 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
     {
         var data = new TestData(3);
         Tensor sum = InOut([20, 30], data.Normal(600));
-        Dense.GemmAdamCommit(
+        GemmAdamCommit.Apply(
             Input([4, 20], data.Normal(80)), Input([4, 30], data.Normal(120)), sum,
             InOut([20, 30], data.Normal(600)), InOut([20, 30], new float[600]), InOut([20, 30], new float[600]), s_plain with { ClearGradient = true });
         Assert.All(sum.ToArray(), e => Assert.Equal(0, e));
@@ -75,8 +75,8 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         var data = new TestData(4);
         float[] x = data.Normal(2 * 3 * 5), dy = data.Normal(2 * 3 * 4), w = data.Normal(20);
         Tensor flat = InOut([5, 4], w), deep = InOut([5, 4], w);
-        Dense.GemmAdamCommit(Input([6, 5], x), Input([6, 4], dy), null, flat, InOut([5, 4], new float[20]), InOut([5, 4], new float[20]), s_plain);
-        Dense.GemmAdamCommit(Input([2, 3, 5], x), Input([2, 3, 4], dy), null, deep, InOut([5, 4], new float[20]), InOut([5, 4], new float[20]), s_plain);
+        GemmAdamCommit.Apply(Input([6, 5], x), Input([6, 4], dy), null, flat, InOut([5, 4], new float[20]), InOut([5, 4], new float[20]), s_plain);
+        GemmAdamCommit.Apply(Input([2, 3, 5], x), Input([2, 3, 4], dy), null, deep, InOut([5, 4], new float[20]), InOut([5, 4], new float[20]), s_plain);
         Compare.SameBits("w", deep.ToArray(), flat.ToArray());
     }
 
@@ -88,7 +88,7 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         float[] dy = data.Normal(K * N);
         dy[3 * N + 77] = float.NaN;
         Tensor w = InOut([M, N], data.Normal(M * N)), m = InOut([M, N], new float[M * N]), v = InOut([M, N], new float[M * N]);
-        Dense.GemmAdamCommit(Input([K, M], data.Normal(K * M)), Input([K, N], dy), null, w, m, v, s_plain);
+        GemmAdamCommit.Apply(Input([K, M], data.Normal(K * M)), Input([K, N], dy), null, w, m, v, s_plain);
         foreach (Tensor result in (ReadOnlySpan<Tensor>)[w, m, v])
             Assert.Equal(Enumerable.Range(0, M * N).Select(i => i % N == 77), result.ToArray().Select(float.IsNaN));
     }
@@ -101,7 +101,7 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         {
             var data = new TestData(6);
             Tensor w = InOut([M, N], data.Normal(M * N)), m = InOut([M, N], data.Normal(M * N)), v = InOut([M, N], data.Uniform(M * N, 0, 1));
-            Dense.GemmAdamCommit(Input([K, M], data.Normal(K * M)), Input([K, N], data.Normal(K * N)), null, w, m, v, s_plain);
+            GemmAdamCommit.Apply(Input([K, M], data.Normal(K * M)), Input([K, N], data.Normal(K * N)), null, w, m, v, s_plain);
             return [("w", w.ToArray()), ("m", m.ToArray()), ("v", v.ToArray())];
         });
     }
@@ -111,11 +111,11 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
     {
         Tensor x = Input([4, 3], new float[12]), dy = Input([4, 2], new float[8]), fewer = Input([3, 2], new float[6]);
         Tensor w = InOut([3, 2], new float[6]), m = InOut([3, 2], new float[6]), v = InOut([3, 2], new float[6]), other = InOut([2, 3], new float[6]);
-        Assert.Contains("3 rows", Assert.Throws<ArgumentException>(() => Dense.GemmAdamCommit(x, fewer, null, w, m, v, s_plain)).Message, StringComparison.Ordinal);
-        Assert.Contains("[2, 3]", Assert.Throws<ArgumentException>(() => Dense.GemmAdamCommit(x, dy, null, other, m, v, s_plain)).Message, StringComparison.Ordinal);
-        Assert.Contains("accumulated", Assert.Throws<ArgumentException>(() => Dense.GemmAdamCommit(x, dy, other, w, m, v, s_plain)).Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => Dense.GemmAdamCommit(x, dy, null, w, other, v, s_plain));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Dense.GemmAdamCommit(x, dy, null, w, m, v, s_plain with { Step = 0 }));
+        Assert.Contains("3 rows", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, fewer, null, w, m, v, s_plain)).Message, StringComparison.Ordinal);
+        Assert.Contains("[2, 3]", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, null, other, m, v, s_plain)).Message, StringComparison.Ordinal);
+        Assert.Contains("accumulated", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, other, w, m, v, s_plain)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, null, w, other, v, s_plain));
+        Assert.Throws<ArgumentOutOfRangeException>(() => GemmAdamCommit.Apply(x, dy, null, w, m, v, s_plain with { Step = 0 }));
     }
 }
 

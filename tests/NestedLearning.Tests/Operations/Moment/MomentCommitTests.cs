@@ -33,7 +33,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
             MomentTensors tensors = Tensors(data, count, w, m, v, start);
             double[]? oldW = Values(tensors.W), oldM = Values(tensors.M), oldV = Values(tensors.V), from = Values(tensors.Start) ?? oldW;
             double[] g = Elements(tensors.G);
-            Dense.MomentCommit(tensors, s_all);
+            MomentCommit.Apply(tensors, s_all);
             double[] newM = new double[count], newV = new double[count], newW = new double[count];
             for (int i = 0; i < count; i++)
             {
@@ -64,8 +64,8 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
             MomentTensors here = Tensors(new TestData(1), count, true, true, true, true);
             Tensor There(Tensor tensor) => Track(managed.From(tensor.Shape, tensor.ToArray()));
             var there = new MomentTensors(There(here.W!), There(here.G), There(here.M!), There(here.V!), There(here.Start!));
-            Dense.MomentCommit(here, s_all);
-            Dense.MomentCommit(there, s_all);
+            MomentCommit.Apply(here, s_all);
+            MomentCommit.Apply(there, s_all);
             Compare.SameBits("w", here.W!.ToArray(), there.W!.ToArray());
             Compare.SameBits("m", here.M!.ToArray(), there.M!.ToArray());
             Compare.SameBits("v", here.V!.ToArray(), there.V!.ToArray());
@@ -87,10 +87,10 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         MomentSettings[] settings = [.. counts.Select((_, i) => s_all with { LearningRate = 0.01f * (i + 1), ClearGradient = i != 0 })];
         float[]?[] before = Array.ConvertAll(together, t => t.W?.ToArray());
         var changes = new CommitChange[counts.Length];
-        Dense.MomentCommit(together, settings, changes);
+        MomentCommit.Apply(together, settings, changes);
         for (int i = 0; i < counts.Length; i++)
         {
-            Dense.MomentCommit(apart[i], settings[i]);
+            MomentCommit.Apply(apart[i], settings[i]);
             foreach ((Tensor? one, Tensor? other) in ((Tensor?, Tensor?)[])[(together[i].W, apart[i].W), (together[i].M, apart[i].M), (together[i].V, apart[i].V), (together[i].G, apart[i].G)])
             {
                 Assert.Equal(one is null, other is null);
@@ -112,7 +112,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         var data = new TestData(3);
         MomentTensors[] tensors = [Tensors(data, 50_001, true, true, true, false), Tensors(data, 3, true, true, false, true), Tensors(data, 70_000, true, false, true, false)];
         var changes = new CommitChange[3];
-        Dense.MomentCommit(tensors, [s_all, s_all, s_all], changes);
+        MomentCommit.Apply(tensors, [s_all, s_all, s_all], changes);
         return [.. tensors.Select(t => ("w", t.W!.ToArray())), ("v", tensors[0].V!.ToArray()), ("changes", [.. changes.Select(c => (float)c.Change)])];
     });
 
@@ -124,7 +124,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         g[20] = float.NaN;
         g[3] = float.PositiveInfinity;
         tensors.G.CopyFrom(g);
-        Dense.MomentCommit(tensors, s_all with { ReadGradient = 0 });
+        MomentCommit.Apply(tensors, s_all with { ReadGradient = 0 });
         Assert.Equal(Enumerable.Range(0, 21).Select(i => i is 3 or 20), tensors.W!.ToArray().Select(float.IsNaN));
         Assert.Equal(Enumerable.Range(0, 21).Select(i => i is 20), tensors.M!.ToArray().Select(float.IsNaN));
     }
@@ -137,7 +137,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         Tensor small = InOut([10], new float[10]);
         float[] before = good.W!.ToArray();
         string Refused(MomentTensors[] tensors, MomentSettings? settings = null, int changes = 0) =>
-            Assert.ThrowsAny<ArgumentException>(() => Dense.MomentCommit(tensors, [.. tensors.Select(_ => settings ?? s_all)], new CommitChange[changes])).Message;
+            Assert.ThrowsAny<ArgumentException>(() => MomentCommit.Apply(tensors, [.. tensors.Select(_ => settings ?? s_all)], new CommitChange[changes])).Message;
 
         Assert.Contains("w has shape [10], expected [20]", Refused([good with { W = small }]), StringComparison.Ordinal);
         Assert.Contains("m has shape [10], expected [20]", Refused([good with { M = small }]), StringComparison.Ordinal);
@@ -151,7 +151,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         Assert.Contains("keep1 is NaN", Refused([good], s_all with { Keep1 = float.NaN }), StringComparison.Ordinal);
         Assert.Contains("epsilon is -1", Refused([good], s_all with { Epsilon = -1 }), StringComparison.Ordinal);
         Compare.SameBits("w", good.W.ToArray(), before);
-        Dense.MomentCommit([], [], []);
+        MomentCommit.Apply([], [], []);
     }
 
     private static bool[] Both() => [false, true];

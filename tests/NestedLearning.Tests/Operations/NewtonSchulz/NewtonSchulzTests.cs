@@ -19,9 +19,9 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
         {
             double[] expected = ReferenceDense.NewtonSchulz(rows, columns, Compare.ToDouble(g), steps);
             Tensor x = Output([rows, columns]), inPlace = InOut([rows, columns], g);
-            Dense.NewtonSchulz(Input([rows, columns], g), x, steps);
+            NewtonSchulz.Orthogonalize(Input([rows, columns], g), x, steps);
             Compare.Close($"x after {steps} steps", x, expected, Tolerances.NewtonSchulz.Forward);
-            Dense.NewtonSchulz(inPlace, inPlace, steps);
+            NewtonSchulz.Orthogonalize(inPlace, inPlace, steps);
             Compare.SameBits("x in place", inPlace.ToArray(), x.ToArray());
             EndCase();
         }
@@ -33,7 +33,7 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
         GoldenCase golden = GoldenCase.Load("newton-schulz");
         golden.HasResults("x");
         Tensor x = Output(golden.InputShape("g"));
-        Dense.NewtonSchulz(Input(golden.InputShape("g"), golden.Input("g")), x);
+        NewtonSchulz.Orthogonalize(Input(golden.InputShape("g"), golden.Input("g")), x);
         golden.Check("x", x);
     }
 
@@ -42,9 +42,9 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
     {
         float[] g = new TestData(2).Normal(20 * 30);
         Tensor x = Output([20, 30]), small = Output([20, 30]), large = Output([20, 30]);
-        Dense.NewtonSchulz(Input([20, 30], g), x);
-        Dense.NewtonSchulz(Input([20, 30], Array.ConvertAll(g, e => 0.125f * e)), small);
-        Dense.NewtonSchulz(Input([20, 30], Array.ConvertAll(g, e => 1e30f * e)), large);
+        NewtonSchulz.Orthogonalize(Input([20, 30], g), x);
+        NewtonSchulz.Orthogonalize(Input([20, 30], Array.ConvertAll(g, e => 0.125f * e)), small);
+        NewtonSchulz.Orthogonalize(Input([20, 30], Array.ConvertAll(g, e => 1e30f * e)), large);
         Compare.Close("small", small, x.ToArray(), Tolerances.NewtonSchulz.Forward);
         Compare.Close("large", large, x.ToArray(), Tolerances.NewtonSchulz.Forward);
     }
@@ -53,9 +53,9 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
     public void Zeros_StayZeros()
     {
         Tensor x = Output([3, 4]);
-        Dense.NewtonSchulz(Input([3, 4], new float[12]), x);
+        NewtonSchulz.Orthogonalize(Input([3, 4], new float[12]), x);
         Assert.All(x.ToArray(), e => Assert.Equal(0, e));
-        Dense.NewtonSchulz(Input([0, 4], []), Output([0, 4]));
+        NewtonSchulz.Orthogonalize(Input([0, 4], []), Output([0, 4]));
     }
 
     [LargeFact]
@@ -65,7 +65,7 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             Tensor x = Output([300, 220]);
-            Dense.NewtonSchulz(Input([300, 220], g), x);
+            NewtonSchulz.Orthogonalize(Input([300, 220], g), x);
             return [("x", x.ToArray())];
         });
     }
@@ -74,8 +74,8 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
     public void BadArguments_AreNamed()
     {
         Tensor g = Input([2, 3], new float[6]);
-        Assert.Contains("x has shape [3, 2], expected [2, 3]", Assert.Throws<ArgumentException>(() => Dense.NewtonSchulz(g, Output([3, 2]))).Message, StringComparison.Ordinal);
-        Assert.Contains("steps is -1, expected at least 0", Assert.Throws<ArgumentOutOfRangeException>(() => Dense.NewtonSchulz(g, Output([2, 3]), -1)).Message, StringComparison.Ordinal);
+        Assert.Contains("x has shape [3, 2], expected [2, 3]", Assert.Throws<ArgumentException>(() => NewtonSchulz.Orthogonalize(g, Output([3, 2]))).Message, StringComparison.Ordinal);
+        Assert.Contains("steps is -1, expected at least 0", Assert.Throws<ArgumentOutOfRangeException>(() => NewtonSchulz.Orthogonalize(g, Output([2, 3]), -1)).Message, StringComparison.Ordinal);
     }
 }
 

@@ -21,7 +21,7 @@ public abstract class NormTests(string backend) : DenseTests(backend)
                 {
                     var c = new Case(this, kind, rows, width, gained, EpsilonFor(width));
                     Tensor y = Output([rows, width]);
-                    Dense.NormForward(kind, c.X, c.Gain, c.Bias, c.Epsilon, y);
+                    Norm.Forward(kind, c.X, c.Gain, c.Bias, c.Epsilon, y);
                     Compare.Close(
                         $"y of {c.Name}", y,
                         ReferenceDense.Norm(kind, Elements(c.X), width, c.WideGain, c.Bias is null ? null : Elements(c.Bias), c.Epsilon),
@@ -49,7 +49,7 @@ public abstract class NormTests(string backend) : DenseTests(backend)
                     Tensor? dGain = c.Gain is null ? null : InOut([width], c.Data.Normal(width));
                     Tensor? dBias = c.Bias is null ? null : InOut([width], c.Data.Normal(width));
                     double[]? gainBefore = dGain is null ? null : Elements(dGain), biasBefore = dBias is null ? null : Elements(dBias);
-                    Dense.NormBackward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dx, dGain, dBias);
+                    Norm.Backward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dx, dGain, dBias);
 
                     (double[] x, double[] gain, double[] bias) = ReferenceDense.NormBackward(kind, Elements(c.X), width, c.WideGain, c.Epsilon, Elements(c.Dy));
                     Compare.Close($"dx of {c.Name}", dx, x, Tolerances.Norm.Gradient);
@@ -71,17 +71,17 @@ public abstract class NormTests(string backend) : DenseTests(backend)
         var c = new Case(this, kind, 20, 37, true, 1e-6f);
         Tensor dx = Output([20, 37]), dGain = Zeros([37]);
         Tensor? dBias = c.Bias is null ? null : Zeros([37]);
-        Dense.NormBackward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dx, dGain, dBias);
+        Norm.Backward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dx, dGain, dBias);
 
         Tensor dxAlone = Output([20, 37]), dGainAlone = Zeros([37]);
-        Dense.NormBackward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dxAlone, null, null);
-        Dense.NormBackward(kind, c.X, c.Gain, c.Epsilon, c.Dy, null, dGainAlone, null);
+        Norm.Backward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dxAlone, null, null);
+        Norm.Backward(kind, c.X, c.Gain, c.Epsilon, c.Dy, null, dGainAlone, null);
         Compare.SameBits("dx", dxAlone.ToArray(), dx.ToArray());
         Compare.SameBits("dGain", dGainAlone.ToArray(), dGain.ToArray());
         if (dBias is not null)
         {
             Tensor dBiasAlone = Zeros([37]);
-            Dense.NormBackward(kind, c.X, c.Gain, c.Epsilon, c.Dy, null, null, dBiasAlone);
+            Norm.Backward(kind, c.X, c.Gain, c.Epsilon, c.Dy, null, null, dBiasAlone);
             Compare.SameBits("dBias", dBiasAlone.ToArray(), dBias.ToArray());
         }
     }
@@ -98,7 +98,7 @@ public abstract class NormTests(string backend) : DenseTests(backend)
         float[] x = new TestData(1).Normal(5 * 40, scale);
         Tensor y = Output([5, 40]);
         const float Epsilon = 1e-6f;
-        Dense.NormForward(kind, Input([5, 40], x), null, null, Epsilon, y);
+        Norm.Forward(kind, Input([5, 40], x), null, null, Epsilon, y);
         double[] expected = ReferenceDense.Norm(kind, Compare.ToDouble(x), 40, null, null, Epsilon);
 
         // A tiny row is far below 1: relative to its own size.
@@ -114,7 +114,7 @@ public abstract class NormTests(string backend) : DenseTests(backend)
         for (int i = 0; i < x.Length; i++)
             x[i] += 100;
         Tensor y = Output([6, 50]);
-        Dense.NormForward(NormKind.Layer, Input([6, 50], x), null, null, 1e-6f, y);
+        Norm.Forward(NormKind.Layer, Input([6, 50], x), null, null, 1e-6f, y);
         Compare.Close("y", y, ReferenceDense.Norm(NormKind.Layer, Compare.ToDouble(x), 50, null, null, 1e-6f), Tolerances.Norm.Forward);
     }
 
@@ -125,8 +125,8 @@ public abstract class NormTests(string backend) : DenseTests(backend)
     public void ZeroRow_GivesZeroAndAFiniteGradient(NormKind kind)
     {
         Tensor x = Input([2, 19], new float[38]), y = Output([2, 19]), dx = Output([2, 19]), dy = Input([2, 19], new TestData(3).Normal(38));
-        Dense.NormForward(kind, x, null, null, 1e-6f, y);
-        Dense.NormBackward(kind, x, null, 1e-6f, dy, dx, null, null);
+        Norm.Forward(kind, x, null, null, 1e-6f, y);
+        Norm.Backward(kind, x, null, 1e-6f, dy, dx, null, null);
         Assert.All(y.ToArray(), e => Assert.Equal(0f, e));
         (double[] expected, _, _) = ReferenceDense.NormBackward(kind, new double[38], 19, null, 1e-6f, Elements(dy));
         Compare.Close("dx", dx, expected, Tolerances.Norm.Gradient);
@@ -142,8 +142,8 @@ public abstract class NormTests(string backend) : DenseTests(backend)
         elements[2 * 21 + 20] = float.NaN;
         dElements[4 * 21] = float.NaN;
         Tensor x = Input([5, 21], elements), dy = Input([5, 21], dElements), y = Output([5, 21]), dx = Output([5, 21]);
-        Dense.NormForward(kind, x, null, null, 1e-6f, y);
-        Dense.NormBackward(kind, x, null, 1e-6f, dy, dx, null, null);
+        Norm.Forward(kind, x, null, null, 1e-6f, y);
+        Norm.Backward(kind, x, null, 1e-6f, dy, dx, null, null);
         Assert.Equal(Enumerable.Range(0, 105).Select(i => i / 21 == 2), y.ToArray().Select(float.IsNaN));
         Assert.Equal(Enumerable.Range(0, 105).Select(i => i / 21 is 2 or 4), dx.ToArray().Select(float.IsNaN));
     }
@@ -159,8 +159,8 @@ public abstract class NormTests(string backend) : DenseTests(backend)
             var c = new Case(this, kind, 301, 259, true, 1e-6f);
             Tensor y = Output([301, 259]), dx = Output([301, 259]);
             Tensor? dGain = c.Gain is null ? null : Zeros([259]), dBias = c.Bias is null ? null : Zeros([259]);
-            Dense.NormForward(kind, c.X, c.Gain, c.Bias, c.Epsilon, y);
-            Dense.NormBackward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dx, dGain, dBias);
+            Norm.Forward(kind, c.X, c.Gain, c.Bias, c.Epsilon, y);
+            Norm.Backward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dx, dGain, dBias);
             return [("y", y.ToArray()), ("dx", dx.ToArray()), ("dGain", dGain?.ToArray() ?? []), ("dBias", dBias?.ToArray() ?? [])];
         });
     }

@@ -29,8 +29,8 @@ public abstract class RotationTests(string backend) : DenseTests(backend)
                 }
 
                 Tensor turns = Input([time, 2 * half], table), y = Output(new Shape(shape)), over = InOut(new Shape(shape), x);
-                Dense.Rotate(Input(new Shape(shape), x), turns, back, y);
-                Dense.Rotate(over, turns, back, over);
+                Rotation.Apply(Input(new Shape(shape), x), turns, back, y);
+                Rotation.Apply(over, turns, back, over);
                 Compare.Close($"y of [{string.Join(", ", shape)}]{(back ? ", back" : "")}", y, expected, Tolerances.Elementwise.Forward);
                 Compare.SameBits("y over x", over.ToArray(), y.ToArray());
                 EndCase();
@@ -42,7 +42,7 @@ public abstract class RotationTests(string backend) : DenseTests(backend)
     public void Rotate_RefusesATableOfOtherTokens()
     {
         Tensor x = Input([1, 3, 2, 4], new float[24]), y = Output([1, 3, 2, 4]);
-        ArgumentException e = Assert.Throws<ArgumentException>(() => Dense.Rotate(x, Input([2, 4], new float[8]), back: false, y));
+        ArgumentException e = Assert.Throws<ArgumentException>(() => Rotation.Apply(x, Input([2, 4], new float[8]), back: false, y));
         Assert.Contains("[2, 4]", e.Message, StringComparison.Ordinal);
         Assert.Contains("[3, 4]", e.Message, StringComparison.Ordinal);
     }
