@@ -15,8 +15,8 @@
 #include "core/softmax-inl.h"
 #include "core/vector-inl.h"
 #include "hwy/cache_control.h"
+#include "core/rows-inl.h"
 #include "kernels/attention/attention.h"
-#include "kernels/scan/rows-inl.h"
 
 #include <cmath>
 #include <limits>

@@ -30,7 +30,7 @@ inline size_t FirstToken(const nl_self_modifying_arguments& a, size_t head) {
 void SelfModifyingForward(const nl_self_modifying_arguments& a, int64_t head, float* workspace) {
   const SelfModifyingShape shape(a);
   Arena arena(workspace);
-  SelfModifyingChunk chunk(arena, shape);
+  ChunkOfHead chunk(arena, shape);
   const size_t lds = chunk.lds, state_size = shape.dim * shape.columns;
   float *s = arena.Take(shape.dim * lds), *began = arena.Take(shape.dim * lds);
   const auto store = [&](const float* state, float* to, size_t index) {
@@ -60,7 +60,7 @@ void SelfModifyingForward(const nl_self_modifying_arguments& a, int64_t head, fl
 size_t SelfModifyingForwardWorkspace(const nl_self_modifying_arguments& a) {
   const SelfModifyingShape shape(a);
   Arena arena(nullptr);
-  SelfModifyingChunk chunk(arena, shape);
+  ChunkOfHead chunk(arena, shape);
   arena.Take(2 * shape.dim * chunk.lds);
   return arena.used();
 }
@@ -143,7 +143,7 @@ class SelfModifyingBackwardPass {
 
   // d_frozen is ds_ where S is S_c.
   void ChunkBackward(size_t offset, const float* frozen, float* d_frozen) {
-    const SelfModifyingChunk& x = chunk_;
+    const ChunkOfHead& x = chunk_;
     const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
     const float* g = x.coefficients.g_row(n);
     ClearGradients(d_, n);
@@ -163,8 +163,8 @@ class SelfModifyingBackwardPass {
 
     // dW = Kg dS, and Mᵀ dO in the columns of mem; Y = (I − N)⁻ᵀ dW.
     Product<false, false>(Into::kSet, n, lds_, dim, x.kg, ldd_, ds_, lds_, y_, lds_);
-    if (reads_ && !shape_.at_start) {
-      AddUpperProduct(n, dim, !shape_.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
+    if (reads_ && !shape_.read.at_start) {
+      AddUpperProduct(n, dim, !shape_.read.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
     }
     SolveLowerTransposed(n, lds_, x.n_matrix, ldt_, y_, lds_);
 
@@ -182,10 +182,10 @@ class SelfModifyingBackwardPass {
         d_erase_[t] -= a * kappa;
         d_.a[t] -= x.erase[t] * kappa;
       }
-      if (reads_ && !shape_.at_start) QueryGradients();
+      if (reads_ && !shape_.read.at_start) QueryGradients();
     }
     Transpose(dim, columns, frozen, lds_, state_transposed_, ldd_);
-    if (reads_ && (!x.began_before || shape_.at_start)) QueryGradients();
+    if (reads_ && (!x.began_before || shape_.read.at_start)) QueryGradients();
 
     // Z = Y S_cᵀ: dη_t = <z_t, f_t>, df_t = η_t z_t; and f = v − g k.
     Product<false, false>(Into::kSet, n, dim, columns, y_, lds_, state_transposed_, ldd_, df_,
@@ -204,12 +204,12 @@ class SelfModifyingBackwardPass {
     EraseTriangleBackward(x.coefficients, x.erase, x.kk, products_, n, d_products_, d_.g, d_erase_);
     AddLowerProduct(n, dim, true, d_products_, ldt_, x.k, ldd_, dk_, ldd_);
     AddUpperProduct(n, dim, true, d_products_, ldt_, x.k, ldd_, dk_, ldd_);
-    if (reads_ && !shape_.at_start) {
+    if (reads_ && !shape_.read.at_start) {
       LowerOfProduct(n, dim, dO_, ldd_, writes_transposed_ + 2 * dim * ldt_, ldt_, products_, ldt_);
-      ReadTriangleBackward(x.coefficients, shape_.after, 1.0f, x.qk, products_, n, d_products_,
+      ReadTriangleBackward(x.coefficients, shape_.read.after, 1.0f, x.qk, products_, n, d_products_,
                            d_.g);
-      AddLowerProduct(n, dim, !shape_.after, d_products_, ldt_, x.k, ldd_, dq_, ldd_);
-      AddUpperProduct(n, dim, !shape_.after, d_products_, ldt_, x.q, ldd_, dk_, ldd_);
+      AddLowerProduct(n, dim, !shape_.read.after, d_products_, ldt_, x.k, ldd_, dq_, ldd_);
+      AddUpperProduct(n, dim, !shape_.read.after, d_products_, ldt_, x.q, ldd_, dk_, ldd_);
     }
     PropagateGradients(x.coefficients, d_, n);
     ProjectionGradients();
@@ -233,7 +233,7 @@ class SelfModifyingBackwardPass {
     }
     Product<true, false>(Into::kAdd, dim, lds_, n, x.eta_f, ldd_, y_, lds_, d_frozen, lds_);
     if (reads_) {
-      float* d_read = shape_.at_start ? d_frozen : ds_;
+      float* d_read = shape_.read.at_start ? d_frozen : ds_;
       Product<true, false>(Into::kAdd, dim, dim, n, x.qs, ldd_, dO_, ldd_, d_read + 2 * dim, lds_);
     }
     Product<true, false>(Into::kAdd, dim, 2 * dim, n, x.x, ldd_, d_projections_, ldp_, d_frozen,
@@ -244,19 +244,19 @@ class SelfModifyingBackwardPass {
 
   // O = Qs S_mem + .., S transposed: R = dO S_memᵀ.
   void QueryGradients() {
-    const SelfModifyingChunk& x = chunk_;
+    const ChunkOfHead& x = chunk_;
     const size_t n = x.length, dim = shape_.dim;
     Product<false, false>(Into::kSet, n, dim, dim, dO_, ldd_, state_transposed_ + 2 * dim * ldd_,
                           ldd_, rows_, ldd_);
     for (size_t t = 0; t < n; ++t) {
-      const size_t read = shape_.read_row(t), row = t * ldd_;
+      const size_t read = shape_.read.row(t), row = t * ldd_;
       d_.a[read] += AddScaledAndDot(x.coefficients.a[read], rows_ + row, dq_ + row, x.q + row, dim);
     }
   }
 
   // From dk, dv = df, dη and dα to dz = [dx̂ | dv] and [dz_η | dz_α].
   void ProjectionGradients() {
-    const SelfModifyingChunk& x = chunk_;
+    const ChunkOfHead& x = chunk_;
     const F32 d;
     const size_t n = x.length, dim = shape_.dim;
     for (size_t t = 0; t < n; ++t) {
@@ -296,7 +296,7 @@ class SelfModifyingBackwardPass {
   const nl_self_modifying_gradients& gradients_;
   const SelfModifyingShape shape_;
   const bool reads_;
-  SelfModifyingChunk chunk_;
+  ChunkOfHead chunk_;
   const Coefficients d_;
   const size_t ldd_, lds_, ldt_, ldp_;
   float *s_, *ds_;            // the state before the chunk's first token; dS at its end, then there
