@@ -1,4 +1,5 @@
 // Adam, and the product that ends in it.
+#include "tests/gemm/gemm_testing.h"
 #include "tests/testing.h"
 
 using nl_testing::Buffer;

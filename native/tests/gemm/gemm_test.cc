@@ -1,25 +1,10 @@
-#include "tests/testing.h"
+#include "tests/gemm/gemm_testing.h"
 
 using nl_testing::Buffer;
+using nl_testing::GemmCase;
+using nl_testing::GemmTensors;
 
 namespace {
-
-struct Case {
-  int64_t m, n, k;
-  bool transpose_a = false, transpose_b = false, accumulate = false, bias = false, residual = false;
-  bool in_place = false;  // the residual is C itself
-  int epilogue = NL_EPILOGUE_NONE;
-  bool keep = false;  // the pre-activation
-  float residual_scale = 1;
-  int precision = NL_PRECISION_FLOAT32;
-};
-
-// To the nearest number with eight significant bits, ties to even.
-float RoundToBFloat16(float x) {
-  int exponent = 0;
-  const float fraction = std::frexp(x, &exponent);
-  return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
-}
 
 // Whether the target in use multiplies pairs of bfloat16: AVX3 on a processor with AVX-512 BF16.
 bool MultipliesBFloat16() {
@@ -32,77 +17,16 @@ bool MultipliesBFloat16() {
 #endif
 }
 
-double Phi(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
-
-double GeluSlope(double x) {
-  return Phi(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0));
-}
-
 class Gemm : public nl_testing::KernelTest {
  protected:
-  void Check(const Case& x) {
-    Buffer a = Buffer::Uniform(x.m * x.k, 1, -1, 1, 1);
-    Buffer b = Buffer::Uniform(x.k * x.n, 2, -1, 1, 2);
-    const Buffer bias = Buffer::Uniform(x.n, 3, -1, 1, 3);
-    const Buffer residual = Buffer::Uniform(x.m * x.n, 4, -1, 1, 1);
-    Buffer c =
-        x.accumulate || x.in_place ? Buffer::Uniform(x.m * x.n, 5, -1, 1, 1) : Buffer(x.m * x.n, 1);
-    const Buffer before = c;
-    Buffer pre = x.epilogue == NL_EPILOGUE_GELU_GRADIENT ? Buffer::Uniform(x.m * x.n, 6, -3, 3, 2)
-                                                         : Buffer(x.m * x.n, 2);
-    nl_gemm_arguments g = {};
-    g.size = sizeof(g);
-    g.transpose_a = x.transpose_a;
-    g.transpose_b = x.transpose_b;
-    g.epilogue = x.epilogue;
-    g.accumulate = x.accumulate;
-    g.m = x.m;
-    g.n = x.n;
-    g.k = x.k;
-    g.a = a.data();
-    g.b = b.data();
-    g.c = c.data();
-    g.bias = x.bias ? bias.data() : nullptr;
-    g.residual = x.in_place ? c.data() : x.residual ? residual.data() : nullptr;
-    g.pre_activation = x.keep || x.epilogue == NL_EPILOGUE_GELU_GRADIENT ? pre.data() : nullptr;
-    g.residual_scale = x.residual_scale;
-    g.precision = x.precision;
-    nl_testing::RunGemm(g);
-    if (x.precision == NL_PRECISION_BFLOAT16) {
-      for (int64_t i = 0; i < a.count(); ++i) a[i] = RoundToBFloat16(a[i]);
-      for (int64_t i = 0; i < b.count(); ++i) b[i] = RoundToBFloat16(b[i]);
-    }
-    const std::string where = "m " + std::to_string(x.m) + " n " + std::to_string(x.n) + " k " +
-                              std::to_string(x.k) + " A" + (x.transpose_a ? "t" : "") + " B" +
-                              (x.transpose_b ? "t" : "") + " epilogue " +
-                              std::to_string(x.epilogue);
-    for (int64_t i = 0; i < x.m && !HasFailure(); ++i) {
-      for (int64_t j = 0; j < x.n && !HasFailure(); ++j) {
-        double z = 0, magnitude = 0;
-        for (int64_t p = 0; p < x.k; ++p) {
-          const double term = static_cast<double>(x.transpose_a ? a[p * x.m + i] : a[i * x.k + p]) *
-                              (x.transpose_b ? b[j * x.k + p] : b[p * x.n + j]);
-          z += term;
-          magnitude += std::abs(term);
-        }
-        if (x.bias) z += bias[j];
-        const int64_t at = i * x.n + j;
-        // The epilogues' slopes are below 1.13; their own error is relative to what they are given.
-        const double tolerance = 1.2 * nl_testing::SumTolerance(x.k + 3, magnitude + 3);
-        if (x.epilogue == NL_EPILOGUE_GELU) {
-          if (x.keep) nl_testing::ExpectNear(z, pre[at], tolerance, where + " z");
-          z *= Phi(z);
-        } else if (x.epilogue == NL_EPILOGUE_GELU_GRADIENT) {
-          z *= GeluSlope(pre[at]);
-        }
-        if (x.residual) z += x.residual_scale * residual[at];
-        if (x.accumulate) z += before[at];
-        if (x.in_place) z += x.residual_scale * before[at];
-        nl_testing::ExpectNear(z, c[at], tolerance + 4e-7 * std::abs(z), where);
-      }
-    }
-    c.ExpectGuardsUntouched();
-    pre.ExpectGuardsUntouched();
+  void Check(const GemmCase& x) {
+    GemmTensors t(x);
+    nl_testing::RunGemm(t.g);
+    const auto error = nl_testing::LargestGemmError(
+        x, t, [&](double terms, double) { return nl_testing::SumTolerance(x.k + 3, terms + 3); });
+    EXPECT_TRUE(error.IsAllowed()) << x.Name() << ": " << error;
+    t.c.ExpectGuardsUntouched();
+    t.pre.ExpectGuardsUntouched();
   }
 
   // On operands made here; of a symmetric product both are the same.
@@ -141,7 +65,7 @@ TEST_P(Gemm, AnySize_MatchesTheReference) {
     for (int64_t n : {1, 5, 16, 17, 33, 64, 65, 129}) {
       for (int64_t k : {1, 7, 16, 33}) {
         for (int transposes = 0; transposes < 4; ++transposes) {
-          Case x = {m, n, k};
+          GemmCase x = {m, n, k};
           x.transpose_a = (transposes & 1) != 0;
           x.transpose_b = (transposes & 2) != 0;
           x.accumulate = (m + n + k) % 2 == 0;
@@ -156,7 +80,7 @@ TEST_P(Gemm, AnySize_MatchesTheReference) {
 TEST_P(Gemm, ManyBlocks_MatchTheReference) {
   for (int transposes = 0; transposes < 4; ++transposes) {
     for (bool bias : {false, true}) {
-      Case x = {50, 523, 530};  // more than one block each way, and B copied panel by panel
+      GemmCase x = {50, 523, 530};  // more than one block each way, and B copied panel by panel
       x.transpose_a = (transposes & 1) != 0;
       x.transpose_b = (transposes & 2) != 0;
       x.bias = bias;
@@ -174,9 +98,9 @@ TEST_P(Gemm, Epilogues_MatchTheReference) {
       for (int bits = 0; bits < 16; ++bits) {
         if ((bits & 6) == 6) continue;  // one of them takes what is there
         // Operands where they lie; and packed, which takes its time, with one pair of transposes each.
-        for (const Case& size : {Case{19, 70, 300}, Case{50, 150, 561}}) {
+        for (const GemmCase& size : {GemmCase{19, 70, 300}, GemmCase{50, 150, 561}}) {
           if (size.m > 20 && transposes != ((bits + epilogue) % 2 != 0 ? 3 : 0)) continue;
-          Case x = size;
+          GemmCase x = size;
           x.transpose_a = (transposes & 1) != 0;
           x.transpose_b = (transposes & 2) != 0;
           x.epilogue = epilogue;
@@ -193,11 +117,12 @@ TEST_P(Gemm, Epilogues_MatchTheReference) {
 }
 
 TEST_P(Gemm, Residual_MayBeTheOutput) {
-  for (const Case& size : {Case{60, 70, 5}, Case{60, 70, 300}, Case{60, 140, 600}}) {
+  for (const GemmCase& size :
+       {GemmCase{60, 70, 5}, GemmCase{60, 70, 300}, GemmCase{60, 140, 600}}) {
     for (int epilogue : {NL_EPILOGUE_NONE, NL_EPILOGUE_GELU}) {
       for (float scale : {1.0f, -2.5f}) {
         for (bool bias : {false, true}) {
-          Case x = size;
+          GemmCase x = size;
           x.in_place = true;
           x.epilogue = epilogue;
           x.residual_scale = scale;
@@ -210,8 +135,8 @@ TEST_P(Gemm, Residual_MayBeTheOutput) {
 }
 
 TEST_P(Gemm, ScaledResidual_MatchesTheReference) {
-  for (const Case& size : {Case{7, 20, 30}, Case{60, 140, 600}}) {
-    Case x = size;
+  for (const GemmCase& size : {GemmCase{7, 20, 30}, GemmCase{60, 140, 600}}) {
+    GemmCase x = size;
     x.residual = true;
     x.residual_scale = 3.5f;
     Check(x);
@@ -219,7 +144,7 @@ TEST_P(Gemm, ScaledResidual_MatchesTheReference) {
 }
 
 TEST_P(Gemm, ManyPasses_MatchTheReference) {
-  Case x = {49, 2001, 2100};
+  GemmCase x = {49, 2001, 2100};
   x.transpose_b = true;
   x.bias = true;
   x.residual = true;
@@ -227,10 +152,11 @@ TEST_P(Gemm, ManyPasses_MatchTheReference) {
 }
 
 TEST_P(Gemm, VectorsAndFewRows_MatchTheReference) {
-  for (const Case& size : {Case{530, 1, 77}, Case{1, 1, 300}, Case{1, 700, 301}, Case{8, 700, 301},
-                           Case{16, 700, 301}, Case{17, 700, 301}}) {
+  for (const GemmCase& size :
+       {GemmCase{530, 1, 77}, GemmCase{1, 1, 300}, GemmCase{1, 700, 301}, GemmCase{8, 700, 301},
+        GemmCase{16, 700, 301}, GemmCase{17, 700, 301}}) {
     for (int bits = 0; bits < 16; ++bits) {
-      Case x = size;
+      GemmCase x = size;
       x.transpose_a = (bits & 1) != 0;
       x.transpose_b = (bits & 2) != 0;
       x.accumulate = (bits & 4) != 0;
@@ -241,10 +167,10 @@ TEST_P(Gemm, VectorsAndFewRows_MatchTheReference) {
 }
 
 TEST_P(Gemm, BFloat16_RoundsTheOperands) {
-  for (const Case& size :
-       {Case{1, 1, 1}, Case{3, 5, 7}, Case{13, 33, 300}, Case{70, 150, 530}, Case{25, 65, 1027}}) {
+  for (const GemmCase& size : {GemmCase{1, 1, 1}, GemmCase{3, 5, 7}, GemmCase{13, 33, 300},
+                               GemmCase{70, 150, 530}, GemmCase{25, 65, 1027}}) {
     for (int transposes = 0; transposes < 4; ++transposes) {
-      Case x = size;
+      GemmCase x = size;
       x.transpose_a = (transposes & 1) != 0;
       x.transpose_b = (transposes & 2) != 0;
       x.precision = NL_PRECISION_BFLOAT16;
@@ -256,7 +182,7 @@ TEST_P(Gemm, BFloat16_RoundsTheOperands) {
 }
 
 TEST_P(Gemm, BFloat16_ManyPasses_MatchTheReference) {
-  Case x = {2, 8001, 1101};
+  GemmCase x = {2, 8001, 1101};
   x.precision = NL_PRECISION_BFLOAT16;
   x.residual = true;
   Check(x);
@@ -344,8 +270,8 @@ TEST_P(Gemm, Symmetric_MirrorsWhatTheWholeProductGives) {
 // Calls that copy operands for themselves, however the pieces are shared out among them, do what shared copies do.
 TEST_P(Gemm, OwnCopies_GiveTheBitsOfSharedOnes) {
   // Several blocks of k; and more columns, or rows, than a call keeps copies of.
-  for (const Case& size :
-       {Case{13, 33, 300}, Case{50, 150, 1100}, Case{48, 2100, 42}, Case{2100, 128, 33}}) {
+  for (const GemmCase& size : {GemmCase{13, 33, 300}, GemmCase{50, 150, 1100},
+                               GemmCase{48, 2100, 42}, GemmCase{2100, 128, 33}}) {
     for (int bits = 0; bits < 8; ++bits) {
       nl_gemm_arguments g = {};
       g.size = sizeof(g);
@@ -377,7 +303,7 @@ TEST_P(Gemm, OwnCopies_GiveTheBitsOfSharedOnes) {
 }
 
 TEST_P(Gemm, EmptySum_GivesTheBias) {
-  Case x = {5, 20, 0};
+  GemmCase x = {5, 20, 0};
   x.bias = true;
   Check(x);
   x.bias = false;
@@ -403,8 +329,8 @@ TEST_P(Gemm, Nan_ReachesItsRowAndNoOther) {
 
 TEST_P(Gemm, Batches_GiveWhatTheirProductsDo) {
   constexpr int64_t kBatch = 3;
-  for (const Case& x : {Case{1, 1, 1}, Case{5, 7, 3}, Case{25, 33, 40}, Case{64, 64, 64},
-                        Case{13, 65, 300}, Case{4, 5, 0}}) {
+  for (const GemmCase& x : {GemmCase{1, 1, 1}, GemmCase{5, 7, 3}, GemmCase{25, 33, 40},
+                            GemmCase{64, 64, 64}, GemmCase{13, 65, 300}, GemmCase{4, 5, 0}}) {
     for (int bits = 0; bits < 8; ++bits) {
       const Buffer a = Buffer::Uniform(kBatch * x.m * x.k, 1, -1, 1, 1);
       const Buffer b = Buffer::Uniform(kBatch * x.k * x.n, 2, -1, 1, 2);

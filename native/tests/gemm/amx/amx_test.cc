@@ -3,38 +3,19 @@
 #include <functional>
 #include <thread>
 
-#include "tests/testing.h"
 #include "kernels/gemm/amx.h"
 #include "kernels/gemm/amx_support.h"
+#include "tests/gemm/gemm_testing.h"
 #include "tests/gemm/amx/tile_model.h"
 
 using nl_testing::Buffer;
+using nl_testing::GemmCase;
+using nl_testing::GemmError;
+using nl_testing::GemmTensors;
+using nl_testing::RoundedToBFloat16;
 using nl_testing::TileModel;
 
 namespace {
-
-struct Case {
-  int64_t m, n, k;
-  bool transpose_a = false, transpose_b = false, accumulate = false, bias = false, residual = false;
-  bool in_place = false;  // the residual is C itself
-  int epilogue = NL_EPILOGUE_NONE;
-  bool keep = false;  // the pre-activation
-  float residual_scale = 1;
-};
-
-std::string Name(const Case& x) {
-  return "m " + std::to_string(x.m) + " n " + std::to_string(x.n) + " k " + std::to_string(x.k) +
-         " A" + (x.transpose_a ? "t" : "") + " B" + (x.transpose_b ? "t" : "") + " epilogue " +
-         std::to_string(x.epilogue) + (x.accumulate ? " added" : "");
-}
-
-// To the nearest number with eight significant bits, ties to even; subnormal numbers count as zeros.
-float RoundToBFloat16(float x) {
-  if (std::abs(x) < std::numeric_limits<float>::min()) return std::copysign(0.0f, x);
-  int exponent = 0;
-  const float fraction = std::frexp(x, &exponent);
-  return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
-}
 
 // What rounding may do to a sum of k products in the kernel's order, beside what C held: of 32 along k those at even places are
 // a chain of 16 multiply-adds, whose first is exact, those at odd places another; adding both is one rounding more, and
@@ -46,104 +27,34 @@ double AmxTolerance(int64_t k, double magnitude) {
   return roundings / (1 - roundings) * magnitude + static_cast<double>(k + 1) * 0x1p-126;
 }
 
-double Phi(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
-
-double GeluSlope(double x) {
-  return Phi(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0));
+GemmError ErrorOf(const GemmCase& x, const GemmTensors& t) {
+  return nl_testing::LargestGemmError(x, t, [&](double terms, double added) {
+    // A bias and what the epilogue adds are a rounding each.
+    const double magnitude = terms + added;
+    return AmxTolerance(x.k, magnitude) + 4 * 0x1p-24 * (magnitude + 3);
+  });
 }
 
-// The operands of a product and what holds them.
-struct Product {
-  explicit Product(const Case& x)
-      : a(Buffer::Uniform(x.m * x.k, 1, -1, 1, 1)),
-        b(Buffer::Uniform(x.k * x.n, 2, -1, 1, 2)),
-        bias(Buffer::Uniform(x.n, 3, -1, 1, 3)),
-        residual(Buffer::Uniform(x.m * x.n, 4, -1, 1, 1)),
-        c(x.accumulate || x.in_place ? Buffer::Uniform(x.m * x.n, 5, -1, 1, 1)
-                                     : Buffer(x.m * x.n, 1)),
-        before(c),
-        pre(x.epilogue == NL_EPILOGUE_GELU_GRADIENT ? Buffer::Uniform(x.m * x.n, 6, -3, 3, 2)
-                                                    : Buffer(x.m * x.n, 2)) {
-    g.size = sizeof(g);
-    g.precision = NL_PRECISION_BFLOAT16;
-    g.transpose_a = x.transpose_a;
-    g.transpose_b = x.transpose_b;
-    g.epilogue = x.epilogue;
-    g.accumulate = x.accumulate;
-    g.m = x.m;
-    g.n = x.n;
-    g.k = x.k;
-    g.a = a.data();
-    g.b = b.data();
-    g.c = c.data();
-    g.bias = x.bias ? bias.data() : nullptr;
-    g.residual = x.in_place ? c.data() : x.residual ? residual.data() : nullptr;
-    g.pre_activation = x.keep || x.epilogue == NL_EPILOGUE_GELU_GRADIENT ? pre.data() : nullptr;
-    g.residual_scale = x.residual_scale;
-  }
-
-  Buffer a, b, bias, residual, c, before, pre;
-  nl_gemm_arguments g = {};
-};
-
-Buffer Rounded(const Buffer& x) {
-  Buffer rounded = x;
-  for (int64_t i = 0; i < x.count(); ++i) rounded[i] = RoundToBFloat16(x[i]);
-  return rounded;
+GemmCase BFloat16Case(int64_t m, int64_t n, int64_t k) {
+  GemmCase x = {m, n, k};
+  x.precision = NL_PRECISION_BFLOAT16;
+  return x;
 }
 
-// The largest error of a product relative to what it may be, as a plain double-precision product tells it.
-double ErrorOf(const Case& x, const Product& p) {
-  const Buffer a = Rounded(p.a), b = Rounded(p.b);
-  double worst = 0;
-  const auto see = [&](double expected, float actual, double tolerance) {
-    const double error = std::abs(expected - actual) / tolerance;
-    worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : std::max(worst, error);
-  };
-  for (int64_t i = 0; i < x.m; ++i) {
-    for (int64_t j = 0; j < x.n; ++j) {
-      const int64_t at = i * x.n + j;
-      double z = 0, magnitude = x.accumulate || x.in_place ? std::abs(p.before[at]) : 0;
-      for (int64_t k = 0; k < x.k; ++k) {
-        const double term = static_cast<double>(x.transpose_a ? a[k * x.m + i] : a[i * x.k + k]) *
-                            (x.transpose_b ? b[j * x.k + k] : b[k * x.n + j]);
-        z += term;
-        magnitude += std::abs(term);
-      }
-      if (x.bias) {
-        z += p.bias[j];
-        magnitude += std::abs(p.bias[j]);
-      }
-      // A bias and what the epilogue adds are a rounding each. GELU's slopes are below 1.13, and its own error relative.
-      const double tolerance = 1.2 * (AmxTolerance(x.k, magnitude) + 4 * 0x1p-24 * (magnitude + 3));
-      if (x.epilogue == NL_EPILOGUE_GELU) {
-        if (x.keep) see(z, p.pre[at], tolerance);
-        z *= Phi(z);
-      } else if (x.epilogue == NL_EPILOGUE_GELU_GRADIENT) {
-        z *= GeluSlope(p.pre[at]);
-      }
-      if (x.residual) z += x.residual_scale * p.residual[at];
-      if (x.accumulate) z += p.before[at];
-      if (x.in_place) z += x.residual_scale * p.before[at];
-      see(z, p.c[at], tolerance + 4e-7 * std::abs(z));
-    }
-  }
-  return worst;
-}
-
-void Check(const Case& x) {
-  Product p(x);
-  nl_testing::RunGemm(p.g);
-  EXPECT_LE(ErrorOf(x, p), 1) << Name(x);
-  p.c.ExpectGuardsUntouched();
-  p.pre.ExpectGuardsUntouched();
+void Check(const GemmCase& x) {
+  GemmTensors t(x);
+  nl_testing::RunGemm(t.g);
+  const GemmError error = ErrorOf(x, t);
+  EXPECT_TRUE(error.IsAllowed()) << x.Name() << ": " << error;
+  t.c.ExpectGuardsUntouched();
+  t.pre.ExpectGuardsUntouched();
 }
 
 void CheckSizes() {
   for (int64_t m : {1, 16, 17, 31, 32, 33, 65}) {
     for (int64_t n : {1, 15, 16, 32, 33, 64}) {
       for (int64_t k : {1, 2, 31, 32, 33, 65}) {
-        Case x = {m, n, k};
+        GemmCase x = BFloat16Case(m, n, k);
         const int64_t bits = m + n + k;
         x.transpose_a = (bits & 1) != 0;
         x.transpose_b = (bits & 2) != 0;
@@ -153,7 +64,7 @@ void CheckSizes() {
     }
   }
   for (int transposes = 0; transposes < 4; ++transposes) {
-    Case x = {70, 39, 47};
+    GemmCase x = BFloat16Case(70, 39, 47);
     x.transpose_a = (transposes & 1) != 0;
     x.transpose_b = (transposes & 2) != 0;
     Check(x);
@@ -165,7 +76,7 @@ void CheckSizes() {
 // More than one block each way and along k, and more than one piece.
 void CheckBlocks() {
   for (int transposes = 0; transposes < 4; ++transposes) {
-    Case x = {97, 131, 1027};
+    GemmCase x = BFloat16Case(97, 131, 1027);
     x.transpose_a = (transposes & 1) != 0;
     x.transpose_b = (transposes & 2) != 0;
     x.accumulate = transposes % 2 == 1;
@@ -178,7 +89,7 @@ void CheckEpilogues() {
   for (int epilogue = NL_EPILOGUE_NONE; epilogue <= NL_EPILOGUE_GELU_GRADIENT; ++epilogue) {
     for (int bits = 0; bits < 16; ++bits) {
       if ((bits & 6) == 6) continue;  // one of them takes what is there
-      Case x = {35, 50, 40};
+      GemmCase x = BFloat16Case(35, 50, 40);
       x.epilogue = epilogue;
       x.bias = (bits & 1) != 0;
       x.residual = (bits & 2) != 0;
@@ -189,7 +100,7 @@ void CheckEpilogues() {
   }
   for (int epilogue : {NL_EPILOGUE_NONE, NL_EPILOGUE_GELU}) {
     for (float scale : {1.0f, -2.5f}) {
-      Case x = {33, 34, 530};
+      GemmCase x = BFloat16Case(33, 34, 530);
       x.in_place = true;
       x.epilogue = epilogue;
       x.residual_scale = scale;
@@ -204,8 +115,8 @@ void CheckSpecialValues() {
   // Ties to even, both ways; what overflows; and a subnormal, which counts as zero.
   const float from[] = {1 + 0x1p-8f, 1 + 0x3p-8f, 1 + 0x1.8p-8f, -0x1.ffp127f, infinity, 0x1p-133f};
   const float to[] = {1, 1 + 0x1p-6f, 1 + 0x1p-7f, -infinity, infinity, 0};
-  Case x = {40, 33, 1};
-  Product p(x);
+  GemmCase x = BFloat16Case(40, 33, 1);
+  GemmTensors p(x);
   std::fill_n(p.a.data(), 40, 1.0f);
   std::fill_n(p.b.data(), 33, 1.0f);
   for (int i = 0; i < 6; ++i) p.a[i] = from[i];
@@ -221,8 +132,8 @@ void CheckSpecialValues() {
     }
   }
   // Nothing of the zeros that fill tiles up meets an infinity of another row, column or step.
-  Case y = {3, 5, 3};
-  Product q(y);
+  GemmCase y = BFloat16Case(3, 5, 3);
+  GemmTensors q(y);
   q.a[1 * 3 + 2] = infinity;
   q.b[0 * 5 + 4] = -infinity;
   nl_testing::RunGemm(q.g);
@@ -230,9 +141,9 @@ void CheckSpecialValues() {
     for (int j = 0; j < 5; ++j) EXPECT_EQ(i != 1 && j != 4, std::isfinite(q.c[i * 5 + j]));
   }
   // Results that are subnormal, and what C held of that kind, are zeros.
-  Case z = {1, 1, 1};
+  GemmCase z = BFloat16Case(1, 1, 1);
   z.accumulate = true;
-  Product r(z);
+  GemmTensors r(z);
   r.a[0] = 0x1p-70f;
   r.b[0] = 0x1p-70f;
   r.c[0] = 0x1p-130f;
@@ -288,26 +199,26 @@ TEST_P(Amx, Rounding_IsToNearestEvenAndKeepsWhatIsNotFinite) { CheckSpecialValue
 TEST_P(Amx, Symmetric_MirrorsWhatTheWholeProductGives) { CheckSymmetric(); }
 
 TEST_P(Amx, EmptySumsAndProducts_AreWhatOthersGive) {
-  Case x = {5, 20, 0};
+  GemmCase x = BFloat16Case(5, 20, 0);
   x.bias = true;
   Check(x);
   x.accumulate = true;
   Check(x);
-  Check({0, 20, 30});
-  Check({20, 0, 30});
+  Check(BFloat16Case(0, 20, 30));
+  Check(BFloat16Case(20, 0, 30));
 }
 
 TEST_P(Amx, ManyPasses_MatchTheReference) {
-  Case x = {2, 8200, 513};
+  GemmCase x = BFloat16Case(2, 8200, 513);
   x.residual = true;
   Check(x);
 }
 
 // A weight's gradient that ends in Adam's step: the bits of the step on the product's own.
 TEST_P(Amx, Adam_TakesTheProductsSums) {
-  Case x = {70, 150, 530};
+  GemmCase x = BFloat16Case(70, 150, 530);
   x.transpose_a = true;
-  Product product(x), committed(x);
+  GemmTensors product(x), committed(x);
   nl_testing::RunGemm(product.g);
   const int64_t count = x.m * x.n;
   Buffer w = Buffer::Uniform(count, 7), m(count), v(count), w2 = w, m2(count), v2(count);
@@ -344,11 +255,11 @@ TEST_P(Amx, Adam_TakesTheProductsSums) {
 
 // The order that README.md promises, without tiles: blocks of k do not show, as each goes on from the sums of the one before.
 TEST_P(Amx, Sums_AreInTheDocumentedOrder) {
-  Case x = {37, 41, 1061};
+  GemmCase x = BFloat16Case(37, 41, 1061);
   x.accumulate = true;
-  Product p(x);
+  GemmTensors p(x);
   nl_testing::RunGemm(p.g);
-  const Buffer a = Rounded(p.a), b = Rounded(p.b);
+  const Buffer a = RoundedToBFloat16(p.a), b = RoundedToBFloat16(p.b);
   for (int64_t i = 0; i < x.m; ++i) {
     for (int64_t j = 0; j < x.n; ++j) {
       float sum = p.before[i * x.n + j];
@@ -366,10 +277,10 @@ TEST_P(Amx, Sums_AreInTheDocumentedOrder) {
 }
 
 TEST_P(Amx, Threads_DoNotChangeBits) {
-  Case x = {200, 300, 600};
+  GemmCase x = BFloat16Case(200, 300, 600);
   x.bias = true;
   x.epilogue = NL_EPILOGUE_GELU;
-  Product serial(x), parallel(x);
+  GemmTensors serial(x), parallel(x);
   nl_testing::RunGemm(serial.g);
 
   nl_gemm_sizes sizes = {};
@@ -451,8 +362,8 @@ TEST_P(Amx, SmallProducts_DoWithoutIt) {
 }
 
 TEST_P(Amx, Float32Products_DoWithoutIt) {
-  Case x = {64, 64, 64};
-  Product p(x);
+  GemmCase x = BFloat16Case(64, 64, 64);
+  GemmTensors p(x);
   p.g.precision = NL_PRECISION_FLOAT32;
   nl_gemm_sizes with = {}, without = {};
   with.size = without.size = sizeof(nl_gemm_sizes);
@@ -464,8 +375,8 @@ TEST_P(Amx, Float32Products_DoWithoutIt) {
 
 // Whatever goes wrong in the kernel, an error is all that comes of it.
 TEST_P(Amx, AFault_IsAnErrorAndReleasesTheTiles) {
-  Case x = {40, 40, 40};
-  Product p(x);
+  GemmCase x = BFloat16Case(40, 40, 40);
+  GemmTensors p(x);
   nl_testing::RunGemm(p.g);
   nl_gemm_sizes sizes = {};
   sizes.size = sizeof(sizes);
@@ -496,18 +407,18 @@ NL_TEST_TARGETS(Amx);
 
 // Every instruction of the kernel left out, and every tile operand of it another tile: a product must show it, or an error.
 TEST(AmxFaults, EveryPlantedFault_IsSeen) {
-  const std::vector<Case> cases = [] {
+  const std::vector<GemmCase> cases = [] {
     // Edges of both kinds, and two whole blocks in a call.
-    Case plain = {72, 40, 70}, added = {32, 64, 33};
+    GemmCase plain = BFloat16Case(72, 40, 70), added = BFloat16Case(32, 64, 33);
     added.accumulate = true;
-    return std::vector<Case>{plain, added};
+    return std::vector<GemmCase>{plain, added};
   }();
   nested_learning::UseAmxTiles(&nl_testing::ModelTiles(), true);
   TileModel& model = TileModel::OfThisThread();
   const auto seen = [&] {
     bool wrong = false;
-    for (const Case& x : cases) {
-      Product p(x);
+    for (const GemmCase& x : cases) {
+      GemmTensors p(x);
       nl_gemm_sizes sizes = {};
       sizes.size = sizeof(sizes);
       EXPECT_OK(nl_gemm_plan(&p.g, &sizes));
@@ -516,7 +427,7 @@ TEST(AmxFaults, EveryPlantedFault_IsSeen) {
         EXPECT_OK(nl_gemm_pack(&p.g, 0, i, i + 1, packed.data()));
       }
       wrong |= nl_gemm(&p.g, 0, 0, sizes.pieces, packed.data(), nullptr) != NL_OK ||
-               !(ErrorOf(x, p) <= 1) || model.configured();
+               !ErrorOf(x, p).IsAllowed() || model.configured();
       model.Release();
     }
     return wrong;
@@ -567,8 +478,8 @@ TEST_F(AmxProcessor, Products_MatchTheReference) {
 
 // If the order of its sums is another than the manual's, this fails and the bounds of the others still hold.
 TEST_F(AmxProcessor, Products_HaveTheModelsBits) {
-  Case x = {97, 131, 1027};
-  Product ours(x), theirs(x);
+  GemmCase x = BFloat16Case(97, 131, 1027);
+  GemmTensors ours(x), theirs(x);
   nl_testing::RunGemm(ours.g);
   nested_learning::UseAmxTiles(&nl_testing::ModelTiles(), true);
   nl_testing::RunGemm(theirs.g);
