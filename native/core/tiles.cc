@@ -113,6 +113,7 @@ struct SumTile {
     }
   }
 
+  // The kinds of terms one after the other, in one function, as the sums are to stay in registers.
   HWY_INLINE static void RunOne(const TileTerm* terms, size_t count, const TilePlace& place) {
     const F32 d;
     const size_t lanes = place.lanes;

@@ -144,14 +144,26 @@ class SelfModifyingBackwardPass {
   // d_frozen is ds_ where S is S_c.
   void ChunkBackward(size_t offset, const float* frozen, float* d_frozen) {
     const ChunkOfHead& x = chunk_;
-    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
-    const float* g = x.coefficients.g_row(n);
+    const size_t n = x.length, dim = shape_.dim;
     ClearGradients(d_, n);
     ClearRows(n, dim, dk_, ldd_);
     std::fill_n(d_erase_, n, 0.0f);
     if (reads_) CopyRows(n, dim, gradients_.d_o + offset, shape_.token_stride, dO_, ldd_);
+    ThroughWhatIsLeft();
+    ThroughStates(frozen);
+    ThroughTriangles();
+    PropagateGradients(x.coefficients, d_, n);
+    ProjectionGradients();
+    StoreGradients(offset);
+    StateGradients(d_frozen);
+  }
 
-    // What the chunk leaves behind, Kgᵀ W: with V = W dSᵀ, dk_i = G_ni v_i and dG_ni = <k_i, v_i>.
+  // What the chunk leaves behind, and Y.
+  void ThroughWhatIsLeft() {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
+    const float* g = x.coefficients.g_row(n);
+    // Kgᵀ W: with V = W dSᵀ, dk_i = G_ni v_i and dG_ni = <k_i, v_i>.
     d_.a[n] = DotRows(dim, columns, ds_, lds_, s_, lds_);
     Transpose(dim, columns, ds_, lds_, state_transposed_, ldd_);
     Product<false, false>(Into::kSet, n, dim, columns, x.w, lds_, state_transposed_, ldd_, rows_,
@@ -167,7 +179,12 @@ class SelfModifyingBackwardPass {
       AddUpperProduct(n, dim, !shape_.read.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
     }
     SolveLowerTransposed(n, lds_, x.n_matrix, ldt_, y_, lds_);
+  }
 
+  // What writes and reads take of S and of S_c, whose transpose is left in state_transposed_.
+  void ThroughStates(const float* frozen) {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
     ClearRows(n, dim, dq_, ldd_);
     if (x.began_before) {
       // W = .. + Ks S: with Z = Y Sᵀ, κ_t = <z_t, k_t>.
@@ -197,8 +214,12 @@ class SelfModifyingBackwardPass {
       const float along = AddScaledAndDot(-x.gamma[t], df_ + row, dk_ + row, x.k + row, dim);
       if (!x.began_before) d_.a[t] -= shape_.erase_factor * along;
     }
+  }
 
-    // What tokens did to each other: W = .. + N W and O = .. + M W.
+  // What tokens did to each other: W = .. + N W and O = .. + M W.
+  void ThroughTriangles() {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
     Transpose(n, columns, x.w, lds_, writes_transposed_, ldt_);
     LowerOfProduct(n, columns, y_, lds_, writes_transposed_, ldt_, products_, ldt_);
     EraseTriangleBackward(x.coefficients, x.erase, x.kk, products_, n, d_products_, d_.g, d_erase_);
@@ -211,9 +232,10 @@ class SelfModifyingBackwardPass {
       AddLowerProduct(n, dim, !shape_.read.after, d_products_, ldt_, x.k, ldd_, dq_, ldd_);
       AddUpperProduct(n, dim, !shape_.read.after, d_products_, ldt_, x.q, ldd_, dk_, ldd_);
     }
-    PropagateGradients(x.coefficients, d_, n);
-    ProjectionGradients();
+  }
 
+  void StoreGradients(size_t offset) const {
+    const size_t n = chunk_.length, dim = shape_.dim;
     if (gradients_.dx != nullptr) {
       // x took x S over [k | v] and [η | α].
       float* dx = gradients_.dx + offset;
@@ -225,7 +247,11 @@ class SelfModifyingBackwardPass {
     if (gradients_.dq != nullptr) {
       CopyRows(n, dim, dq_, ldd_, gradients_.dq + offset, shape_.token_stride);
     }
+  }
 
+  void StateGradients(float* d_frozen) const {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim;
     // dS ← a_n dS + Ksᵀ Y + Qsᵀ dO in mem, dS_c += (diag(η) F)ᵀ Y + Xᵀ dz (+ Qᵀ dO).
     ScaleRows(x.coefficients.a[n], dim, lds_, ds_, lds_, ds_, lds_);
     if (x.began_before) {
