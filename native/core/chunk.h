@@ -23,10 +23,10 @@ inline void RequireChunk(int32_t chunk, int32_t phase) {
   if (chunk < 1 || chunk > NL_MAX_CHUNK) {
     ThrowValue("chunk", chunk, ("1 to " + std::to_string(NL_MAX_CHUNK)).c_str());
   }
-  RequireOneOf(phase, chunk - 1, "phase", "0 to chunk - 1");
+  if (phase < 0 || phase >= chunk) ThrowValue("phase", phase, "0 to chunk - 1");
 }
 
-inline void RequireRead(int32_t read) { RequireOneOf(read, NL_READ_CHUNK_START, "read", "0 to 2"); }
+inline void RequireRead(int32_t read) { RequireOneOf(read, NL_READ_CHUNK_START, "read"); }
 
 // How a sequence falls into chunks when `phase` tokens of its first chunk came before it.
 struct ChunkPlan {

@@ -49,7 +49,7 @@ HWY_INLINE void SoftmaxGradient(size_t keys, const float* log_sums, const float*
 
 // Asks for rows that are wanted soon, a few at each Step between products: the next queries' q and do, and the present
 // ones' dq.
-struct Upcoming {
+struct UpcomingQueries {
   void Step() {
     for (size_t i = 0; i < step && next < end; ++i, ++next) {
       PrefetchRows(q, next + ahead, std::min(time, next + ahead + 1), dk);
@@ -68,7 +68,7 @@ struct BackwardBlock {
   const AttentionBackwardScratch& s;
   size_t dk, dv;
   bool want_q, want_k, want_v;
-  Upcoming& upcoming;
+  UpcomingQueries& upcoming;
 
   bool want_scores() const { return want_q || want_k; }
 
@@ -149,13 +149,13 @@ void AttentionBackward(const nl_attention_arguments& a, const nl_attention_gradi
   const HeadRows<float> gk(g.dk, all_keys, heads, dk, head), gv(g.dv, all_keys, heads, dv, head);
   Arena arena(workspace);
   const AttentionBackwardScratch s(a, arena);
-  Upcoming upcoming = {.q = q,
-                       .d_o = d_o,
-                       .dq = {dq_start, time, heads, dk, head},
-                       .dk = dk,
-                       .dv = dv,
-                       .time = time,
-                       .ahead = kBackwardQueries};
+  UpcomingQueries upcoming = {.q = q,
+                              .d_o = d_o,
+                              .dq = {dq_start, time, heads, dk, head},
+                              .dk = dk,
+                              .dv = dv,
+                              .time = time,
+                              .ahead = kBackwardQueries};
   const BackwardBlock block{s, dk, dv, g.dq != nullptr, g.dk != nullptr, g.dv != nullptr, upcoming};
 
   for (size_t t = AttentionBackwardPlan::FirstQuery(a, plan.starts[range]); t < time; ++t) {

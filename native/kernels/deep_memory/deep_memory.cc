@@ -29,9 +29,9 @@ const nl_deep_memory_arguments& CheckShape(const nl_deep_memory_arguments* argum
   RequirePositive(a.dim, "dim");
   RequirePositive(a.hidden, "hidden");
   RequireChunk(a.chunk, a.phase);
-  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective", "0 or 1");
+  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
   RequireRead(a.read);
-  RequireOneOf(a.residual, 1, "residual", "0 or 1");
+  RequireOneOf(a.residual, 1, "residual");
   return a;
 }
 

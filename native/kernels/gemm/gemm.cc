@@ -1023,8 +1023,8 @@ const nl_gemm_arguments& RequireGemm(const nl_gemm_arguments* arguments) {
   RequireNotNegative(g.m, "m");
   RequireNotNegative(g.n, "n");
   RequireNotNegative(g.k, "k");
-  RequireOneOf(g.epilogue, NL_EPILOGUE_ADAM, "epilogue", "0 to 3");
-  RequireOneOf(g.precision, NL_PRECISION_BFLOAT16, "precision", "0 or 1");
+  RequireOneOf(g.epilogue, NL_EPILOGUE_ADAM, "epilogue");
+  RequireOneOf(g.precision, NL_PRECISION_BFLOAT16, "precision");
   if (g.symmetric) {
     if (g.m != g.n) ThrowValue("n", g.n, "m, as the product is symmetric");
     if (g.epilogue != NL_EPILOGUE_NONE) {

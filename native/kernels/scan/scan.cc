@@ -30,7 +30,7 @@ const nl_scan_arguments& CheckShape(const nl_scan_arguments* arguments) {
   RequireNotNegative(a.value_dim, "value_dim");
   RequireChunk(a.chunk, a.phase);
   RequireRead(a.read);
-  RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write", "0 to 2");
+  RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write");
   return a;
 }
 

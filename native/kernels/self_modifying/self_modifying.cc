@@ -26,7 +26,7 @@ const nl_self_modifying_arguments& CheckShape(const nl_self_modifying_arguments*
   RequireNotNegative(a.heads, "heads");
   RequirePositive(a.dim, "dim");
   RequireChunk(a.chunk, a.phase);
-  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective", "0 or 1");
+  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
   RequireRead(a.read);
   return a;
 }
