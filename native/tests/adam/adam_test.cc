@@ -131,7 +131,7 @@ TEST_P(Adam, ThreeSteps_MatchTheReference) {
   }
 }
 
-TEST_P(Adam, Sums_AreThoseOfTheChange) {
+TEST_P(Adam, Sums_AreTheSquaresOfChangeAndWeights) {
   for (int64_t count : {1, 7, 16, 1023, 1024, 1025, 3000}) {
     Buffer w = Buffer::Uniform(count, 1, -1, 1, 1), m = Zeros(count), v = Zeros(count);
     Buffer g = Buffer::Uniform(count, 2);
@@ -219,7 +219,7 @@ void CommitProduct(int64_t m, int64_t n, int64_t k, const Buffer& x, const Buffe
 
 // The gradient is a product, and so known to no more than a sum's rounding: within that of the product,
 // the same weights and moments as by the reference.
-TEST_P(Adam, OfAProduct_MatchesTheReference) {
+TEST_P(Adam, StepOfAProduct_MatchesTheReference) {
   const int64_t shapes[][3] = {{1, 1, 1},      {3, 5, 0},      {7, 17, 3},     {47, 127, 65},
                                {48, 128, 9},   {49, 129, 257}, {100, 300, 33}, {2, 200, 600},
                                {193, 530, 41}, {50, 145, 600}};
@@ -267,7 +267,7 @@ TEST_P(Adam, OfAProduct_MatchesTheReference) {
 }
 
 // The same step as apart, on the same gradient: every bit, whatever the kind of the moments.
-TEST_P(Adam, OfAProduct_IsTheStepOfItsGradient) {
+TEST_P(Adam, StepOfAProduct_IsThatOfItsGradient) {
   const int64_t m = 50, n = 203, k = 1, count = m * n;
   const Buffer x = Buffer::Uniform(m, 1), dy = Buffer::Uniform(n, 2);
   for (int32_t moments : {NL_MOMENTS_FLOAT32, NL_MOMENTS_BFLOAT16}) {

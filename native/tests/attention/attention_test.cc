@@ -182,7 +182,7 @@ TEST_P(Attention, ForwardAndBackward_MatchTheReference) {
   }
 }
 
-TEST_P(Attention, GradientsThatAreNotWanted_AreLeftAlone) {
+TEST_P(Attention, UnwantedGradients_AreNotWritten) {
   Tensors all({1, 150, 170, 2, 9, 17});
   all.Forward();
   all.Backward();

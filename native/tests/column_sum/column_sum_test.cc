@@ -6,7 +6,7 @@ namespace {
 
 class ColumnSum : public nl_testing::KernelTest {};
 
-TEST_P(ColumnSum, IsAddedToWhatIsThere) {
+TEST_P(ColumnSum, Sums_AreAddedToTheOutput) {
   for (int64_t columns : nl_testing::Lengths()) {
     for (int64_t rows : {1, 3, 255, 256, 257, 600}) {
       const Buffer x = Buffer::Uniform(rows * columns, 1, -1, 1, 1);

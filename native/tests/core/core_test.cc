@@ -6,7 +6,7 @@ extern "C" int header_is_c(void);
 
 TEST(Core, Header_IsValidC) { EXPECT_TRUE(header_is_c()); }
 
-TEST(Core, Targets_TheBaselineIsAlwaysThere) {
+TEST(Core, Targets_AlwaysHaveTheBaseline) {
   ASSERT_GE(nl_target_count(), 1);
   EXPECT_EQ(1, nl_target_supported(0));
   EXPECT_EQ(nullptr, nl_target_name(-1));

@@ -89,7 +89,7 @@ std::vector<Caller> Callers() {
 
 class FloatEnvironment : public nl_testing::KernelTest {};
 
-TEST_P(FloatEnvironment, EveryExport_LeavesTheCallersAsItWas) {
+TEST_P(FloatEnvironment, EveryExport_RestoresTheCallersEnvironment) {
   nl_testing::ExportCalls calls;
   const Words own = Get();
   for (const auto& [name, call] : calls.All()) {
@@ -110,7 +110,7 @@ TEST_P(FloatEnvironment, EveryExport_LeavesTheCallersAsItWas) {
   }
 }
 
-TEST_P(FloatEnvironment, Results_DoNotDependOnTheCallers) {
+TEST_P(FloatEnvironment, Results_DoNotDependOnTheCallersEnvironment) {
   const Words own = Get();
   for (const char* name : {"nl_activation_forward", "nl_norm_forward", "nl_scan_forward",
                            "nl_batched_gemm", "nl_attention_forward", "nl_deep_memory_forward"}) {
@@ -129,7 +129,7 @@ TEST_P(FloatEnvironment, Results_DoNotDependOnTheCallers) {
 }
 
 // The kernels' environment is that of the export alone: subnormal numbers are zeros in it, and the caller's own are not.
-TEST_P(FloatEnvironment, SubnormalNumbers_AreZeroInsideAlone) {
+TEST_P(FloatEnvironment, SubnormalNumbers_AreZeroInKernelsAlone) {
   const volatile float least = std::numeric_limits<float>::min();
   Buffer x(3);
   x[0] = 0x1p-140f, x[1] = least, x[2] = -least;
@@ -185,7 +185,7 @@ std::set<std::string> Exports() {
   return names;
 }
 
-TEST(FloatEnvironmentCalls, AreOfEveryExport) {
+TEST(FloatEnvironmentCalls, CoverEveryExport) {
   std::set<std::string> called;
   const nl_testing::ExportCalls calls;
   for (const auto& entry : calls.All()) called.insert(entry.first);

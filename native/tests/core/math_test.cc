@@ -187,7 +187,7 @@ TEST_P(Math, Softplus_IsWithinFourUlps) {
       4);
 }
 
-TEST_P(Math, Saturating_AtInfinity) {
+TEST_P(Math, Infinity_GivesTheLimits) {
   const float infinity = std::numeric_limits<float>::infinity();
   EXPECT_EQ(1.0f, One(2, infinity));
   EXPECT_EQ(0.0f, One(2, -infinity));
@@ -256,7 +256,7 @@ TEST_P(Math, Tails_AreZeroAndNeverSubnormal) {
   }
 }
 
-TEST_P(Math, Nan_ComesThrough) {
+TEST_P(Math, Nan_GivesNan) {
   // One of them with a payload that shifts into the exponent.
   float marked;
   const uint32_t bits = 0x7FDEADBE;

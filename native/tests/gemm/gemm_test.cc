@@ -231,7 +231,7 @@ TEST_P(Gemm, BFloat16_RoundsToNearestEvenAndKeepsWhatIsNotFinite) {
   EXPECT_TRUE(std::isnan(c[6]));
 }
 
-TEST_P(Gemm, Symmetric_MirrorsWhatTheWholeProductGives) {
+TEST_P(Gemm, SymmetricProduct_IsMirrored) {
   for (int64_t n : {1, 5, 97, 200, 450}) {
     for (bool transpose_a : {false, true}) {
       const int64_t k = 70;

@@ -74,7 +74,7 @@ TEST_P(Moment, EveryKind_MatchesTheEquations) {
   }
 }
 
-TEST_P(Moment, WhatIsMissing_IsRefused) {
+TEST_P(Moment, MissingArguments_AreRefused) {
   Buffer w(4), g(4);
   double sums[2];
   nl_moment_arguments a = Settings();

@@ -9,7 +9,7 @@ namespace {
 
 class ScanCalls : public nl_testing::KernelTest {};
 
-TEST_P(ScanCalls, FrozenStreamCutAnywhere_IsTheWholeStream) {
+TEST_P(ScanCalls, FrozenSequenceCutAnywhere_GivesTheSameResults) {
   // Backward too: gradients of the second part's memory arrive at the first part's results.
   for (int32_t read : {NL_READ_AFTER, NL_READ_BEFORE, NL_READ_CHUNK_START}) {
     for (int32_t cut : {1, 7, 8, 13, 23}) {

@@ -313,7 +313,7 @@ TEST_P(SelfModifying, Pieces_DoNotChangeBits) {
   nl_testing::ExpectSameBits(whole.ds0, cut.ds0, "ds0");
 }
 
-TEST_P(SelfModifying, StreamInParts_IsTheWholeStream) {
+TEST_P(SelfModifying, SequenceInParts_GivesTheSameResults) {
   // Cut at a chunk's end, the state carried over in place.
   Case c = {1, 24, 2, 7, 8};
   Tensors whole(c);
@@ -337,7 +337,7 @@ TEST_P(SelfModifying, StreamInParts_IsTheWholeStream) {
   nl_testing::ExpectSameBits(whole.s, part.s0, "s");
 }
 
-TEST_P(SelfModifying, StreamCutAnywhere_IsTheWholeStream) {
+TEST_P(SelfModifying, SequenceCutAnywhere_GivesTheSameResults) {
   // Backward too: gradients of the second part's memories arrive at the first part's results.
   for (int32_t read : {NL_READ_AFTER, NL_READ_BEFORE, NL_READ_CHUNK_START}) {
     for (int32_t objective : {NL_OBJECTIVE_L2, NL_OBJECTIVE_DOT}) {

@@ -29,7 +29,7 @@ AmxFacts SapphireRapids() {
   return facts;
 }
 
-TEST(AmxSupport, EverythingHasToBeThere) {
+TEST(AmxSupport, EveryCondition_IsNeeded) {
   EXPECT_EQ(nullptr, AmxObstacle(AmxWish::kWherePossible, SapphireRapids()));
   EXPECT_EQ(nullptr, AmxObstacle(AmxWish::kOn, SapphireRapids()));
   // All combinations of what is there and what is not; the first of them that is missing is the reason.
@@ -75,14 +75,14 @@ TEST(AmxSupport, EverythingHasToBeThere) {
   EXPECT_STREQ("NESTED_LEARNING_AMX is off", AmxObstacle(AmxWish::kOff, SapphireRapids()));
 }
 
-TEST(AmxSupport, APermissionNotAskedFor_IsNoObstacle) {
+TEST(AmxSupport, PermissionNotAskedFor_IsNoObstacle) {
   AmxFacts facts = SapphireRapids();
   facts.permission = AmxPermission::kNotAsked;
   EXPECT_EQ(nullptr, AmxObstacle(AmxWish::kWherePossible, facts));
   EXPECT_EQ("", DescribeAmxObstacle(AmxWish::kWherePossible, facts));
 }
 
-TEST(AmxSupport, ARefusal_SaysWhatTheSystemSaid) {
+TEST(AmxSupport, Refusal_SaysWhatTheSystemSaid) {
   AmxFacts facts = SapphireRapids();
   facts.permission = AmxPermission::kRefused;
   facts.error = EPERM;
@@ -109,7 +109,7 @@ TEST(AmxSupport, TheVariable_IsOffOrOn) {
   }
 }
 
-TEST(AmxSupport, OtherTargets_DoWithoutIt) {
+TEST(AmxSupport, OtherTargets_DoNotUseAmx) {
   for (int32_t target : nl_testing::Targets()) {
     ASSERT_EQ(NL_OK, nl_target_choose(target));
     if (std::string(nl_target_name(target)) == "AVX3") continue;

@@ -196,7 +196,7 @@ TEST_P(Amx, Epilogues_MatchTheReference) { CheckEpilogues(); }
 
 TEST_P(Amx, Rounding_IsToNearestEvenAndKeepsWhatIsNotFinite) { CheckSpecialValues(); }
 
-TEST_P(Amx, Symmetric_MirrorsWhatTheWholeProductGives) { CheckSymmetric(); }
+TEST_P(Amx, SymmetricProduct_IsMirrored) { CheckSymmetric(); }
 
 TEST_P(Amx, EmptySumsAndProducts_AreWhatOthersGive) {
   GemmCase x = BFloat16Case(5, 20, 0);
@@ -328,7 +328,7 @@ TEST_P(Amx, Threads_DoNotChangeBits) {
 }
 
 // Told by the size of the copies: padded to 32 rows, columns and steps, half a float for each operand.
-TEST_P(Amx, SmallProducts_DoWithoutIt) {
+TEST_P(Amx, SmallProducts_DoNotUseAmx) {
   nested_learning::UseAmxTiles(&nl_testing::ModelTiles(), false);
   const Buffer operands(1);
   Buffer c(1);
@@ -361,7 +361,7 @@ TEST_P(Amx, SmallProducts_DoWithoutIt) {
   EXPECT_TRUE(uses(65, 256, 256));
 }
 
-TEST_P(Amx, Float32Products_DoWithoutIt) {
+TEST_P(Amx, Float32Products_DoNotUseAmx) {
   GemmCase x = BFloat16Case(64, 64, 64);
   GemmTensors p(x);
   p.g.precision = NL_PRECISION_FLOAT32;
@@ -374,7 +374,7 @@ TEST_P(Amx, Float32Products_DoWithoutIt) {
 }
 
 // Whatever goes wrong in the kernel, an error is all that comes of it.
-TEST_P(Amx, AFault_IsAnErrorAndReleasesTheTiles) {
+TEST_P(Amx, Fault_IsAnErrorAndReleasesTheTiles) {
   GemmCase x = BFloat16Case(40, 40, 40);
   GemmTensors p(x);
   nl_testing::RunGemm(p.g);

@@ -46,7 +46,7 @@ void TakeRoom(int) {
   g_handled = here >= start && here < start + stack.ss_size ? 1 : 2;
 }
 
-TEST(SignalStack, OneThatIsTooSmall_GivesWayUntilTheThreadEnds) {
+TEST(SignalStack, SmallStack_IsReplacedUntilTheThreadEnds) {
   stack_t before = LikeDotNets();
   std::thread([&] {
     ASSERT_EQ(0, sigaltstack(&before, nullptr));
@@ -90,7 +90,7 @@ stack_t AtTheEndOfAThread(const stack_t& before, const TBody& body) {
   return after;
 }
 
-TEST(SignalStack, TheFormerOne_IsBackWhenTheThreadEnds) {
+TEST(SignalStack, FormerStack_IsRestoredWhenTheThreadEnds) {
   const stack_t before = LikeDotNets();
   const stack_t after = AtTheEndOfAThread(before, [&] {
     nested_learning::RequireSignalStack(kFrameWithTiles);
@@ -101,7 +101,7 @@ TEST(SignalStack, TheFormerOne_IsBackWhenTheThreadEnds) {
   munmap(before.ss_sp, before.ss_size);
 }
 
-TEST(SignalStack, OneThatTheOwnerTookAway_StaysAway) {
+TEST(SignalStack, StackRemovedByItsOwner_StaysRemoved) {
   const stack_t before = LikeDotNets();
   const stack_t after = AtTheEndOfAThread(before, [&] {
     nested_learning::RequireSignalStack(kFrameWithTiles);
@@ -114,7 +114,7 @@ TEST(SignalStack, OneThatTheOwnerTookAway_StaysAway) {
   munmap(before.ss_sp, before.ss_size);
 }
 
-TEST(SignalStack, LargeOnesAndNone_AreLeftAlone) {
+TEST(SignalStack, LargeStackOrNone_IsKept) {
   // A thread's own, such as the address sanitizer's, is put back: it is taken down with the thread.
   std::thread([] {
     stack_t none = {}, own = {};
@@ -136,7 +136,7 @@ TEST(SignalStack, LargeOnesAndNone_AreLeftAlone) {
   }).join();
 }
 
-TEST(SignalStack, AFrame_HasRoomForAllRegisters) {
+TEST(SignalStack, SignalFrame_HasRoomForAllRegisters) {
   EXPECT_GE(nested_learning::SignalFrameBytes(), 2048u);
   EXPECT_LE(nested_learning::SignalFrameBytes(), size_t{1} << 20);
 }
