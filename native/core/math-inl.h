@@ -1,6 +1,6 @@
 // Elementary functions of a vector of floats. Per target. NaN gives NaN.
 //
-//   function        range           largest error (native/tests/math_test.cc holds them to it)
+//   function        range           largest error (native/tests/core/math_test.cc holds them to it)
 //   Exp             all             2 ulp; 0 where the result would be subnormal, overflow is infinity, Exp(-inf) = 0
 //   ExpFlushed      x <= 88         2 ulp and 8e-8 |x| relative; 0 where the result would be subnormal
 //   Log1p           x > -1          3 ulp; Log1p(-1) = -inf, below it NaN

@@ -55,6 +55,11 @@ void ThrowValue(const char* name, int64_t value, const char* allowed) {
               std::string(name) + " is " + std::to_string(value) + ", expected " + allowed);
 }
 
+void ThrowOneOf(const char* name, int64_t value, int64_t last) {
+  const std::string allowed = (last == 1 ? "0 or " : "0 to ") + std::to_string(last);
+  ThrowValue(name, value, allowed.c_str());
+}
+
 void ThrowRange(int64_t begin, int64_t end) {
   throw Error(NL_INVALID_ARGUMENT, "the pieces " + std::to_string(begin) + " to " +
                                        std::to_string(end) + " are not a part of the work");

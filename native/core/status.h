@@ -27,6 +27,8 @@ int32_t Caught() noexcept;
 [[noreturn]] void ThrowSize(const char* name, uint32_t actual, uint32_t expected);
 [[noreturn]] void ThrowValue(const char* name, int64_t value, const char* allowed);
 [[noreturn]] void ThrowRange(int64_t begin, int64_t end);
+// As ThrowValue, where 0 to last are allowed.
+[[noreturn]] void ThrowOneOf(const char* name, int64_t value, int64_t last);
 
 inline void RequireNotNull(const void* pointer, const char* name) {
   if (pointer == nullptr) ThrowNull(name);
@@ -41,8 +43,8 @@ inline void RequireNotNegative(int64_t value, const char* name) {
 }
 
 // 0 <= value <= last, such as an enum's last value.
-inline void RequireOneOf(int32_t value, int32_t last, const char* name, const char* allowed) {
-  if (value < 0 || value > last) ThrowValue(name, value, allowed);
+inline void RequireOneOf(int32_t value, int32_t last, const char* name) {
+  if (value < 0 || value > last) ThrowOneOf(name, value, last);
 }
 
 // 0 <= begin <= end.

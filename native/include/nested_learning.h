@@ -424,10 +424,11 @@ enum nl_scan_write {
  * Gates that are null: a = 1, e = 0, m = 0 (and then there is no P). States that are null: zero. */
 typedef struct nl_scan_arguments {
   uint32_t size;
-  int32_t batch, time, heads, key_dim, value_dim; /* B, T, H, Dk, Dv */
-  int32_t chunk;                                  /* 1 to NL_MAX_CHUNK */
-  int32_t read;                                   /* enum nl_scan_read */
-  int32_t write;                                  /* enum nl_scan_write */
+  /* B, T, H, Dk, Dv */
+  int32_t batch, time, heads, key_dim, value_dim;
+  int32_t chunk; /* 1 to NL_MAX_CHUNK */
+  int32_t read;  /* enum nl_scan_read */
+  int32_t write; /* enum nl_scan_write */
   float scale;
   const float* q;         /* [B, T, H, Dk] */
   const float* k;         /* [B, T, H, Dk] */
@@ -497,10 +498,11 @@ enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
  * With normalize_values v = norm(x S_v,c), with exact_gradient k S_{t-1} in place of k S_c. */
 typedef struct nl_self_modifying_arguments {
   uint32_t size;
-  int32_t batch, time, heads, dim; /* B, T, H, D */
-  int32_t chunk;                   /* 1 to NL_MAX_CHUNK */
-  int32_t objective;               /* enum nl_memory_objective */
-  int32_t read;                    /* enum nl_scan_read */
+  /* B, T, H, D */
+  int32_t batch, time, heads, dim;
+  int32_t chunk;     /* 1 to NL_MAX_CHUNK */
+  int32_t objective; /* enum nl_memory_objective */
+  int32_t read;      /* enum nl_scan_read */
   float eta_scale, eta_bias, alpha_bias;
   float norm_epsilon; /* norm(x) = x / sqrt(sum x^2 + epsilon^2) */
   const float* x;     /* [B, T, H, D] */
@@ -552,8 +554,9 @@ NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arg
  *   o = M(q) with the weights after or before the token's write, or with Wc. */
 typedef struct nl_deep_memory_arguments {
   uint32_t size;
-  int32_t batch, time, heads, dim, hidden; /* B, T, H, D, N */
-  int32_t chunk;                           /* 1 to NL_MAX_CHUNK */
+  /* B, T, H, D, N */
+  int32_t batch, time, heads, dim, hidden;
+  int32_t chunk;     /* 1 to NL_MAX_CHUNK */
   int32_t phase;     /* tokens of the first chunk that came before, 0 to chunk - 1 */
   int32_t objective; /* enum nl_memory_objective */
   int32_t read;      /* enum nl_scan_read */
@@ -632,7 +635,8 @@ NL_API int32_t nl_deep_memory_backward(const nl_deep_memory_arguments* arguments
  *   s_tj = scale <q_t, k_j>;  log_sums_t = log(sum over j of exp s_tj);  o_t = sum over j of exp(s_tj - log_sums_t) v_j */
 typedef struct nl_attention_arguments {
   uint32_t size;
-  int32_t batch, time, keys, heads, key_dim, value_dim; /* B, T, S, H, Dk, Dv */
+  /* B, T, S, H, Dk, Dv */
+  int32_t batch, time, keys, heads, key_dim, value_dim;
   float scale;
   const float* q;  /* [B, T, H, Dk] */
   const float* k;  /* [B, S, H, Dk] */

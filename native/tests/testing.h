@@ -168,26 +168,6 @@ inline double SumTolerance(int64_t count, double magnitude) {
   return std::min(n + 1, 3 * std::sqrt(n)) * magnitude * 0x1p-24;
 }
 
-// All of a product, piece by piece.
-inline void RunGemm(const nl_gemm_arguments& g) {
-  nl_gemm_sizes sizes = {};
-  sizes.size = sizeof(sizes);
-  ASSERT_EQ(NL_OK, nl_gemm_plan(&g, &sizes)) << nl_last_error();
-  Buffer packed(sizes.packed, 1), workspace(sizes.workspace, 1);
-  // Backwards, as any order must do.
-  for (int64_t pass = 0; pass < sizes.passes; ++pass) {
-    for (int64_t piece = sizes.pack_pieces; piece-- > 0;) {
-      ASSERT_EQ(NL_OK, nl_gemm_pack(&g, pass, piece, piece + 1, packed.data())) << nl_last_error();
-    }
-    for (int64_t piece = sizes.pieces; piece-- > 0;) {
-      ASSERT_EQ(NL_OK, nl_gemm(&g, pass, piece, piece + 1, packed.data(), workspace.data()))
-          << nl_last_error();
-    }
-  }
-  packed.ExpectGuardsUntouched();
-  workspace.ExpectGuardsUntouched();
-}
-
 }  // namespace nl_testing
 
 #endif  // NESTED_LEARNING_TESTS_TESTING_H_

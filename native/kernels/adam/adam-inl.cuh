@@ -6,6 +6,7 @@
 #include "cuda/block.cuh"
 #include "cuda/functions.cuh"
 #include "kernels/adam/adam.cuh"
+#include "kernels/adam/philox.h"
 
 namespace nested_learning {
 
@@ -16,15 +17,15 @@ NL_DEVICE uint64_t RandomBitsOfFour(uint64_t seed, uint64_t step, int64_t first)
   unsigned c2 = static_cast<unsigned>(step), c3 = static_cast<unsigned>(step >> 32);
   unsigned key0 = static_cast<unsigned>(seed), key1 = static_cast<unsigned>(seed >> 32);
 #pragma unroll
-  for (int round = 0; round < 10; round++) {
-    const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0;
-    const uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57u) * c2;
+  for (int round = 0; round < kPhiloxRounds; round++) {
+    const uint64_t p0 = static_cast<uint64_t>(kPhiloxMultiply0) * c0;
+    const uint64_t p1 = static_cast<uint64_t>(kPhiloxMultiply1) * c2;
     c0 = static_cast<unsigned>(p1 >> 32) ^ c1 ^ key0;
     c2 = static_cast<unsigned>(p0 >> 32) ^ c3 ^ key1;
     c1 = static_cast<unsigned>(p1);
     c3 = static_cast<unsigned>(p0);
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
+    key0 += kPhiloxWeyl0;
+    key1 += kPhiloxWeyl1;
   }
   const bool low = first % 128 < 64;
   return (low ? c0 : c2) | static_cast<uint64_t>(low ? c1 : c3) << 32;

@@ -13,6 +13,7 @@
 
 #include "hwy/highway.h"
 #include "core/vector-inl.h"
+#include "kernels/adam/philox.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
@@ -27,8 +28,6 @@ constexpr size_t kRandomGroup = 128;
 
 // The random bits of the elements of a group.
 HWY_INLINE void RandomBits(uint64_t seed, int64_t step, uint64_t group, uint16_t* bits) {
-  constexpr uint32_t kMultiply0 = 0xD2511F53u, kMultiply1 = 0xCD9E8D57u;
-  constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
   const uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
   const uint32_t stream0 = static_cast<uint32_t>(step);
   const uint32_t stream1 = static_cast<uint32_t>(static_cast<uint64_t>(step) >> 32);
@@ -38,11 +37,11 @@ HWY_INLINE void RandomBits(uint64_t seed, int64_t step, uint64_t group, uint16_t
     uint32_t c0 = static_cast<uint32_t>(first + block);
     uint32_t c1 = static_cast<uint32_t>((first + block) >> 32);
     uint32_t c2 = stream0, c3 = stream1;
-    for (uint32_t round = 0; round < 10; ++round) {
-      const uint64_t p0 = static_cast<uint64_t>(kMultiply0) * c0;
-      const uint64_t p1 = static_cast<uint64_t>(kMultiply1) * c2;
-      c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ (key0 + round * kWeyl0);
-      c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ (key1 + round * kWeyl1);
+    for (uint32_t round = 0; round < kPhiloxRounds; ++round) {
+      const uint64_t p0 = static_cast<uint64_t>(kPhiloxMultiply0) * c0;
+      const uint64_t p1 = static_cast<uint64_t>(kPhiloxMultiply1) * c2;
+      c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ (key0 + round * kPhiloxWeyl0);
+      c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ (key1 + round * kPhiloxWeyl1);
       c1 = static_cast<uint32_t>(p1);
       c3 = static_cast<uint32_t>(p0);
     }
@@ -61,7 +60,7 @@ HWY_INLINE void RandomBits(uint64_t seed, int64_t step, uint64_t group, uint16_t
   const hn::Repartition<uint16_t, decltype(d)> d16;
   using V = hn::Vec<decltype(d)>;
   constexpr size_t kAtOnce = 2;
-  const auto multiply0 = hn::Set(d32, kMultiply0), multiply1 = hn::Set(d32, kMultiply1);
+  const auto multiply0 = hn::Set(d32, kPhiloxMultiply0), multiply1 = hn::Set(d32, kPhiloxMultiply1);
   const V low = hn::Set(d, uint64_t{0xFFFFFFFFu});
   const size_t lanes = hn::Lanes(d);
   for (size_t block = 0; block < 16; block += kAtOnce * lanes) {
@@ -74,9 +73,9 @@ HWY_INLINE void RandomBits(uint64_t seed, int64_t step, uint64_t group, uint16_t
       c3[i] = hn::Set(d, uint64_t{stream1});
     }
     HWY_UNROLL(10)
-    for (uint32_t round = 0; round < 10; ++round) {
-      const V round0 = hn::Set(d, uint64_t{key0 + round * kWeyl0});
-      const V round1 = hn::Set(d, uint64_t{key1 + round * kWeyl1});
+    for (uint32_t round = 0; round < kPhiloxRounds; ++round) {
+      const V round0 = hn::Set(d, uint64_t{key0 + round * kPhiloxWeyl0});
+      const V round1 = hn::Set(d, uint64_t{key1 + round * kPhiloxWeyl1});
       HWY_UNROLL(kAtOnce)
       for (size_t i = 0; i < kAtOnce; ++i) {
         const V p0 = hn::MulEven(hn::BitCast(d32, c0[i]), multiply0);

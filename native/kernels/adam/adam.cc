@@ -48,7 +48,7 @@ namespace nested_learning {
 NL_TARGET_TABLE(AdamCommit);
 
 void RequireAdam(const nl_adam_arguments& a) {
-  RequireOneOf(a.moments, NL_MOMENTS_BFLOAT16, "moments", "0 or 1");
+  RequireOneOf(a.moments, NL_MOMENTS_BFLOAT16, "moments");
   RequireNotNull(a.w, "w");
   RequireNotNull(a.m, "m");
   RequireNotNull(a.v, "v");

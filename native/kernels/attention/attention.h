@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/scan/arena.h"
+#include "core/arena.h"
 #include "nested_learning.h"
 
 namespace nested_learning {

@@ -45,7 +45,7 @@ class DeepMemoryBackwardPass {
         ldd_(SpreadRow(shape_.dim)),
         ldn_(SpreadRow(shape_.hidden)),
         reads_(gradients.d_o != nullptr),
-        reads_writes_(reads_ && !shape_.at_start),
+        reads_writes_(reads_ && !shape_.read.at_start),
         d_(arena, longest_, shape_.momentum),
         layer1_(arena, {shape_.hidden, shape_.dim, shape_.erases, shape_.momentum}, longest_),
         layer2_(arena, {shape_.dim, shape_.hidden, shape_.erases, shape_.momentum}, longest_) {
@@ -137,7 +137,7 @@ class DeepMemoryBackwardPass {
     if (reads_) CopyRows(n, shape_.dim, gradients_.d_o + token, shape_.token_stride, dO_, ldd_);
 
     // From the output back through W1's layer, the activation and W2's layer.
-    const bool after = shape_.after;
+    const bool after = shape_.read.after;
     const float* reads1 = reads_writes_ ? dO_ : nullptr;
     const float* reads2 = reads_writes_ ? d_read_ : nullptr;
     layer1_.Writes(x.layer1, x.coefficients, d_, x.factors, after, reads1, n, state.w1, state.p1,
@@ -171,12 +171,12 @@ class DeepMemoryBackwardPass {
       if (dq != nullptr) ClearRows(n, dim, dq, shape_.token_stride);
       return;
     }
-    Tiles queries = reads_writes_ ? layer2_.Queries(x.layer2, d_, x.factors, shape_.after, d_read_,
-                                                    n, state.w2, state.p2, upcoming_)
+    Tiles queries = reads_writes_ ? layer2_.Queries(x.layer2, d_, x.factors, shape_.read.after,
+                                                    d_read_, n, state.w2, state.p2, upcoming_)
                                   : layer2_.TimesTransposed(d_read_, frozen.w2, upcoming_);
     if (shape_.residual) queries.AddRows(nullptr, dO_, ldd_);
     queries.Store(rows_, ldd_).Run(n, dim);
-    if (reads_writes_) layer2_.QueriesDone(d_, shape_.after, n);
+    if (reads_writes_) layer2_.QueriesDone(d_, shape_.read.after, n);
     if (dq != nullptr) CopyRows(n, dim, rows_, ldd_, dq, shape_.token_stride);
   }
 
@@ -280,7 +280,7 @@ class DeepMemoryBackwardPass {
     w1.Transposed(d_back_, ldn_, x.error, ldd_, n);
     if (DPredicted(at_frozen) != nullptr) w1.Transposed(x.h, ldn_, DPredicted(at_frozen), ldd_, n);
     w2.Transposed(x.k, ldd_, dz_, ldn_, n);
-    if (reads_ && shape_.at_start) {
+    if (reads_ && shape_.read.at_start) {
       w1.Transposed(x.layer1.q, ldn_, dO_, ldd_, n);
       w2.Transposed(x.layer2.q, ldd_, d_read_, ldn_, n);
     }

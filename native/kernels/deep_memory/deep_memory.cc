@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "kernels/deep_memory/deep_memory.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "core/chunk.h"
 #include "kernels/deep_memory/backward-inl.h"
 #include "kernels/deep_memory/deep_memory.h"
 #include "kernels/deep_memory/forward-inl.h"
@@ -28,9 +29,9 @@ const nl_deep_memory_arguments& CheckShape(const nl_deep_memory_arguments* argum
   RequirePositive(a.dim, "dim");
   RequirePositive(a.hidden, "hidden");
   RequireChunk(a.chunk, a.phase);
-  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective", "0 or 1");
-  RequireOneOf(a.read, NL_READ_CHUNK_START, "read", "0 to 2");
-  RequireOneOf(a.residual, 1, "residual", "0 or 1");
+  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
+  RequireRead(a.read);
+  RequireOneOf(a.residual, 1, "residual");
   return a;
 }
 

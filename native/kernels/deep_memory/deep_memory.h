@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/scan/scan.h"
+#include "core/chunk.h"
 #include "nested_learning.h"
 
 namespace nested_learning {
@@ -25,8 +25,7 @@ struct DeepMemoryShape {
         gate_stride(a.heads),
         l2(a.objective == NL_OBJECTIVE_L2),
         residual(a.residual != 0),
-        after(a.read == NL_READ_AFTER),
-        at_start(a.read == NL_READ_CHUNK_START),
+        read(a.read),
         erases(a.erase != nullptr),
         momentum(a.mu != nullptr),
         norm_epsilon(a.norm_epsilon) {}
@@ -37,7 +36,9 @@ struct DeepMemoryShape {
   size_t dim, hidden;
   ChunkPlan plan;
   size_t token_stride, gate_stride;  // from a head's token to the next
-  bool l2, residual, after, at_start, erases, momentum;
+  bool l2, residual;
+  ReadMode read;
+  bool erases, momentum;
   float norm_epsilon;
 };
 

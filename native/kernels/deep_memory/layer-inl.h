@@ -12,13 +12,14 @@
 #include <cstddef>
 
 #include "hwy/highway.h"
+#include "core/arena.h"
+#include "core/coefficients-inl.h"
 #include "core/product-inl.h"
+#include "core/rows-inl.h"
+#include "core/states-inl.h"
+#include "core/tiles-inl.h"
+#include "core/upcoming.h"
 #include "core/vector-inl.h"
-#include "kernels/scan/arena.h"
-#include "kernels/scan/coefficients-inl.h"
-#include "kernels/scan/rows-inl.h"
-#include "kernels/scan/segment-inl.h"
-#include "kernels/scan/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {

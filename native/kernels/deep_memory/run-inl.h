@@ -150,25 +150,26 @@ struct DeepMemoryRun {
 
     // What the last layer reads with: φ of the other's read.
     Tiles reads(upcoming);
-    if (shape.at_start) {
+    if (shape.read.at_start) {
       reads.Product(layer2.q, ldd, frozen.w2.at, frozen.w2.ld, shape.dim);
     } else {
-      layer2.PrepareRead(coefficients, factors, shape.after, count, upcoming);
-      layer2.Read(reads, factors, shape.after, state.w2, state.p2);
+      layer2.PrepareRead(coefficients, factors, shape.read.after, count, upcoming);
+      layer2.Read(reads, factors, shape.read.after, state.w2, state.p2);
     }
     reads.Store(layer1.q, ldn).Run(count, shape.hidden);
     Activate(count, shape.hidden, layer1.q, layer1.q, read_slope, ldn);
-    if (!shape.at_start) layer1.PrepareRead(coefficients, factors, shape.after, count, upcoming);
+    if (!shape.read.at_start)
+      layer1.PrepareRead(coefficients, factors, shape.read.after, count, upcoming);
   }
 
   // O = [Q] + φ(..) W1, rows `stride` apart.
   void Read(const DeepMemoryShape& shape, const HeadWeights& frozen, const HeadWeights& state,
             float* o, size_t stride, Upcoming& upcoming) const {
     Tiles reads(upcoming);
-    if (shape.at_start) {
+    if (shape.read.at_start) {
       reads.Product(layer1.q, ldn, frozen.w1.at, frozen.w1.ld, shape.hidden);
     } else {
-      layer1.Read(reads, factors, shape.after, state.w1, state.p1);
+      layer1.Read(reads, factors, shape.read.after, state.w1, state.p1);
     }
     if (shape.residual) reads.AddRows(nullptr, layer2.q, ldd);
     reads.Store(o, stride).Run(length, shape.dim);
@@ -207,7 +208,7 @@ struct DeepMemoryRun {
       StorePart(Exp(LoadPart(coefficients.alpha + t, lanes)), coefficients.alpha + t, lanes);
     }
     ComputeCoefficients(coefficients, length);
-    factors.Compute(coefficients, length, ReadRow(shape.after, 0));
+    factors.Compute(coefficients, length, ReadRow(shape.read.after, 0));
   }
 };
 

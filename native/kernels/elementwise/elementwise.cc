@@ -185,9 +185,7 @@ const nl_elementwise_arguments& Check(const nl_elementwise_arguments* arguments,
   return a;
 }
 
-void RequireActivation(int32_t activation) {
-  RequireOneOf(activation, NL_GELU, "activation", "0 to 3");
-}
+void RequireActivation(int32_t activation) { RequireOneOf(activation, NL_GELU, "activation"); }
 
 }  // namespace
 }  // namespace nested_learning

@@ -1,5 +1,5 @@
 // The kernel of amx.h over the tile instructions, which whoever includes it defines as macros: the processor's (amx.cc), or
-// those of a model (native/tests/amx). One instruction a line, as a test plants a fault at each.
+// those of a model (native/tests/gemm/amx). One instruction a line, as a test plants a fault at each.
 //
 //   NL_TILE_CONFIGURE(config)     ldtilecfg      NL_TILE_LOAD(tile, from, stride)   tileloadd
 //   NL_TILE_RELEASE()             tilerelease    NL_TILE_STORE(tile, to, stride)    tilestored

@@ -190,7 +190,7 @@ namespace {
 
 const nl_norm_arguments& Check(const nl_norm_arguments* arguments) {
   const auto& a = RequireArguments(arguments, "nl_norm_arguments");
-  RequireOneOf(a.kind, NL_NORM_L2, "kind", "0 to 2");
+  RequireOneOf(a.kind, NL_NORM_L2, "kind");
   RequireNotNegative(a.rows, "rows");
   RequireNotNegative(a.columns, "columns");
   return a;

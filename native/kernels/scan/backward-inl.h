@@ -25,7 +25,7 @@ class ScanBackwardPass {
         longest_(shape_.segment()),
         segments_((shape_.plan.longest() + longest_ - 1) / longest_),
         reads_(gradients.d_o != nullptr),
-        reads_writes_(reads_ && !shape_.at_start),
+        reads_writes_(reads_ && !shape_.read.at_start),
         through_decays_(gradients.d_log_alpha != nullptr || gradients.d_mu != nullptr),
         ldk_(SpreadRow(shape_.dk)),
         ldv_(SpreadRow(shape_.dv)),
@@ -179,7 +179,7 @@ class ScanBackwardPass {
       for (size_t t = 0; t < n; ++t) ScaleRow(factors[t], x.k + t * ldk_, kx_ + t * ldk_, dk);
       writes.Product(kx_, ldk_, dp_, ldv_, dk);
     }
-    if (reads_writes_) writes.Upper(x.m, ldt_, dO_, ldv_, !shape_.after);
+    if (reads_writes_) writes.Upper(x.m, ldt_, dO_, ldv_, !shape_.read.after);
     if (shape_.erases) writes.SolveUpper(x.n, ldt_, y_, ldv_);
     writes.Store(y_, ldv_);
     if (x.reads_state) writes.Store(write_s_y_, ldv_, x.write_s);
@@ -214,8 +214,8 @@ class ScanBackwardPass {
       Tiles products(upcoming_);
       products.Product(dO_, ldv_, writes_transposed_, ldt_, dv).Store(products_, ldt_);
       products.RunLower(n);
-      ReadTriangleBackward(x.coefficients, shape_.after, shape_.scale, x.qk, products_, n, d_qk_,
-                           dg);
+      ReadTriangleBackward(x.coefficients, shape_.read.after, shape_.scale, x.qk, products_, n,
+                           d_qk_, dg);
     }
   }
 
@@ -229,7 +229,7 @@ class ScanBackwardPass {
       if (dq != nullptr) ClearRows(n, dk, dq, head.key_stride);
       return;
     }
-    if (shape_.at_start) {
+    if (shape_.read.at_start) {
       if (dq == nullptr) return;
       TimesTransposed(dO_, frozen.at, frozen.ld).Scale(x.read_s).Store(rows_, ldk_).Run(n, dk);
       CopyRows(n, dk, rows_, ldk_, dq, head.key_stride);
@@ -250,7 +250,7 @@ class ScanBackwardPass {
     } else {
       queries.Scale(x.read_s);
     }
-    queries.Lower(d_qk_, ldt_, x.k, ldk_, !shape_.after).Store(rows_, ldk_);
+    queries.Lower(d_qk_, ldt_, x.k, ldk_, !shape_.read.after).Store(rows_, ldk_);
     queries.Run(n, dk);
     if (dq != nullptr) CopyRows(n, dk, rows_, ldk_, dq, head.key_stride);
     AddReadDots(n, d_.a);
@@ -304,7 +304,7 @@ class ScanBackwardPass {
     if (shape_.erases) {
       keys.Lower(d_kk_, ldt_, x.k, ldk_, true).Upper(d_kk_, ldt_, x.k, ldk_, true);
     }
-    if (reads_writes_) keys.Upper(d_qk_, ldt_, x.q, ldk_, !shape_.after);
+    if (reads_writes_) keys.Upper(d_qk_, ldt_, x.q, ldk_, !shape_.read.after);
     keys.Store(rows_, ldk_).Run(n, dk);
     if (gradients_.dk != nullptr) {
       CopyRows(n, dk, rows_, ldk_, OfHead(gradients_.dk, head, dk) + x.start * head.key_stride,
@@ -317,7 +317,7 @@ class ScanBackwardPass {
   // gradient there.
   void States(const ScanSegment& x, bool began_before) {
     const size_t n = x.length;
-    const bool queries_start = reads_ && shape_.at_start && began_before;
+    const bool queries_start = reads_ && shape_.read.at_start && began_before;
     if (queries_start || x.reads_start) {
       static constexpr float kOne = 1;
       Tiles start(upcoming_);
@@ -363,7 +363,7 @@ class ScanBackwardPass {
   void AddReadDots(size_t n, float* d_factors) const {
     if (!through_decays_) return;
     for (size_t t = 0; t < n; ++t) {
-      d_factors[ReadRow(shape_.after, t)] += shape_.scale * SumDots(t);
+      d_factors[ReadRow(shape_.read.after, t)] += shape_.scale * SumDots(t);
     }
   }
 

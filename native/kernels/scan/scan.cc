@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "kernels/scan/scan.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "core/chunk.h"
 #include "kernels/scan/backward-inl.h"
 #include "kernels/scan/forward-inl.h"
 #include "kernels/scan/scan.h"
@@ -28,8 +29,8 @@ const nl_scan_arguments& CheckShape(const nl_scan_arguments* arguments) {
   RequireNotNegative(a.key_dim, "key_dim");
   RequireNotNegative(a.value_dim, "value_dim");
   RequireChunk(a.chunk, a.phase);
-  RequireOneOf(a.read, NL_READ_CHUNK_START, "read", "0 to 2");
-  RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write", "0 to 2");
+  RequireRead(a.read);
+  RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write");
   return a;
 }
 

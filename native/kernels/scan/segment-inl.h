@@ -11,48 +11,18 @@
 #include <cstddef>
 
 #include "hwy/highway.h"
+#include "core/arena.h"
 #include "core/math-inl.h"
+#include "core/rows-inl.h"
+#include "core/states-inl.h"
+#include "core/tiles-inl.h"
+#include "core/upcoming.h"
 #include "core/vector-inl.h"
-#include "kernels/scan/arena.h"
-#include "kernels/scan/coefficients-inl.h"
-#include "kernels/scan/rows-inl.h"
 #include "kernels/scan/scan.h"
-#include "kernels/scan/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
 namespace HWY_NAMESPACE {
-
-// A state of Dk rows; rows `ld` apart.
-struct State {
-  float* at = nullptr;
-  size_t ld = 0;
-};
-
-// What a state takes of a run of tokens: K, diag(G_n) W and, with momentum, diag(X_n) W.
-struct StateWrites {
-  const float* k;
-  size_t ldk;
-  const float *gw, *xw;
-  size_t ldv;
-};
-
-// S' = a_n S + b_n P + Kᵀ diag(G_n) W and P' = c_n P + Kᵀ diag(X_n) W, for n tokens of [Dk, Dv] states. S' may be S, and P' P.
-HWY_INLINE void AdvanceStates(const Coefficients& x, const StateWrites& writes, size_t n, size_t dk,
-                              size_t dv, State s, State p, State next_s, State next_p,
-                              Upcoming& upcoming) {
-  Tiles memory(upcoming);
-  memory.Transposed(writes.k, writes.ldk, writes.gw, writes.ldv, n).AddScaled(x.a[n], s.at, s.ld);
-  if (x.momentum()) memory.AddScaled(x.b[n], p.at, p.ld);
-  memory.Store(next_s.at, next_s.ld);
-  memory.Run(dk, dv);
-  if (!x.momentum()) return;
-  Tiles momentum(upcoming);
-  momentum.Transposed(writes.k, writes.ldk, writes.xw, writes.ldv, n)
-      .AddScaled(x.c[n], p.at, p.ld)
-      .Store(next_p.at, next_p.ld);
-  momentum.Run(dk, dv);
-}
 
 // Tokens are rows: of k and q `ldk` apart, of w `ldv`, of triangles `ldt`.
 struct ScanSegment {
@@ -114,7 +84,7 @@ struct ScanSegment {
     ComputeCoefficients(coefficients, count);
     const float *a = coefficients.a, *b = coefficients.b;
     for (size_t t = 0; t < count; ++t) {
-      const size_t read = shape.read_row(t);
+      const size_t read = shape.read.row(t);
       minus_erase[t] = -erase[t];
       read_s[t] = shape.scale * a[read];
       write_s[t] = -(erase[t] * a[t] + (shape.frozen && !began_before ? theta[t] : 0.0f));
@@ -150,12 +120,13 @@ struct ScanSegment {
       products.Times(minus_erase, coefficients.g_row(0), coefficients.ld).Store(n, ldt);
       products.RunLower(count);
     }
-    if (shape.at_start) return;
+    if (shape.read.at_start) return;
     // M_ti = scale G_ρi <q_t, k_i>.
     Tiles products(upcoming);
     products.Product(q, ldk, transposed, ldt, dk);
     if (qk != nullptr) products.Store(qk, ldt);
-    products.TimesScaled(shape.scale, coefficients.g_row(ReadRow(shape.after, 0)), coefficients.ld)
+    products
+        .TimesScaled(shape.scale, coefficients.g_row(ReadRow(shape.read.after, 0)), coefficients.ld)
         .Store(m, ldt);
     products.RunLower(count);
   }
@@ -186,12 +157,12 @@ struct ScanSegment {
   // O = Qs S + Qp P + M W, or scale Q S_c.
   void Read(const ScanShape& shape, const ScanHead& head, State s, State p, State frozen,
             Upcoming& upcoming) const {
-    if (shape.at_start) s = frozen;
+    if (shape.read.at_start) s = frozen;
     Tiles reads(upcoming);
     reads.Product(q, ldk, s.at, s.ld, shape.dk).Scale(read_s);
-    if (!shape.at_start) {
+    if (!shape.read.at_start) {
       if (shape.momentum) reads.Product(qp, ldk, p.at, p.ld, shape.dk);
-      reads.Lower(m, ldt, w, ldv, !shape.after);
+      reads.Lower(m, ldt, w, ldv, !shape.read.after);
     }
     reads.Store(head.o + start * head.value_stride, head.value_stride);
     reads.Run(length, shape.dv);

@@ -16,8 +16,8 @@
 
 #include "hwy/highway.h"
 #include "core/math-inl.h"
+#include "core/rows-inl.h"
 #include "core/vector-inl.h"
-#include "kernels/scan/rows-inl.h"
 #include "kernels/scan/scan.h"
 #include "kernels/scan/segment-inl.h"
 
@@ -134,9 +134,9 @@ inline void ScanOneToken(const ScanShape& shape, const ScanHead& head, const flo
   x.erase = (shape.erases ? *head.erase : 0.0f) + (shape.frozen ? x.theta : 0.0f);
   x.scale = shape.scale;
   if (shape.momentum) {
-    shape.after ? TokenRow<true, true>(x, shape.dv) : TokenRow<true, false>(x, shape.dv);
+    shape.read.after ? TokenRow<true, true>(x, shape.dv) : TokenRow<true, false>(x, shape.dv);
   } else {
-    shape.after ? TokenRow<false, true>(x, shape.dv) : TokenRow<false, false>(x, shape.dv);
+    shape.read.after ? TokenRow<false, true>(x, shape.dv) : TokenRow<false, false>(x, shape.dv);
   }
 }
 

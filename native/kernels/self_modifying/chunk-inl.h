@@ -12,14 +12,14 @@
 #include <cstddef>
 
 #include "hwy/highway.h"
+#include "core/arena.h"
+#include "core/chunk.h"
+#include "core/coefficients-inl.h"
 #include "core/math-inl.h"
 #include "core/product-inl.h"
+#include "core/rows-inl.h"
 #include "core/vector-inl.h"
-#include "kernels/scan/arena.h"
-#include "kernels/scan/coefficients-inl.h"
-#include "kernels/scan/rows-inl.h"
-#include "kernels/scan/scan.h"
-#include "kernels/scan/triangle-inl.h"
+#include "kernels/self_modifying/triangle-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nested_learning {
@@ -31,19 +31,15 @@ struct SelfModifyingShape {
         dim(a.dim),
         columns(3 * dim + 2),
         token_stride(static_cast<size_t>(a.heads) * dim),
-        after(a.read == NL_READ_AFTER),
-        at_start(a.read == NL_READ_CHUNK_START),
+        read(a.read),
         writes_error(a.objective == NL_OBJECTIVE_L2 && a.exact_gradient == 0),
         erase_factor(a.objective == NL_OBJECTIVE_L2 && a.exact_gradient != 0 ? 2.0f : 1.0f),
         unit_values(a.normalize_values != 0) {}
 
-  // The row of the coefficients with which token t of a chunk reads.
-  size_t read_row(size_t t) const { return at_start ? 0 : t + after; }
-
   ChunkPlan plan;
   size_t dim, columns;
   size_t token_stride;  // from a head's token to the next
-  bool after, at_start;
+  ReadMode read;
   bool writes_error;   // whether writes hold −η k S_c
   float erase_factor;  // ε / η
   bool unit_values;
@@ -51,8 +47,8 @@ struct SelfModifyingShape {
 
 // States are [D, 3D + 2] in rows of lds, padded with columns that stay 0, so that products run over
 // whole vectors. Rows of D are ldd apart, triangles ldt.
-struct SelfModifyingChunk {
-  SelfModifyingChunk(Arena& arena, const SelfModifyingShape& shape)
+struct ChunkOfHead {
+  ChunkOfHead(Arena& arena, const SelfModifyingShape& shape)
       : coefficients(arena, shape.plan.longest(), false),
         ldd(Padded(shape.dim)),
         lds(Padded(shape.columns)),
@@ -104,7 +100,7 @@ struct SelfModifyingChunk {
       gamma[t] = (began_before ? 0.0f : erased) + (shape.writes_error ? 1.0f : 0.0f);
       const VecF minus_gamma = hn::Set(d, -gamma[t]), rate = hn::Set(d, eta[t]);
       const VecF of_g = hn::Set(d, g[t]);
-      const VecF read = hn::Set(d, coefficients.a[shape.read_row(t)]);
+      const VecF read = hn::Set(d, coefficients.a[shape.read.row(t)]);
       const float* v = projections + t * ldp + dim;
       const size_t row = t * ldd;
       for (size_t i = 0; i < dim; i += kLanes) {
@@ -123,7 +119,7 @@ struct SelfModifyingChunk {
     LowerOfProduct(count, dim, k, ldd, transposed, ldt, kk, ldt);
     LowerOfProduct(count, dim, q, ldd, transposed, ldt, qk, ldt);
     EraseTriangle(coefficients, erase, kk, count, n_matrix);
-    if (!shape.at_start) ReadTriangle(coefficients, shape.after, 1.0f, qk, count, m);
+    if (!shape.read.at_start) ReadTriangle(coefficients, shape.read.after, 1.0f, qk, count, m);
 
     Product<false, false>(Into::kSet, count, lds, dim, eta_f, ldd, frozen, lds, w, lds);
     if (began_before) Product<false, false>(Into::kAdd, count, lds, dim, ks, ldd, s, lds, w, lds);
@@ -133,11 +129,12 @@ struct SelfModifyingChunk {
   // O = Qs S_mem + M W_mem, or Q S_mem,c.
   void Read(const SelfModifyingShape& shape, const float* s, const float* frozen, float* o) const {
     const size_t dim = shape.dim;
-    if (shape.at_start) s = frozen;
+    if (shape.read.at_start) s = frozen;
     Product<false, false>(Into::kSet, length, dim, dim, qs, ldd, s + 2 * dim, lds, o,
                           shape.token_stride);
-    if (shape.at_start) return;
-    AddLowerProduct(length, dim, !shape.after, m, ldt, w + 2 * dim, lds, o, shape.token_stride);
+    if (shape.read.at_start) return;
+    AddLowerProduct(length, dim, !shape.read.after, m, ldt, w + 2 * dim, lds, o,
+                    shape.token_stride);
   }
 
   // S = a_n S + Kgᵀ W.

@@ -30,7 +30,7 @@ inline size_t FirstToken(const nl_self_modifying_arguments& a, size_t head) {
 void SelfModifyingForward(const nl_self_modifying_arguments& a, int64_t head, float* workspace) {
   const SelfModifyingShape shape(a);
   Arena arena(workspace);
-  SelfModifyingChunk chunk(arena, shape);
+  ChunkOfHead chunk(arena, shape);
   const size_t lds = chunk.lds, state_size = shape.dim * shape.columns;
   float *s = arena.Take(shape.dim * lds), *began = arena.Take(shape.dim * lds);
   const auto store = [&](const float* state, float* to, size_t index) {
@@ -60,7 +60,7 @@ void SelfModifyingForward(const nl_self_modifying_arguments& a, int64_t head, fl
 size_t SelfModifyingForwardWorkspace(const nl_self_modifying_arguments& a) {
   const SelfModifyingShape shape(a);
   Arena arena(nullptr);
-  SelfModifyingChunk chunk(arena, shape);
+  ChunkOfHead chunk(arena, shape);
   arena.Take(2 * shape.dim * chunk.lds);
   return arena.used();
 }
@@ -143,15 +143,27 @@ class SelfModifyingBackwardPass {
 
   // d_frozen is ds_ where S is S_c.
   void ChunkBackward(size_t offset, const float* frozen, float* d_frozen) {
-    const SelfModifyingChunk& x = chunk_;
-    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
-    const float* g = x.coefficients.g_row(n);
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim;
     ClearGradients(d_, n);
     ClearRows(n, dim, dk_, ldd_);
     std::fill_n(d_erase_, n, 0.0f);
     if (reads_) CopyRows(n, dim, gradients_.d_o + offset, shape_.token_stride, dO_, ldd_);
+    ThroughWhatIsLeft();
+    ThroughStates(frozen);
+    ThroughTriangles();
+    PropagateGradients(x.coefficients, d_, n);
+    ProjectionGradients();
+    StoreGradients(offset);
+    StateGradients(d_frozen);
+  }
 
-    // What the chunk leaves behind, Kgᵀ W: with V = W dSᵀ, dk_i = G_ni v_i and dG_ni = <k_i, v_i>.
+  // What the chunk leaves behind, and Y.
+  void ThroughWhatIsLeft() {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
+    const float* g = x.coefficients.g_row(n);
+    // Kgᵀ W: with V = W dSᵀ, dk_i = G_ni v_i and dG_ni = <k_i, v_i>.
     d_.a[n] = DotRows(dim, columns, ds_, lds_, s_, lds_);
     Transpose(dim, columns, ds_, lds_, state_transposed_, ldd_);
     Product<false, false>(Into::kSet, n, dim, columns, x.w, lds_, state_transposed_, ldd_, rows_,
@@ -163,11 +175,16 @@ class SelfModifyingBackwardPass {
 
     // dW = Kg dS, and Mᵀ dO in the columns of mem; Y = (I − N)⁻ᵀ dW.
     Product<false, false>(Into::kSet, n, lds_, dim, x.kg, ldd_, ds_, lds_, y_, lds_);
-    if (reads_ && !shape_.at_start) {
-      AddUpperProduct(n, dim, !shape_.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
+    if (reads_ && !shape_.read.at_start) {
+      AddUpperProduct(n, dim, !shape_.read.after, x.m, ldt_, dO_, ldd_, y_ + 2 * dim, lds_);
     }
     SolveLowerTransposed(n, lds_, x.n_matrix, ldt_, y_, lds_);
+  }
 
+  // What writes and reads take of S and of S_c, whose transpose is left in state_transposed_.
+  void ThroughStates(const float* frozen) {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
     ClearRows(n, dim, dq_, ldd_);
     if (x.began_before) {
       // W = .. + Ks S: with Z = Y Sᵀ, κ_t = <z_t, k_t>.
@@ -182,10 +199,10 @@ class SelfModifyingBackwardPass {
         d_erase_[t] -= a * kappa;
         d_.a[t] -= x.erase[t] * kappa;
       }
-      if (reads_ && !shape_.at_start) QueryGradients();
+      if (reads_ && !shape_.read.at_start) QueryGradients();
     }
     Transpose(dim, columns, frozen, lds_, state_transposed_, ldd_);
-    if (reads_ && (!x.began_before || shape_.at_start)) QueryGradients();
+    if (reads_ && (!x.began_before || shape_.read.at_start)) QueryGradients();
 
     // Z = Y S_cᵀ: dη_t = <z_t, f_t>, df_t = η_t z_t; and f = v − g k.
     Product<false, false>(Into::kSet, n, dim, columns, y_, lds_, state_transposed_, ldd_, df_,
@@ -197,23 +214,28 @@ class SelfModifyingBackwardPass {
       const float along = AddScaledAndDot(-x.gamma[t], df_ + row, dk_ + row, x.k + row, dim);
       if (!x.began_before) d_.a[t] -= shape_.erase_factor * along;
     }
+  }
 
-    // What tokens did to each other: W = .. + N W and O = .. + M W.
+  // What tokens did to each other: W = .. + N W and O = .. + M W.
+  void ThroughTriangles() {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim, columns = shape_.columns;
     Transpose(n, columns, x.w, lds_, writes_transposed_, ldt_);
     LowerOfProduct(n, columns, y_, lds_, writes_transposed_, ldt_, products_, ldt_);
     EraseTriangleBackward(x.coefficients, x.erase, x.kk, products_, n, d_products_, d_.g, d_erase_);
     AddLowerProduct(n, dim, true, d_products_, ldt_, x.k, ldd_, dk_, ldd_);
     AddUpperProduct(n, dim, true, d_products_, ldt_, x.k, ldd_, dk_, ldd_);
-    if (reads_ && !shape_.at_start) {
+    if (reads_ && !shape_.read.at_start) {
       LowerOfProduct(n, dim, dO_, ldd_, writes_transposed_ + 2 * dim * ldt_, ldt_, products_, ldt_);
-      ReadTriangleBackward(x.coefficients, shape_.after, 1.0f, x.qk, products_, n, d_products_,
+      ReadTriangleBackward(x.coefficients, shape_.read.after, 1.0f, x.qk, products_, n, d_products_,
                            d_.g);
-      AddLowerProduct(n, dim, !shape_.after, d_products_, ldt_, x.k, ldd_, dq_, ldd_);
-      AddUpperProduct(n, dim, !shape_.after, d_products_, ldt_, x.q, ldd_, dk_, ldd_);
+      AddLowerProduct(n, dim, !shape_.read.after, d_products_, ldt_, x.k, ldd_, dq_, ldd_);
+      AddUpperProduct(n, dim, !shape_.read.after, d_products_, ldt_, x.q, ldd_, dk_, ldd_);
     }
-    PropagateGradients(x.coefficients, d_, n);
-    ProjectionGradients();
+  }
 
+  void StoreGradients(size_t offset) const {
+    const size_t n = chunk_.length, dim = shape_.dim;
     if (gradients_.dx != nullptr) {
       // x took x S over [k | v] and [η | α].
       float* dx = gradients_.dx + offset;
@@ -225,7 +247,11 @@ class SelfModifyingBackwardPass {
     if (gradients_.dq != nullptr) {
       CopyRows(n, dim, dq_, ldd_, gradients_.dq + offset, shape_.token_stride);
     }
+  }
 
+  void StateGradients(float* d_frozen) const {
+    const ChunkOfHead& x = chunk_;
+    const size_t n = x.length, dim = shape_.dim;
     // dS ← a_n dS + Ksᵀ Y + Qsᵀ dO in mem, dS_c += (diag(η) F)ᵀ Y + Xᵀ dz (+ Qᵀ dO).
     ScaleRows(x.coefficients.a[n], dim, lds_, ds_, lds_, ds_, lds_);
     if (x.began_before) {
@@ -233,7 +259,7 @@ class SelfModifyingBackwardPass {
     }
     Product<true, false>(Into::kAdd, dim, lds_, n, x.eta_f, ldd_, y_, lds_, d_frozen, lds_);
     if (reads_) {
-      float* d_read = shape_.at_start ? d_frozen : ds_;
+      float* d_read = shape_.read.at_start ? d_frozen : ds_;
       Product<true, false>(Into::kAdd, dim, dim, n, x.qs, ldd_, dO_, ldd_, d_read + 2 * dim, lds_);
     }
     Product<true, false>(Into::kAdd, dim, 2 * dim, n, x.x, ldd_, d_projections_, ldp_, d_frozen,
@@ -244,19 +270,19 @@ class SelfModifyingBackwardPass {
 
   // O = Qs S_mem + .., S transposed: R = dO S_memᵀ.
   void QueryGradients() {
-    const SelfModifyingChunk& x = chunk_;
+    const ChunkOfHead& x = chunk_;
     const size_t n = x.length, dim = shape_.dim;
     Product<false, false>(Into::kSet, n, dim, dim, dO_, ldd_, state_transposed_ + 2 * dim * ldd_,
                           ldd_, rows_, ldd_);
     for (size_t t = 0; t < n; ++t) {
-      const size_t read = shape_.read_row(t), row = t * ldd_;
+      const size_t read = shape_.read.row(t), row = t * ldd_;
       d_.a[read] += AddScaledAndDot(x.coefficients.a[read], rows_ + row, dq_ + row, x.q + row, dim);
     }
   }
 
   // From dk, dv = df, dη and dα to dz = [dx̂ | dv] and [dz_η | dz_α].
   void ProjectionGradients() {
-    const SelfModifyingChunk& x = chunk_;
+    const ChunkOfHead& x = chunk_;
     const F32 d;
     const size_t n = x.length, dim = shape_.dim;
     for (size_t t = 0; t < n; ++t) {
@@ -296,7 +322,7 @@ class SelfModifyingBackwardPass {
   const nl_self_modifying_gradients& gradients_;
   const SelfModifyingShape shape_;
   const bool reads_;
-  SelfModifyingChunk chunk_;
+  ChunkOfHead chunk_;
   const Coefficients d_;
   const size_t ldd_, lds_, ldt_, ldp_;
   float *s_, *ds_;            // the state before the chunk's first token; dS at its end, then there

@@ -5,7 +5,7 @@
 #define HWY_TARGET_INCLUDE "kernels/self_modifying/self_modifying.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "kernels/scan/scan.h"
+#include "core/chunk.h"
 #include "kernels/self_modifying/passes-inl.h"
 
 #if HWY_ONCE
@@ -26,8 +26,8 @@ const nl_self_modifying_arguments& CheckShape(const nl_self_modifying_arguments*
   RequireNotNegative(a.heads, "heads");
   RequirePositive(a.dim, "dim");
   RequireChunk(a.chunk, a.phase);
-  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective", "0 or 1");
-  RequireOneOf(a.read, NL_READ_CHUNK_START, "read", "0 to 2");
+  RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
+  RequireRead(a.read);
   return a;
 }
 

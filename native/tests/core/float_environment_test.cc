@@ -1,0 +1,197 @@
+// Every export leaves the caller's floating-point environment as it was, on success and on failure, whatever it was; and
+// computes the same in each.
+#include "tests/core/export_calls.h"
+
+#include <cstring>
+#include <ostream>
+#include <set>
+
+#if defined(__ELF__) && defined(__linux__)
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#include <xmmintrin.h>
+#endif
+
+namespace {
+
+using nl_testing::Buffer;
+
+// ---- The environment: control and status words ----
+
+struct Words {
+  uint64_t control = 0, status = 0;
+  bool operator==(const Words&) const = default;
+};
+
+std::ostream& operator<<(std::ostream& out, const Words& words) {
+  return out << std::hex << words.control << " / " << words.status << std::dec;
+}
+
+struct Caller {
+  const char* name;
+  Words words;
+};
+
+#if defined(__x86_64__) || defined(_M_X64)
+
+// MXCSR is both; beside it the words of the x87.
+Words Get() {
+  Words words;
+  words.control = _mm_getcsr();
+#if !defined(_MSC_VER)
+  uint16_t control, status;
+  __asm__ volatile("fnstcw %0\n\tfnstsw %1" : "=m"(control), "=m"(status));
+  words.status = static_cast<uint64_t>(control) << 16 | status;
+#endif
+  return words;
+}
+
+void Set(const Words& words) { _mm_setcsr(static_cast<unsigned>(words.control)); }
+
+std::vector<Caller> Callers() {
+  const uint64_t x87 = Get().status;
+  return {{"default", {0x1F80, x87}},
+          {"flushing", {0x9FC0, x87}},
+          {"flushing results only", {0x9F80, x87}},
+          {"rounding down", {0x3F80, x87}},
+          {"rounding to zero", {0x7F80, x87}},
+          {"every exception raised", {0x1FBF, x87}},
+          {"one exception raised, rounding up", {0x5F81, x87}},
+          // An inexact result would end the process.
+          {"every exception trapped", {0x0000, x87}}};
+}
+
+#elif defined(__aarch64__)
+
+Words Get() {
+  Words words;
+  __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(words.control), "=r"(words.status));
+  return words;
+}
+
+void Set(const Words& words) {
+  __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"(words.control), "r"(words.status));
+}
+
+std::vector<Caller> Callers() {
+  return {{"default", {0, 0}},
+          {"flushing", {uint64_t{1} << 24, 0}},
+          {"rounding down", {uint64_t{2} << 22, 0}},
+          {"rounding to zero", {uint64_t{3} << 22, 0}},
+          {"every exception raised", {0, 0x9F}},
+          {"one exception raised, rounding up", {uint64_t{1} << 22, 0x01}}};
+}
+
+#endif
+
+class FloatEnvironment : public nl_testing::KernelTest {};
+
+TEST_P(FloatEnvironment, EveryExport_RestoresTheCallersEnvironment) {
+  nl_testing::ExportCalls calls;
+  const Words own = Get();
+  for (const auto& [name, call] : calls.All()) {
+    for (const Caller& caller : Callers()) {
+      for (const bool succeeds : {true, false}) {
+        const auto& run = succeeds ? call.success : call.failure;
+        if (!run) continue;
+        Set(caller.words);
+        const int32_t status = run();
+        const Words after = Get();
+        Set(own);
+        EXPECT_EQ(caller.words, after)
+            << name << ", " << caller.name << (succeeds ? "" : ", failing");
+        EXPECT_EQ(succeeds, status == NL_OK)
+            << name << ", " << caller.name << ": " << nl_last_error();
+      }
+    }
+  }
+}
+
+TEST_P(FloatEnvironment, Results_DoNotDependOnTheCallersEnvironment) {
+  const Words own = Get();
+  for (const char* name : {"nl_activation_forward", "nl_norm_forward", "nl_scan_forward",
+                           "nl_batched_gemm", "nl_attention_forward", "nl_deep_memory_forward"}) {
+    std::vector<float> expected;
+    for (const Caller& caller : Callers()) {
+      nl_testing::ExportCalls calls;
+      Set(caller.words);
+      calls.All().at(name).success();
+      Set(own);
+      const std::vector<float> actual(calls.results(), calls.results() + calls.result_count());
+      if (expected.empty()) expected = actual;
+      EXPECT_EQ(0, std::memcmp(expected.data(), actual.data(), actual.size() * sizeof(float)))
+          << name << ", " << caller.name;
+    }
+  }
+}
+
+// The kernels' environment is that of the export alone: subnormal numbers are zeros in it, and the caller's own are not.
+TEST_P(FloatEnvironment, SubnormalNumbers_AreZeroInKernelsAlone) {
+  const volatile float least = std::numeric_limits<float>::min();
+  Buffer x(3);
+  x[0] = 0x1p-140f, x[1] = least, x[2] = -least;
+  auto a = nl_elementwise_arguments{};
+  a.size = sizeof(a);
+  a.x = x.data(), a.z = x.data();
+  a.factor = 0.5f;
+  EXPECT_OK(nl_scale(&a, 1, 3));
+  EXPECT_EQ(0.0f, x[1]) << "flushed";
+  EXPECT_TRUE(x[2] == 0 && std::signbit(x[2])) << "flushed, with its sign";
+  a.factor = 0x1p20f;
+  EXPECT_OK(nl_scale(&a, 0, 1));
+  EXPECT_EQ(0.0f, x[0]) << "read as zero";
+  EXPECT_GT(least * 0.5f, 0.0f) << "the caller's is as it was";
+}
+
+NL_TEST_TARGETS(FloatEnvironment);
+
+#if defined(__ELF__) && defined(__linux__)
+
+// The library's own functions, out of its table of dynamic symbols.
+std::set<std::string> Exports() {
+  std::set<std::string> names;
+  Dl_info info;
+  if (!dladdr(reinterpret_cast<const void*>(&nl_abi_version), &info)) return names;
+  // The address may be that of a jump in the program itself; the library's comes from the loader.
+  void* symbol = dlsym(RTLD_DEFAULT, "nl_abi_version");
+  link_map* map = nullptr;
+  Dl_info own;
+  if (!dladdr1(symbol, &own, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP)) return names;
+  const ElfW(Sym)* symbols = nullptr;
+  const char* strings = nullptr;
+  const uint32_t* hash = nullptr;
+  for (const ElfW(Dyn)* entry = map->l_ld; entry->d_tag != DT_NULL; ++entry) {
+    const auto address = entry->d_un.d_ptr;
+    if (entry->d_tag == DT_SYMTAB) symbols = reinterpret_cast<const ElfW(Sym)*>(address);
+    if (entry->d_tag == DT_STRTAB) strings = reinterpret_cast<const char*>(address);
+    if (entry->d_tag == DT_GNU_HASH) hash = reinterpret_cast<const uint32_t*>(address);
+  }
+  if (!symbols || !strings || !hash) return names;
+  // The exported symbols are the hashed ones: those from `first` on, a chain for each bucket, ended by an odd hash.
+  const uint32_t buckets = hash[0], first = hash[1], filter = hash[2];
+  const uint32_t* bucket = hash + 4 + filter * (sizeof(ElfW(Addr)) / sizeof(uint32_t));
+  const uint32_t* chain = bucket + buckets;
+  for (uint32_t i = 0; i < buckets; ++i) {
+    if (bucket[i] == 0) continue;
+    for (uint32_t s = bucket[i];; ++s) {
+      const std::string name = strings + symbols[s].st_name;
+      if (symbols[s].st_shndx != SHN_UNDEF && name.rfind("nl_", 0) == 0) names.insert(name);
+      if (chain[s - first] & 1) break;
+    }
+  }
+  return names;
+}
+
+TEST(FloatEnvironmentCalls, CoverEveryExport) {
+  std::set<std::string> called;
+  const nl_testing::ExportCalls calls;
+  for (const auto& entry : calls.All()) called.insert(entry.first);
+  EXPECT_EQ(Exports(), called);
+}
+
+#endif
+
+}  // namespace
