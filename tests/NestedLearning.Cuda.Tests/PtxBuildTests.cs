@@ -35,7 +35,7 @@ public sealed class PtxBuildTests
                 + $"made: {string.Join(", ", Lines(embedded).Except(Lines(committed)))}.");
     }
 
-    // In another folder, of nothing but the sources that a change of makes the PTX out of date.
+    // In another folder, with nothing but the sources by which a build knows that its PTX is out of date.
     [Fact]
     public async Task Ptx_IsTheSame_WhenItIsMadeAgainElsewhere()
     {
@@ -54,13 +54,13 @@ public sealed class PtxBuildTests
             }
 
             (string Architecture, string File, string Ptx)[] embedded = [.. CudaModules.Embedded()];
-            await Parallel.ForEachAsync(embedded, async (e, _) =>
+            await Parallel.ForEachAsync(embedded, async (e, cancel) =>
             {
                 string source = Directory.GetFiles(Path.Combine(folder, "native", "kernels"), e.File + ".cu", SearchOption.AllDirectories).Single();
                 string output = Path.Combine(folder, $"{e.Architecture}-{e.File}.ptx"), flags = $"@{folder}/native/cuda/{e.Architecture}.flags";
                 (int status, _, string error) = await Ptx.Run([flags, $"-I{folder}/native", "-S", source, "-o", output]);
                 Assert.True(status == 0, $"{source}: {error}");
-                Assert.True(await File.ReadAllTextAsync(output, CancellationToken.None) == e.Ptx, $"{e.File}.ptx is not the same when it is made again.");
+                Assert.True(await File.ReadAllTextAsync(output, cancel) == e.Ptx, $"{e.File}.ptx is not the same when it is made again.");
             });
         }
         finally
@@ -71,7 +71,9 @@ public sealed class PtxBuildTests
 
     [Fact]
     public void CommittedHashes_AreOfEveryFile() =>
-        Assert.Equal(CudaModules.Files.Select(file => $"sm_80/{file}.ptx").Order(StringComparer.Ordinal), Hashes(Committed()).Files.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(
+            CudaModules.Files.Select(file => $"sm_80/{file}.ptx").Order(StringComparer.Ordinal),
+            Hashes(Committed()).Files.Keys.Order(StringComparer.Ordinal));
 
     // The list of native/cuda/ptx.cmake.
     private static IEnumerable<string> Sources(string repository) =>
