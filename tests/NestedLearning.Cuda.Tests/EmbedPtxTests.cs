@@ -62,8 +62,9 @@ public sealed class EmbedPtxTests : IDisposable
         var start = new ProcessStartInfo(
             "dotnet",
             [
-                "msbuild", project, "-nologo", "-nodeReuse:false", "-t:EmbedPtx", "-getItem:EmbeddedResource", $"-p:PtxFolder={_folder}/artifacts/ptx/",
-                $"-p:RepositoryFolder={_folder}/", $"-p:IntermediateOutputPath={_folder}/obj/", $"-flp:logfile={_folder}/log;verbosity=minimal",
+                "msbuild", project, "-nologo", "-nodeReuse:false", "-t:EmbedPtx", "-getItem:EmbeddedResource",
+                $"-p:PtxFolder={_folder}/artifacts/ptx/", $"-p:RepositoryFolder={_folder}/",
+                $"-p:IntermediateOutputPath={_folder}/obj/", $"-flp:logfile={_folder}/log;verbosity=minimal",
             ])
         {
             RedirectStandardOutput = true,

@@ -85,5 +85,6 @@ internal sealed class HybridBackendProvider(string name, PtxSource? ptx, int cap
     protected override NestedLearning.Backend NewBackend(Engine engine) => new CudaBackend(Name, (CudaEngine)engine);
 
     /// <summary>What is embedded but for these files.</summary>
-    internal static PtxSource Without(params string[] files) => (_, file) => files.Contains(file) ? null : s_embedded.Value.GetValueOrDefault(file);
+    internal static PtxSource Without(params string[] files) =>
+        (_, file) => files.Contains(file) ? null : s_embedded.Value.GetValueOrDefault(file);
 }

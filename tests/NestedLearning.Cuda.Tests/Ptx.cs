@@ -32,7 +32,8 @@ internal static class Ptx
     /// <exception cref="Win32Exception">It is not here.</exception>
     public static async Task<(int Status, string Output, string Error)> Run(IEnumerable<string> arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(Compiler, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var start = new ProcessStartInfo(Compiler, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync(), error = process.StandardError.ReadToEndAsync();
         await process.WaitForExitAsync();
         return (process.ExitCode, await output, await error);

@@ -19,7 +19,9 @@ public sealed class PtxBuildTests
         bool required = Environment.GetEnvironmentVariable(BackendTests.RequireVariable) == "1" && Ptx.CompilerVersion is not null;
         if (!required)
             Ptx.Require();
-        Assert.True(Ptx.Missing is null, $"{Ptx.Compiler} is here, and this build has no PTX of the sources in native/: ./build.sh native makes it.");
+        Assert.True(
+            Ptx.Missing is null,
+            $"{Ptx.Compiler} is here, and this build has no PTX of the sources in native/: ./build.sh native makes it.");
     }
 
     [Fact]
@@ -27,8 +29,10 @@ public sealed class PtxBuildTests
     {
         (string version, Dictionary<string, string> committed) = Hashes(Committed());
         string made = MadeWith();
-        Assert.SkipUnless(made == version, $"The hashes in native/cuda/ptx.sha256 are of '{version}', and this PTX was made with '{made}'.");
-        Dictionary<string, string> embedded = CudaModules.Embedded().ToDictionary(e => $"{e.Architecture}/{e.File}.ptx", e => Hash(e.Ptx));
+        Assert.SkipUnless(
+            made == version, $"The hashes in native/cuda/ptx.sha256 are of '{version}', and this PTX was made with '{made}'.");
+        Dictionary<string, string> embedded =
+            CudaModules.Embedded().ToDictionary(e => $"{e.Architecture}/{e.File}.ptx", e => Hash(e.Ptx));
         Assert.True(
             Lines(committed).SequenceEqual(Lines(embedded)),
             $"{Remedy} Committed, but not what {made} made of the sources: {string.Join(", ", Lines(committed).Except(Lines(embedded)))}; "
@@ -56,11 +60,14 @@ public sealed class PtxBuildTests
             (string Architecture, string File, string Ptx)[] embedded = [.. CudaModules.Embedded()];
             await Parallel.ForEachAsync(embedded, async (e, cancel) =>
             {
-                string source = Directory.GetFiles(Path.Combine(folder, "native", "kernels"), e.File + ".cu", SearchOption.AllDirectories).Single();
-                string output = Path.Combine(folder, $"{e.Architecture}-{e.File}.ptx"), flags = $"@{folder}/native/cuda/{e.Architecture}.flags";
+                string kernels = Path.Combine(folder, "native", "kernels");
+                string source = Directory.GetFiles(kernels, e.File + ".cu", SearchOption.AllDirectories).Single();
+                string output = Path.Combine(folder, $"{e.Architecture}-{e.File}.ptx");
+                string flags = $"@{folder}/native/cuda/{e.Architecture}.flags";
                 (int status, _, string error) = await Ptx.Run([flags, $"-I{folder}/native", "-S", source, "-o", output]);
                 Assert.True(status == 0, $"{source}: {error}");
-                Assert.True(await File.ReadAllTextAsync(output, cancel) == e.Ptx, $"{e.File}.ptx is not the same when it is made again.");
+                string again = await File.ReadAllTextAsync(output, cancel);
+                Assert.True(again == e.Ptx, $"{e.File}.ptx is not the same when it is made again.");
             });
         }
         finally

@@ -28,10 +28,13 @@ public sealed class DoctorCommandTests
     [Fact]
     public void Doctor_SaysWhichCudaKernelsTheBuildHas()
     {
-        int files = typeof(GpuBackends).Assembly.GetManifestResourceNames().Count(name => name.EndsWith(".ptx", StringComparison.Ordinal));
+        string[] resources = typeof(GpuBackends).Assembly.GetManifestResourceNames();
+        int files = resources.Count(name => name.EndsWith(".ptx", StringComparison.Ordinal));
         CommandLineRun run = CommandLineRun.Of("doctor");
         string line = Assert.Single(run.Output.Split('\n'), l => l.StartsWith("CUDA kernels ", StringComparison.Ordinal));
-        string expected = files == 0 ? "none: this build was made without PTX, and GPUs run ILGPU's kernels" : $"{files} of {files} files of PTX (sm_80)";
+        string expected = files == 0
+            ? "none: this build was made without PTX, and GPUs run ILGPU's kernels"
+            : $"{files} of {files} files of PTX (sm_80)";
         Assert.EndsWith($" {expected}", line.TrimEnd(), StringComparison.Ordinal);
     }
 
