@@ -68,11 +68,14 @@ public sealed class EmbedPtxTests : IDisposable
             ])
         {
             RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         using Process process = Process.Start(start)!;
+        // The warning goes there as well.
+        Task<string> error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
-        Assert.True(process.ExitCode == 0, output);
+        Assert.True(process.ExitCode == 0, output + error.Result);
         string log = File.ReadAllText(Path.Combine(_folder, "log"));
         Assert.True(warns == log.Contains("warning NLPTX", StringComparison.Ordinal), log + output);
         using var items = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
