@@ -10,6 +10,8 @@ Builds, tests and runs. Without a verb: builds everything, the native kernels wh
   avx512     only in build.sh: the native tests for AVX-512 in an emulator, on Debian
   generate   make the C# declarations of the native library and of the CUDA kernels anew from the C header and the .cuh
              files; generate --check only says what would change
+  ptx        make the PTX of the CUDA kernels, as every native build does where clang++-19 is on the path, and its committed
+             hashes anew, native/cuda/ptx.sha256; ptx --check only says what would change
   native     build the native kernels
   managed    build the .NET solution
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
@@ -159,9 +161,17 @@ function Build-Native([string] $Preset, [string] $Target = 'all') {
     (Invoke-Step "build native $Preset" 'cmake' @('--build', '--preset', $Preset, '--target', $Target, '-j', [Environment]::ProcessorCount))
 }
 
+# Says that the CUDA kernels are left out, where they are.
+function Show-Ptx {
+    if (-not (Test-Command 'clang++-19')) {
+        Write-Host "No CUDA kernels written by hand, NVIDIA GPUs run ILGPU's: their compiler, clang++-19, is not on the path."
+    }
+}
+
 function Build-Managed { Invoke-Step 'build .NET' 'dotnet' @('build', $solution, '-c', $configuration, '-v', 'quiet') }
 
 function Build-NativeIfPossible([string] $Target = 'all') {
+    if ((Test-Native) -and $Target -eq 'all') { Show-Ptx }
     if (Test-Native) { Assert-Step (Build-Native 'release' $Target) }
 }
 
@@ -179,6 +189,7 @@ function Invoke-Run {
     $quick = if (Test-Path (Join-Path $artifacts 'bin/NestedLearning.Tests')) { 'false' } else { 'true' }
     $native = Test-Native
     $all = $native -and (Get-NativeLibrary 'release')
+    Build-PtxForGpu
     if ($all) { Assert-Step (Build-Native 'release' 'nested_learning') }
     $nl = Start-Step 'build nl' 'dotnet' @('build', (Join-Path $root 'src/nl/nl.csproj'), '-c', $configuration, '-v', 'quiet', "-p:QuickBuild=$quick")
     $good = -not $native -or $all -or (Build-Native 'run')
@@ -202,9 +213,36 @@ function Invoke-Generate {
     exit $LASTEXITCODE
 }
 
+function Invoke-Ptx {
+    if (-not (Test-Native)) { exit 1 }
+    if (-not (Test-Command 'clang++-19')) {
+        Write-Host 'build.ps1: clang++-19, which makes the PTX, is not on the path.'
+        exit 1
+    }
+
+    Assert-Step (Build-Native 'release' 'ptx')
+    $committed = Join-Path $root 'native/cuda/ptx.sha256'
+    $made = Join-Path $artifacts 'ptx/ptx.sha256'
+    if ($rest -notcontains '--check') { Copy-Item $made $committed -Force; return }
+    $changes = @(Compare-Object @(Get-Content $committed) @(Get-Content $made))
+    if ($changes) {
+        $changes | ForEach-Object { Write-Host "$($_.SideIndicator) $($_.InputObject)" }
+        Write-Host 'build.ps1: native/cuda/ptx.sha256 is not of what this compiler makes of the sources; ./build.ps1 ptx makes it anew.'
+        exit 1
+    }
+}
+
+# PTX where an NVIDIA driver is, for verbs that build of the native code only what this machine runs.
+function Build-PtxForGpu {
+    if (-not (Test-Native) -or -not (Test-Command 'nvidia-smi')) { return }
+    Show-Ptx
+    if (Test-Command 'clang++-19') { Assert-Step (Build-Native 'release' 'ptx') }
+}
+
 function Invoke-Bench {
     Assert-Dotnet
     Build-NativeIfPossible 'nested_learning'
+    Build-PtxForGpu
     Push-Location $root
     try { & dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- @rest }
     finally { Pop-Location }
@@ -292,6 +330,7 @@ function Invoke-Test {
     if (Test-Path $results) { Remove-Item $results -Recurse -Force }
     $null = New-Item -ItemType Directory -Force $results
     if (Test-Native) {
+        if (-not $quick) { Show-Ptx }
         Test-NativePreset 'release'
         # The sanitizers of the asan-ubsan preset are GCC's and Clang's.
         if (-not $quick -and -not (Test-Command 'cl')) { Test-NativePreset 'asan-ubsan' }
@@ -332,12 +371,14 @@ switch ($verb) {
     }
     'native' {
         if (-not (Test-Native)) { exit 1 }
+        Show-Ptx
         Assert-Step (Build-Native 'release')
     }
     'managed' {
         Assert-Dotnet
         Assert-Step (Build-Managed)
     }
+    'ptx' { Invoke-Ptx }
     'generate' { Invoke-Generate }
     'bench' { Invoke-Bench }
     'format' { Invoke-Format }

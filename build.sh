@@ -30,10 +30,11 @@ usage() {
   run        nl stream ARGUMENTS, the main job (./build.sh run --help shows them)
   test       build and run every test, native (release, asan-ubsan) and .NET; with --arm those of the verb arm too
              --quick: for the inner loop, under five minutes once everything is built. Without the sanitizers, the kernels of
-             GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests) and the comparison of the PTX with its sources
+             GPUs in .NET (NestedLearning.Gpu.Tests and .Cuda.Tests), among them the comparison of the PTX with its sources
   generate   make the C# declarations of the native library and of the CUDA kernels anew from the C header and the .cuh files;
              generate --check only says what would change
-  ptx        make the PTX of the CUDA kernels anew (needs clang-19; no CUDA toolkit)
+  ptx        make the PTX of the CUDA kernels, as every native build does where clang-19 is, and its committed hashes anew,
+             native/cuda/ptx.sha256; ptx --check only says what would change. No CUDA toolkit is needed
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
              of GoogleTest may follow; so that the code is seen to be right, not how fast it is
@@ -268,11 +269,35 @@ have_opencl() {
     { may_install && step "install pocl-opencl-icd" apt_install pocl-opencl-icd ocl-icd-libopencl1; }
 }
 
-# The compiler that made the committed PTX. Without it the PTX is not compared with its sources.
-have_ptx_compiler() {
-  command -v clang++-19 >/dev/null || {
+# The compiler of the CUDA kernels' PTX: native/cuda/ptx.cmake. Without it .NET is built without PTX.
+have_ptx_compiler() { command -v clang++-19 >/dev/null; }
+
+get_ptx_compiler() {
+  have_ptx_compiler || {
     command -v apt-cache >/dev/null && may_install && step "install clang-19" apt_install clang-19
   }
+}
+
+# Says once that the CUDA kernels are left out, where they are.
+ptx_said=0
+say_ptx() {
+  have_ptx_compiler || [ $ptx_said = 1 ] || {
+    ptx_said=1
+    say "No CUDA kernels written by hand, NVIDIA GPUs run ILGPU's: clang-19 is missing; on Debian: sudo apt-get install clang-19."
+  }
+}
+
+# An NVIDIA driver, which PTX is for.
+have_nvidia() {
+  command -v nvidia-smi >/dev/null || PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q 'libcuda\.so\.1'
+}
+
+# PTX for verbs that build of the native code only what this machine runs.
+build_ptx_for_gpu() {
+  if have_nvidia; then
+    say_ptx
+    ! have_ptx_compiler || build_native release ptx
+  fi
 }
 
 # ---- verbs ----
@@ -292,6 +317,7 @@ build_managed() {
 
 build_all() {
   if have_native; then
+    say_ptx
     build_native release
   fi
   build_managed
@@ -319,6 +345,9 @@ library_in() {
 run() {
   need_dotnet
   local own=$artifacts/bin/nl/release library
+  if have_native; then
+    build_ptx_for_gpu
+  fi
   if ! have_native; then
     build_nl
   elif [ -n "$(library_in "$artifacts/native/release")" ]; then
@@ -346,9 +375,24 @@ bench() {
   need_dotnet
   if have_native; then
     build_native release nested_learning
+    build_ptx_for_gpu
   fi
   cd "$root"
   exec dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- "$@"
+}
+
+ptx() {
+  local made=$artifacts/ptx/ptx.sha256 committed=$root/native/cuda/ptx.sha256
+  have_native || exit 1
+  get_ptx_compiler || die "clang-19 is missing; on Debian: sudo apt-get install clang-19."
+  build_native release ptx
+  if [ "${1:-}" != --check ]; then
+    cp "$made" "$committed"
+  elif [ "$(head -n 1 "$made")" != "$(head -n 1 "$committed")" ]; then
+    die "the hashes in native/cuda/ptx.sha256 are of $(head -n 1 "$committed" | cut -c 3-), here is $(head -n 1 "$made" | cut -c 3-)."
+  else
+    diff "$committed" "$made" || die "native/cuda/ptx.sha256 is not of what the sources make; ./build.sh ptx makes it anew."
+  fi
 }
 
 format() {
@@ -462,18 +506,6 @@ test_managed() {
   fi
 }
 
-# The committed PTX is what its compiler makes of the sources.
-test_ptx() {
-  local name="PTX of the CUDA kernels" said status=0
-  have_ptx_compiler || true
-  said=$("$root/native/cuda/ptx.sh" --check 2>&1) || status=$?
-  case $status in
-    0) count "$name" 1 0 0 ;;
-    2) count "$name" 0 0 1 && say "    1 skipped: $said" ;;
-    *) fail "$name" && say "$said" ;;
-  esac
-}
-
 # The cross compiler, the emulator and GoogleTest's sources.
 have_arm() { have_packages "64-bit Arm" g++-aarch64-linux-gnu qemu-user googletest; }
 
@@ -563,7 +595,6 @@ test_managed_all() {
       *) test_managed "$project" ;;
     esac
   done
-  [ "$quick" = 1 ] || test_ptx
 }
 
 # The native library, which the .NET tests take; then two halves beside each other, as neither keeps every core busy.
@@ -587,7 +618,8 @@ test_all() {
     }
   fi
   if [ $quick = 0 ]; then
-    have_ptx_compiler || true
+    # Before .NET is built, which embeds PTX.
+    [ "$native_state" != yes ] || get_ptx_compiler || say_ptx
     ! have_opencl || export NESTED_LEARNING_REQUIRE_OPENCL=1
   fi
   if have_native; then
@@ -632,13 +664,11 @@ case $verb in
     ;;
   native)
     have_native || exit 1
+    say_ptx
     build_native release
     ;;
   managed) build_managed ;;
-  ptx)
-    have_ptx_compiler || die "clang-19 is missing; on Debian: apt-get install clang-19."
-    "$root/native/cuda/ptx.sh"
-    ;;
+  ptx) ptx "$@" ;;
   generate) generate "$@" ;;
   bench) bench "$@" ;;
   format) format "$@" ;;

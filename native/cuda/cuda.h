@@ -1,5 +1,5 @@
 // The one header that a .cu file includes. It makes the same source compile in three places: nvcc; clang without a
-// CUDA toolkit, which makes the PTX that is committed; and any C++20 compiler, where emulator.h runs it on the processor.
+// CUDA toolkit, which makes the PTX; and any C++20 compiler, where emulator.h runs it on the processor.
 #ifndef NESTED_LEARNING_CUDA_CUDA_H_
 #define NESTED_LEARNING_CUDA_CUDA_H_
 

@@ -9,7 +9,10 @@ namespace NestedLearning.Cuda.Tests;
 /// <summary>Large products by cuBLAS, on the stand-in for it, and our own where it does not suit or is not there.</summary>
 public sealed class CudaBlasTests() : BackendTests(WithBlas)
 {
-    private const string WithBlas = "cuda-cublas", WithBrokenBlas = "cuda-broken-cublas", WithoutBlas = "cuda-no-cublas", WithOther = "cuda-other-for-cublas";
+    /// <summary>CUDA's backend with the stand-in for cuBLAS.</summary>
+    internal const string WithBlas = "cuda-cublas";
+
+    private const string WithBrokenBlas = "cuda-broken-cublas", WithoutBlas = "cuda-no-cublas", WithOther = "cuda-other-for-cublas";
     private const int NotInitialized = 1, AllocationFailed = 3, ExecutionFailed = 13;
 
     // Past the smallest side of 256, all of them different.

@@ -8,49 +8,11 @@ using Xunit;
 namespace NestedLearning.Cuda.Tests;
 
 /// <summary>
-/// Operations that hand-written kernels do not take, beside <see cref="FallbackScanTests"/>: the reason, ILGPU's results bit for
+/// Operations that hand-written kernels do not take, beside <see cref="FallbackScanTests"/> and <see cref="WithoutPtxTests"/>: the reason, ILGPU's results bit for
 /// bit, and no launch by hand.
 /// </summary>
 public sealed class FallbackTests() : BackendTests(HybridBackendProvider.Some)
 {
-    // A device of which nothing is hand-written, and the words for why.
-    public static TheoryData<string, string> Without() => new()
-    {
-        { HybridBackendProvider.WithoutPtx, "this build was made without it (sm_80)" },
-        { HybridBackendProvider.Refused, "the driver refuses it (CUDA_ERROR_INVALID_IMAGE" },
-        { HybridBackendProvider.Old, "it needs compute capability 8.0 and the device has 7.5" },
-        { HybridBackendProvider.SwitchedOff, "NESTED_LEARNING_CUDA is ilgpu" },
-    };
-
-    [Theory]
-    [MemberData(nameof(Without))]
-    public void WithoutHandWrittenKernels_EveryOperationSaysWhy_AndIsIlgpus(string backend, string fault)
-    {
-        using Device device = Device.Open(backend), ilgpu = Device.Open("ilgpu-cpu");
-        using var listener = new FallbackListener();
-        int before = StandIn.Launches();
-        List<(string Name, float[] Elements)> actual = EveryOperation(device), expected = EveryOperation(ilgpu);
-        Assert.Equal(before, StandIn.Launches());
-        for (int i = 0; i < expected.Count; i++)
-            Compare.SameBits(expected[i].Name, actual[i].Elements, expected[i].Elements);
-        // Every method that is overridden, once.
-        IReadOnlyList<Fallback> told = listener.Of(backend);
-        Assert.Equal(Overridden(), told.Select(f => f.Operation).Order(StringComparer.Ordinal));
-        Assert.All(told, f => Assert.Matches(@"^the kernels of \w+\.ptx do not run here: ", f.Reason));
-        Assert.All(told, f => Assert.Contains(fault, f.Reason, StringComparison.Ordinal));
-    }
-
-    [Theory]
-    [MemberData(nameof(Without))]
-    public void WithoutHandWrittenKernels_TheDescriptionSaysWhy(string backend, string fault)
-    {
-        string detail = Device.Probe().Single(r => r.Name == backend).Detail;
-        if (backend == HybridBackendProvider.Refused)
-            Assert.All(CudaModules.Files, file => Assert.Contains($"; not {file}, {fault}", detail, StringComparison.Ordinal));
-        else
-            Assert.EndsWith($"; no hand-written CUDA, {fault}", detail.Split("; no cuBLAS")[0], StringComparison.Ordinal);
-    }
-
     [Fact]
     public void WithHandWrittenKernels_NothingIsTold_ButWhatLacksItsFile()
     {
@@ -128,22 +90,6 @@ public sealed class FallbackTests() : BackendTests(HybridBackendProvider.Some)
         }
     }
 
-    [Fact]
-    public void AReason_IsToldOnce_AndAgainToWhoeverListensLater()
-    {
-        using Device device = Device.Open(HybridBackendProvider.WithoutPtx);
-        using Tensor x = device.From([2], [1, 2]);
-        using var first = new FallbackListener();
-        for (int i = 0; i < 3; i++)
-            device.Backend.Scale(x, 2);
-        Assert.Equal(["Scale"], first.Of(device.Name).Select(f => f.Operation));
-        using var second = new FallbackListener();
-        for (int i = 0; i < 3; i++)
-            device.Backend.Scale(x, 2);
-        Assert.Equal(["Scale"], second.Of(device.Name).Select(f => f.Operation));
-        Assert.Equal([64, 128], x.ToArray());
-    }
-
     // The whole way from the driver's own answer.
     [Fact]
     public void AFileThatIsNotInTheBuild_IsNamedByTheProbe()
@@ -154,11 +100,6 @@ public sealed class FallbackTests() : BackendTests(HybridBackendProvider.Some)
         Assert.Contains("; not gemm, this build was made without it (sm_80)", detail, StringComparison.Ordinal);
         Assert.Contains("hand-written CUDA (sm_80): adam, cross_entropy, elementwise, gemm_adam, scan, ", detail, StringComparison.Ordinal);
     }
-
-    // The methods that hand-written kernels are behind.
-    private static IEnumerable<string> Overridden() =>
-        typeof(CudaBackend).GetMethods(BindingFlags.Instance | BindingFlags.Public | BindingFlags.DeclaredOnly)
-            .Where(m => m.GetBaseDefinition() != m).Select(m => m.Name).Order(StringComparer.Ordinal);
 
     private static void SelfModifyingFallsBack(Device device, int chunk, int dim, string forward, string backward)
     {
@@ -185,7 +126,7 @@ public sealed class FallbackTests() : BackendTests(HybridBackendProvider.Some)
         }
     }
 
-    private static List<(string Name, float[] Elements)> EveryOperation(Device device)
+    internal static List<(string Name, float[] Elements)> EveryOperation(Device device)
     {
         using var t = new Tensors(device);
         Backend backend = device.Backend;

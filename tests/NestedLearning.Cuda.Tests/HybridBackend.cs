@@ -33,6 +33,9 @@ internal sealed class HybridBackendProvider(string name, PtxSource? ptx, int cap
     /// <summary>The same: on a device that is too old, or switched off.</summary>
     public const string Old = "hybrid-old", SwitchedOff = "hybrid-switched-off";
 
+    /// <summary>Those that need PTX.</summary>
+    public static IReadOnlyList<string> WithPtx { get; } = [Some, SmallShared, LeastShared, WithoutBackward];
+
     private static readonly Lazy<Dictionary<string, string>> s_embedded =
         new(() => CudaModules.Embedded().ToDictionary(e => e.File, e => e.Ptx));
 
@@ -82,5 +85,6 @@ internal sealed class HybridBackendProvider(string name, PtxSource? ptx, int cap
     protected override NestedLearning.Backend NewBackend(Engine engine) => new CudaBackend(Name, (CudaEngine)engine);
 
     /// <summary>What is embedded but for these files.</summary>
-    internal static PtxSource Without(params string[] files) => (_, file) => files.Contains(file) ? null : s_embedded.Value[file];
+    internal static PtxSource Without(params string[] files) =>
+        (_, file) => files.Contains(file) ? null : s_embedded.Value.GetValueOrDefault(file);
 }

@@ -37,6 +37,13 @@ internal static partial class StandIn
         bool builtHere = OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64;
         if (builtHere && Environment.GetEnvironmentVariable(BackendTests.RequireVariable) == "1")
             Environment.SetEnvironmentVariable(BackendTests.RequireCudaVariable, "1");
+        // It cannot run ILGPU's kernels.
+        if (Ptx.Missing is { } missing)
+        {
+            foreach (string backend in (ReadOnlySpan<string>)["cuda", CudaBlasTests.WithBlas, .. HybridBackendProvider.WithPtx])
+                BackendTests.Untestable.Add(backend, missing);
+        }
+
         NativeLibrary.SetDllImportResolver(typeof(StandIn).Assembly, (name, _, _) => name is Library or BlasLibrary ? NativeLibrary.Load(FileOf(name)) : 0);
         GpuBackends.Register();
     }

@@ -26,6 +26,12 @@ public abstract class BackendTests : IDisposable
 
     private readonly List<Tensor> _tensors = [];
 
+    /// <summary>
+    /// Backends that open here and whose tests lack something all the same, with the reason for skipping them. A test project
+    /// fills it in before its first test.
+    /// </summary>
+    public static Dictionary<string, string> Untestable { get; } = [];
+
     /// <summary>Opens the backend, or skips the test.</summary>
     protected BackendTests(string backend)
     {
@@ -39,6 +45,8 @@ public abstract class BackendTests : IDisposable
             Assert.Skip($"Backend '{backend}' is absent: {report.Detail}");
         }
 
+        if (Untestable.TryGetValue(backend, out string? reason))
+            Assert.Skip($"Backend '{backend}' cannot be tested: {reason}");
         Device = Device.Open(backend);
         Assert.Equal(backend, Device.Name);
     }

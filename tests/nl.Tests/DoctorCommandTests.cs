@@ -1,4 +1,5 @@
 using NestedLearning.CommandLine.Operations;
+using NestedLearning.Gpu;
 using NestedLearning.Testing;
 using Xunit;
 
@@ -22,6 +23,19 @@ public sealed class DoctorCommandTests
 
         using Device best = Device.Open();
         Assert.StartsWith(best.Name + " ", Assert.Single(lines, l => l.Contains(" chosen ", StringComparison.Ordinal)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Doctor_SaysWhichCudaKernelsTheBuildHas()
+    {
+        string[] resources = typeof(GpuBackends).Assembly.GetManifestResourceNames();
+        int files = resources.Count(name => name.EndsWith(".ptx", StringComparison.Ordinal));
+        CommandLineRun run = CommandLineRun.Of("doctor");
+        string line = Assert.Single(run.Output.Split('\n'), l => l.StartsWith("CUDA kernels ", StringComparison.Ordinal));
+        string expected = files == 0
+            ? "none: this build was made without PTX, and GPUs run ILGPU's kernels"
+            : $"{files} of {files} files of PTX (sm_80)";
+        Assert.EndsWith($" {expected}", line.TrimEnd(), StringComparison.Ordinal);
     }
 
     [Fact]

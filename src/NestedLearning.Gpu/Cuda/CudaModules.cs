@@ -22,7 +22,7 @@ internal static class CudaKernel
 internal delegate string? PtxSource(string architecture, string file);
 
 /// <summary>
-/// The hand-written kernels of a device. Their PTX is embedded, loaded into ILGPU's context when it is first asked for, and
+/// The hand-written kernels of a device. Their PTX is embedded where it was made before the build, loaded into ILGPU's context when it is first asked for, and
 /// launched on its stream. A file that this driver or device refuses is left out with its reason, and ILGPU's kernels do its work.
 /// </summary>
 internal sealed unsafe class CudaModules
@@ -87,12 +87,22 @@ internal sealed unsafe class CudaModules
 
     /// <summary>All embedded PTX as (architecture, file, text).</summary>
     public static IEnumerable<(string Architecture, string File, string Ptx)> Embedded() =>
-        from name in typeof(CudaModules).Assembly.GetManifestResourceNames()
-        where name.EndsWith(".ptx", StringComparison.Ordinal)
-        orderby name
-        let architecture = name[..name.IndexOf('/', StringComparison.Ordinal)]
+        from name in EmbeddedNames()
+        let architecture = ArchitectureOf(name)
         let file = Path.GetFileNameWithoutExtension(name)
         select (architecture, file, Text(architecture, file)!);
+
+    /// <summary>A line for <c>nl doctor</c>: the PTX that this build has.</summary>
+    public static string DescribeBuild()
+    {
+        string[] made =
+        [
+            .. from name in EmbeddedNames()
+               group name by ArchitectureOf(name) into files
+               select $"{files.Count()} of {Files.Count} files of PTX ({files.Key})",
+        ];
+        return made.Length > 0 ? string.Join(", ", made) : "none: this build was made without PTX, and GPUs run ILGPU's kernels";
+    }
 
     /// <summary>A line for <c>nl doctor</c>: which files run, and why others do not. It loads all of them.</summary>
     public string Describe()
@@ -135,6 +145,14 @@ internal sealed unsafe class CudaModules
     }
 
     private string Absent => $"this build was made without it ({_architecture})";
+
+    private static IEnumerable<string> EmbeddedNames() =>
+        from name in typeof(CudaModules).Assembly.GetManifestResourceNames()
+        where name.EndsWith(".ptx", StringComparison.Ordinal)
+        orderby name
+        select name;
+
+    private static string ArchitectureOf(string name) => name[..name.IndexOf('/', StringComparison.Ordinal)];
 
     private static string? Text(string architecture, string file)
     {

@@ -3,6 +3,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using NestedLearning.Gpu;
+using NestedLearning.Gpu.Cuda;
 using Spectre.Console;
 
 namespace NestedLearning.CommandLine.Commands;
@@ -64,6 +65,7 @@ internal static class DoctorCommand
         if (device is not null)
             Add("threads", $"{device.Threads} of {Environment.ProcessorCount} processors");
         Add("native library", NativeLibraryPath() ?? "not loaded");
+        Add("CUDA kernels", CudaModules.DescribeBuild());
         Add("system", $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}");
         Add("runtime", $"{RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier}");
         Add("program", $"{typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3)}, {AppContext.BaseDirectory}");
