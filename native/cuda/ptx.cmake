@@ -19,7 +19,7 @@ file(CONFIGURE OUTPUT "${version_file}" CONTENT "${version}\n" @ONLY)
 
 # What PTX can depend on; NestedLearning.Gpu.csproj, which embeds none of other sources, has the same list.
 file(GLOB inputs CONFIGURE_DEPENDS native/cuda/*.flags native/cuda/*.h native/cuda/*.cuh native/kernels/*/*.cu
-  native/kernels/*/*.cuh)
+  native/kernels/*/*.cuh native/kernels/*/*.h)
 file(GLOB architectures CONFIGURE_DEPENDS native/cuda/*.flags)
 file(GLOB kernels CONFIGURE_DEPENDS native/kernels/*/*.cu)
 set(ptx)

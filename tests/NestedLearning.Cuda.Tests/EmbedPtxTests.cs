@@ -13,7 +13,10 @@ public sealed class EmbedPtxTests : IDisposable
     private const string Source = "native/kernels/scan/scan.cu", Ptx = "artifacts/ptx/sm_80/scan.ptx";
 
     private static readonly string[] s_sources =
-        ["native/cuda/cuda.h", "native/cuda/tile.cuh", "native/cuda/sm_80.flags", "native/kernels/scan/scan.cuh", Source];
+    [
+        "native/cuda/cuda.h", "native/cuda/tile.cuh", "native/cuda/sm_80.flags", "native/kernels/adam/philox.h",
+        "native/kernels/scan/scan.cuh", Source,
+    ];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("embed-ptx-").FullName;
 
@@ -34,6 +37,7 @@ public sealed class EmbedPtxTests : IDisposable
     [Theory]
     [InlineData(Source, "changed")]
     [InlineData("native/cuda/sm_80.flags", "-O2")]
+    [InlineData("native/kernels/adam/philox.h", "changed")]
     [InlineData("native/kernels/adam/adam.cu", "new")]
     [InlineData("native/cuda/tile.cuh", null)]
     [InlineData(Ptx, "half of it")]
