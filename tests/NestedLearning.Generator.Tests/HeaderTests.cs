@@ -55,10 +55,11 @@ public sealed partial class HeaderTests
     public void PublicEnums_HaveTheHeadersValues()
     {
         int compared = 0;
+        Type[] publicEnums = [.. typeof(Tensor).Assembly.GetExportedTypes().Where(type => type.IsEnum)];
         foreach (Enumeration enumeration in Sources.Header.Enumerations)
         {
             string name = Names.Enumeration(enumeration.Name);
-            if (typeof(Tensor).Assembly.GetType($"NestedLearning.{name}") is not { IsEnum: true } type)
+            if (Array.Find(publicEnums, type => type.Name == name) is not { } type)
                 continue;
             string[] all = [.. enumeration.Members.Select(m => m.Name)];
             Dictionary<int, string> values = enumeration.Members.ToDictionary(m => m.Value, m => Names.Member(m.Name, all));
