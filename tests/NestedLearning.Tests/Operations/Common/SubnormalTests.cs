@@ -107,12 +107,12 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
     [InlineData(10)]
     public void SelfModifyingMemories_ThatDecay_EndAtZero(int segment)
     {
-        // α = sigmoid(−2) and less, η of softplus(−100).
-        var settings = new SelfModifyingSettings(8, MemoryObjective.L2, ScanRead.Before, 0.1f, -100, -2);
+        // α = sigmoid(−6) and less, so that a few steps pass all subnormal numbers, 2⁻¹²⁶ to 2⁻¹⁴⁹; η of softplus(−100).
+        var settings = new SelfModifyingSettings(8, MemoryObjective.L2, ScanRead.Before, 0.1f, -100, -6);
         Shape tokens = [1, segment, 1, 5], state = [1, 1, 5, SelfModifyingSettings.StateColumns(5)];
         var data = new TestData(4);
         Tensor s = From(state, data.Normal(state, 0.1f));
-        for (int token = 0; token < 60; token += segment)
+        for (int token = 0; token < 20; token += segment)
         {
             var inputs = new SelfModifyingInputs { X = From(tokens, data.Normal(tokens, 0.3f)), Q = From(tokens, data.UnitRows(tokens)), S0 = s };
             var outputs = new SelfModifyingOutputs { O = Unwritten(tokens), S = Unwritten(state), ChunkStates = Unwritten(SelfModifying.SavedShape(inputs, settings)) };
@@ -135,17 +135,17 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         Shape tokens = [1, segment, 1, 5], gates = [1, segment, 1], shape1 = [1, 1, 6, 5], shape2 = [1, 1, 5, 6];
         var data = new TestData(5);
         Tensor w1 = From(shape1, data.Normal(shape1)), w2 = From(shape2, data.Normal(shape2)), p1 = From(shape1, data.Normal(shape1)), p2 = From(shape2, data.Normal(shape2));
-        for (int token = 0; token < 80; token += segment)
+        for (int token = 0; token < 30; token += segment)
         {
             var inputs = new DeepMemoryInputs
             {
                 Q = From(tokens, data.Normal(tokens)),
                 K = From(tokens, data.UnitRows(tokens)),
                 V = From(tokens, data.Normal(tokens)),
-                LogAlpha = From(gates, data.Uniform(gates, -2.2f, -1.4f)),
+                LogAlpha = From(gates, data.Uniform(gates, -6.6f, -4.2f)),
                 Theta = Zeros(gates),
                 Erase = From(gates, data.Uniform(gates, 0, 0.5f)),
-                Mu = From(gates, data.Uniform(gates, 0.1f, 0.2f)),
+                Mu = From(gates, data.Uniform(gates, 0.005f, 0.01f)),
                 W1 = w1,
                 W2 = w2,
                 P1 = p1,
