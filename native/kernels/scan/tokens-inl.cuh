@@ -15,8 +15,7 @@ enum ScanDot { kDotV, kDotVp, kDotZ, kDotZp, kDotR, kDotRp, kDotTheta, kScanDots
 template <Rounding kRounding>
 struct ScanTokenBlock {
   static constexpr int kColumns = kScanTokensColumns, kW = ScanRow(kColumns);
-  static constexpr int kAcross = kScanMaxKeyDim / kTileColumns;
-  static constexpr int kOwned = 2;
+  static constexpr int kAcross = kScanMaxKeyDim / kTileColumns, kOwned = 2;
   static_assert(kScanChunk / kTileRows * kAcross == kOwned * (kScanThreads / 32));
 
   const ScanArguments& a;
