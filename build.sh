@@ -506,6 +506,22 @@ test_managed() {
   fi
 }
 
+# build.ps1 under PowerShell, which is found or comes as a .NET tool.
+test_powershell() {
+  local name=build.ps1 tool failed=0 verb
+  tool=$(command -v pwsh) || tool=$artifacts/tools/pwsh
+  [ -x "$tool" ] || step "install PowerShell" dotnet tool install PowerShell --version '7.6.*' --tool-path "$artifacts/tools" || {
+    say "    2 skipped: PowerShell is not here and could not be installed"
+    count "$name" 0 0 2
+    return
+  }
+  for verb in managed "run --help"; do
+    # shellcheck disable=SC2086
+    step "build.ps1 $verb" limited 600 "$tool" -NoProfile -File "$root/build.ps1" $verb || failed=$((failed + 1))
+  done
+  count "$name" $((2 - failed)) $failed 0
+}
+
 # The cross compiler, the emulator and GoogleTest's sources.
 have_arm() { have_packages "64-bit Arm" g++-aarch64-linux-gnu qemu-user googletest; }
 
@@ -595,6 +611,7 @@ test_managed_all() {
       *) test_managed "$project" ;;
     esac
   done
+  [ "$quick" = 1 ] || test_powershell
 }
 
 # The native library, which the .NET tests take; then two halves beside each other, as neither keeps every core busy.
@@ -634,7 +651,7 @@ test_all() {
   join
 
   [ "$native_state" = yes ] || echo "No native kernels were tested: $native_reason."
-  [ $quick = 0 ] || echo "Left out, as it was to be quick: the sanitizers, the kernels of GPUs in .NET, the PTX's sources."
+  [ $quick = 0 ] || echo "Left out, as it was to be quick: the sanitizers, the kernels of GPUs in .NET, the PTX's sources, build.ps1."
   summary
 }
 
