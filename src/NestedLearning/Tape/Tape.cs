@@ -184,7 +184,7 @@ public sealed partial class Tape : IDisposable
         return place is null || first ? new WrittenGradient(place, null) : new WrittenGradient(Device.Empty(place.Shape), place);
     }
 
-    private readonly ref struct WrittenGradient(Tensor? place, Tensor? sum)
+    private readonly struct WrittenGradient(Tensor? place, Tensor? sum) : IDisposable
     {
         /// <summary>Where to write; null when no gradient is wanted.</summary>
         public Tensor? Place => place;

@@ -25,12 +25,6 @@ internal static partial class Require
             ThrowShape(tensor.Shape, new Shape(expected), name);
     }
 
-    public static void OptionalAxes(Tensor? tensor, ReadOnlySpan<int> expected, [CallerArgumentExpression(nameof(tensor))] string? name = null)
-    {
-        if (tensor is not null)
-            Axes(tensor, expected, name);
-    }
-
     public static void OnDevice(Tensor? tensor, Device device, [CallerArgumentExpression(nameof(tensor))] string? name = null)
     {
         if (tensor is not null && tensor.Device != device)
@@ -42,37 +36,6 @@ internal static partial class Require
     {
         foreach ((Tensor? tensor, string name) in tensors)
             OnDevice(tensor, device, name);
-    }
-
-    /// <summary>That a tensor is given exactly when it is expected.</summary>
-    public static void Presence(Tensor? tensor, bool expected, string name, string condition)
-    {
-        if (tensor is null == expected)
-            throw new ArgumentException($"{name} is {(expected ? "missing" : "given")}, expected it exactly when {condition}.", name);
-    }
-
-    /// <summary>As <see cref="Presence"/>, and that it has the shape.</summary>
-    public static void Exactly(Tensor? tensor, bool expected, Shape shape, string name, string condition)
-    {
-        Presence(tensor, expected, name, condition);
-        OptionalShape(tensor, shape, name);
-    }
-
-    /// <summary>As <see cref="Exactly"/>, but it may always be missing.</summary>
-    public static void AtMost(Tensor? tensor, bool allowed, Shape shape, string name, string condition)
-    {
-        if (tensor is not null)
-            Exactly(tensor, allowed, shape, name, condition);
-    }
-
-    /// <summary>That a gradient that is asked for is one of an input that is given, with its shape.</summary>
-    public static void Like(Tensor? gradient, Tensor? input, string name)
-    {
-        if (gradient is null)
-            return;
-        if (input is null)
-            throw new ArgumentException($"{name} is asked for, but its input is not given.", name);
-        SameShape(gradient, input.Shape, name);
     }
 
     public static void Rank(Tensor tensor, int rank, string axes, [CallerArgumentExpression(nameof(tensor))] string? name = null)

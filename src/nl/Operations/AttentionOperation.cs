@@ -12,20 +12,17 @@ internal sealed class AttentionOperation : Operation
     {
         (AttentionInputs inputs, AttentionSettings settings, AttentionOutputs outputs) = Take(run);
         Attention.Forward(inputs, settings, outputs);
-        run.Output("o", outputs.O);
-        run.OptionalOutput("log_sums", outputs.LogSums);
+        run.Outputs(AttentionTensors.Outputs, outputs);
+        run.Outputs(AttentionTensors.Saved, outputs);
     }
 
     public static (AttentionInputs Inputs, AttentionSettings Settings, AttentionOutputs Outputs) Take(OperationRun run)
     {
-        var inputs = new AttentionInputs
-        {
-            Q = run.Input("q", "B T H Dk"),
-            K = run.Input("k", "B S H Dk"),
-            V = run.Input("v", "B S H Dv"),
-        };
-        var outputs = new AttentionOutputs { O = run.Empty(run.Shape("B T H Dv")), LogSums = run.Empty(run.Shape("B T H")) };
-        return (inputs, new AttentionSettings(run.Number("scale")), outputs);
+        AttentionInputs inputs = run.Inputs(AttentionTensors.Inputs, _ => 0);
+        var settings = new AttentionSettings(run.Number("scale"));
+        OperationCall call = AttentionTensors.Validate(inputs, settings);
+        AttentionOutputs outputs = AttentionTensors.Outputs.Make(call, run.Empty);
+        return (inputs, settings, outputs with { LogSums = AttentionTensors.Saved.Make(call, run.Empty).LogSums });
     }
 }
 
@@ -39,12 +36,10 @@ internal sealed class AttentionBackwardOperation : Operation
     public override void Run(OperationRun run)
     {
         (AttentionInputs inputs, AttentionSettings settings, AttentionOutputs outputs) = AttentionOperation.Take(run);
-        Tensor dOutput = run.Input("do", "B T H Dv");
-        var gradients = new AttentionGradients { Q = run.EmptyLike(inputs.Q), K = run.EmptyLike(inputs.K), V = run.EmptyLike(inputs.V) };
+        Tensor? dOutput = run.Inputs(AttentionTensors.Outputs.Gradients, _ => 0);
+        AttentionGradients gradients = run.Gradients(AttentionTensors.Inputs, inputs);
         Attention.Forward(inputs, settings, outputs);
-        Attention.Backward(inputs, settings, outputs, dOutput, gradients);
-        run.OptionalOutput("dq", gradients.Q);
-        run.OptionalOutput("dk", gradients.K);
-        run.OptionalOutput("dv", gradients.V);
+        Attention.Backward(inputs, settings, outputs, dOutput!, gradients);
+        run.Outputs(AttentionTensors.Inputs.Gradients, gradients);
     }
 }

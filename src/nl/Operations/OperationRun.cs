@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Reflection;
 
 namespace NestedLearning.CommandLine.Operations;
 
@@ -7,7 +8,7 @@ namespace NestedLearning.CommandLine.Operations;
 /// equations write them, such as <c>B T H Dk</c>: the first tensor with an axis of a name sets its length, and every
 /// later one must agree.
 /// </summary>
-internal sealed class OperationRun : IDisposable
+internal sealed partial class OperationRun : IDisposable
 {
     public const string InputPrefix = "in.";
     public const string OutputPrefix = "out.";
@@ -94,9 +95,6 @@ internal sealed class OperationRun : IDisposable
     public Tensor Accumulator(string name, string axes) =>
         OptionalInput(name, axes) is { } before ? Own(before.Clone()) : Zeros(Shape(axes));
 
-    /// <summary>A tensor for the gradient of an input that the case may lack.</summary>
-    public Tensor? EmptyLike(Tensor? input) => input is null ? null : Empty(input.Shape);
-
     /// <summary>The length of an axis that an input has set.</summary>
     public int Axis(string name) => _axes[name];
 
@@ -173,6 +171,27 @@ internal sealed class OperationRun : IDisposable
     public T OptionalChoice<T>(string setting, params (string Word, T Value)[] choices)
         where T : struct =>
         OptionalSetting(setting) is { } text ? Choose(setting, text, choices) : choices[0].Value;
+
+    /// <summary>
+    /// Settings with every true or false of theirs that the case gives, by its name in snake case; those that were asked for before
+    /// stay as they are.
+    /// </summary>
+    public T Flags<T>(T settings)
+        where T : struct
+    {
+        object boxed = settings;
+        foreach (PropertyInfo property in typeof(T).GetProperties().Where(p => p.PropertyType == typeof(bool) && p.CanWrite))
+        {
+            string name = SnakeCase(property.Name);
+            bool value = (bool)property.GetValue(boxed)!;
+            if (!_used.Contains(name))
+                property.SetValue(boxed, OptionalChoice(name, (Word(value), value), (Word(!value), !value)));
+        }
+
+        return (T)boxed;
+
+        static string Word(bool value) => value ? "true" : "false";
+    }
 
     /// <summary>Whether a setting is <c>true</c>; it is <c>false</c> when the case does not give it.</summary>
     public bool Flag(string setting) => OptionalChoice(setting, ("false", false), ("true", true));
@@ -273,8 +292,17 @@ internal sealed class OperationRun : IDisposable
             _axes.TryAdd(names[i], shape[i]);
     }
 
-    private bool Known(string axis, out int length) =>
-        int.TryParse(axis, CultureInfo.InvariantCulture, out length) || _axes.TryGetValue(axis, out length);
+    private bool Known(string text, out int length)
+    {
+        var axis = TensorAxis.Parse(text);
+        bool known = _axes.TryGetValue(axis.Name, out length) || axis.Name.Length == 0;
+        length = axis.Factor * length + axis.Offset;
+        return known;
+    }
+
+    // LogAlpha is log_alpha in cases.
+    private static string SnakeCase(string name) =>
+        string.Concat(name.Select((c, i) => char.IsUpper(c) ? (i == 0 ? "" : "_") + char.ToLowerInvariant(c) : $"{c}"));
 
     private void RejectUnused(Operation operation)
     {

@@ -12,14 +12,11 @@ internal sealed class ScanFrozenOperation : Operation
 
     public override void Run(OperationRun run)
     {
-        ScanInputs inputs = ScanCase.Inputs(run, "v", theta: true);
         ScanSettings settings = ScanCase.FrozenSettings(run);
-        inputs = inputs with { ChunkStart = ScanCase.ChunkStart(run, settings) };
-        ScanOutputs outputs = ScanCase.Outputs(run, inputs);
-        if (run.HasSetting("phase") && settings.HasMeaningfulChunk)
-            outputs = outputs with { ChunkStart = run.Empty(run.Shape("B H Dk Dv")) };
+        ScanInputs inputs = ScanCase.Inputs(run, settings);
+        OperationCall call = ScanTensors.Validate(inputs, settings);
+        ScanOutputs outputs = ScanTensors.Outputs.Make(call, run.Empty, optional: run.HasSetting("phase"));
         Scan.Forward(inputs, settings, outputs);
-        ScanCase.Give(run, outputs);
-        run.OptionalOutput("chunk_start", outputs.ChunkStart);
+        run.Outputs(ScanTensors.Outputs, outputs);
     }
 }

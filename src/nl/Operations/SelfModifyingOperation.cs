@@ -3,7 +3,7 @@ namespace NestedLearning.CommandLine.Operations;
 /// <summary>
 /// <c>self-modifying</c>, docs/specification.md, section 6, with one head: x [B,T,D], wq s_k s_v s_mem [D,D], s_eta s_alpha [D,1],
 /// the same start for every sequence; settings chunk, objective l2 or dot, read, eta_scale, eta_bias, alpha_bias and optionally
-/// normalize_values and exact_gradient (false). Gives o [B,T,D] and the final memories s_* [B,D,·].
+/// the flags of <see cref="SelfModifyingSettings"/>. Gives o [B,T,D] and the final memories s_* [B,D,·].
 /// </summary>
 internal sealed class SelfModifyingOperation : Operation
 {

@@ -10,7 +10,10 @@ public static class Attention
     /// <exception cref="ArgumentException">A shape or device does not fit. Nothing was written.</exception>
     public static void Forward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs)
     {
-        Validate(inputs, settings, outputs);
+        OperationCall call = AttentionTensors.Validate(inputs, settings);
+        AttentionTensors.Outputs.Validate(outputs, ref call);
+        if (outputs.LogSums is not null)
+            AttentionTensors.Saved.Validate(outputs, ref call);
         inputs.Q.Device.Backend.AttentionForward(inputs, settings, outputs);
     }
 
@@ -23,34 +26,11 @@ public static class Attention
     /// <exception cref="ArgumentException">A shape or device does not fit, or the logarithms of sums are missing. Nothing was written.</exception>
     public static void Backward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients)
     {
-        ArgumentNullException.ThrowIfNull(dOutput);
-        Validate(inputs, settings, outputs);
-        if (outputs.LogSums is null)
-            throw new ArgumentException("log sums is missing, expected what the forward pass wrote.", nameof(outputs));
-        Device device = inputs.Q.Device;
-        Require.SameShape(dOutput, outputs.O.Shape, "do");
-        Require.Like(gradients.Q, inputs.Q, "dq");
-        Require.Like(gradients.K, inputs.K, "dk");
-        Require.Like(gradients.V, inputs.V, "dv");
-        Require.OnDevice(device, (dOutput, "do"), (gradients.Q, "dq"), (gradients.K, "dk"), (gradients.V, "dv"));
-        device.Backend.AttentionBackward(inputs, settings, outputs, dOutput, gradients);
-    }
-
-    private static void Validate(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs)
-    {
-        Require.Finite(settings.Scale, "scale");
-        Tensor q = inputs.Q;
-        Require.Rank(q, 4, "[B, T, H, Dk]", "q");
-        Require.Rank(inputs.K, 4, "[B, S, H, Dk]", "k");
-        Require.Rank(inputs.V, 4, "[B, S, H, Dv]", "v");
-        Require.SameShape(inputs.K, [inputs.Batch, inputs.Keys, inputs.Heads, inputs.KeyDim], "k");
-        Require.SameShape(inputs.V, inputs.K.Shape.WithLast(inputs.ValueDim), "v");
-        Require.Positive(inputs.KeyDim, "Dk");
-        Require.Positive(inputs.ValueDim, "Dv");
-        if (inputs.Keys < inputs.Time)
-            throw new ArgumentException($"k has {inputs.Keys} tokens, expected at least q's {inputs.Time}.", nameof(inputs));
-        Require.SameShape(outputs.O, q.Shape.WithLast(inputs.ValueDim), "o");
-        Require.OptionalShape(outputs.LogSums, [inputs.Batch, inputs.Time, inputs.Heads], "log sums");
-        Require.OnDevice(q.Device, (inputs.K, "k"), (inputs.V, "v"), (outputs.O, "o"), (outputs.LogSums, "log sums"));
+        OperationCall call = AttentionTensors.Validate(inputs, settings);
+        AttentionTensors.Outputs.Validate(outputs, ref call);
+        AttentionTensors.Saved.Validate(outputs, ref call);
+        AttentionTensors.Outputs.Gradients.Validate(dOutput, ref call);
+        AttentionTensors.Inputs.ValidateGradients(inputs, gradients, ref call);
+        inputs.Q.Device.Backend.AttentionBackward(inputs, settings, outputs, dOutput, gradients);
     }
 }

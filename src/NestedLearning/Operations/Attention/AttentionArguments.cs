@@ -64,3 +64,40 @@ public readonly record struct AttentionGradients
     /// <summary>dL/dv, of all S values.</summary>
     public Tensor? V { get; init; }
 }
+
+/// <summary>Names, shapes and roles of an attention's tensors.</summary>
+internal static class AttentionTensors
+{
+    private const string Axes = "B T S H Dk Dv";
+
+    public static readonly TensorList<AttentionInputs, AttentionGradients> Inputs = new(
+        Axes,
+        new("q", "B T H Dk", TensorRole.Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
+        new("k", "B S H Dk", TensorRole.Required, (in i) => i.K, (i, t) => i with { K = t! }, (in g) => g.K, (g, t) => g with { K = t }),
+        new("v", "B S H Dv", TensorRole.Required, (in i) => i.V, (i, t) => i with { V = t! }, (in g) => g.V, (g, t) => g with { V = t }));
+
+    public static readonly TensorList<AttentionOutputs, Tensor?> Outputs = new(
+        Axes,
+        new TensorRow<AttentionOutputs, Tensor?>(
+            "o", "B T H Dv", TensorRole.Required, (in i) => i.O, (i, t) => i with { O = t! },
+            (in g) => g, (_, t) => t, gradientRole: TensorRole.Required));
+
+    public static readonly TensorList<AttentionOutputs> Saved = new(
+        Axes,
+        new TensorRow<AttentionOutputs>(
+            "log sums", "B T H", TensorRole.Required, (in i) => i.LogSums, (i, t) => i with { LogSums = t },
+            new(0, "what the forward pass wrote")));
+
+    /// <summary>Checks settings and inputs.</summary>
+    public static OperationCall Validate(in AttentionInputs inputs, AttentionSettings settings)
+    {
+        Require.Finite(settings.Scale, "scale");
+        var call = default(OperationCall);
+        Inputs.Validate(inputs, ref call);
+        Require.Positive(inputs.KeyDim, "Dk");
+        Require.Positive(inputs.ValueDim, "Dv");
+        if (inputs.Keys < inputs.Time)
+            throw new ArgumentException($"k has {inputs.Keys} tokens, expected at least q's {inputs.Time}.", nameof(inputs));
+        return call;
+    }
+}

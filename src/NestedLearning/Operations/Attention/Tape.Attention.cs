@@ -12,19 +12,18 @@ public sealed partial class Tape
         ArgumentNullException.ThrowIfNull(q);
         ArgumentNullException.ThrowIfNull(k);
         ArgumentNullException.ThrowIfNull(v);
-        Require.Rank(q.Value, 4, "[B, T, H, Dk]", "q");
-        var inputs = new AttentionInputs { Q = q.Value, K = k.Value, V = v.Value };
-        var o = new Variable(New(q.Shape.WithLast(v.Shape.Last)), Needs(q, k, v));
-        var outputs = new AttentionOutputs { O = o.Value, LogSums = o.NeedsGradient ? New([inputs.Batch, inputs.Time, inputs.Heads]) : null };
+        Variable[] given = [q, k, v];
+        AttentionInputs inputs = AttentionTensors.Inputs.Of<Variable?>(given, s_value);
+        OperationCall call = AttentionTensors.Validate(inputs, settings);
+        Variable o = Results(AttentionTensors.Outputs, call, Needs(given))[0]!;
+        AttentionOutputs saved = o.NeedsGradient ? AttentionTensors.Saved.Make(call, New) : default;
+        AttentionOutputs outputs = saved with { O = o.Value };
         Operations.Attention.Forward(inputs, settings, outputs);
         if (o.NeedsGradient)
         {
             Record(
-                () =>
-                {
-                    using WrittenGradient dq = Written(q), dk = Written(k), dv = Written(v);
-                    Operations.Attention.Backward(inputs, settings, outputs, o.Gradient!, new AttentionGradients { Q = dq.Place, K = dk.Place, V = dv.Place });
-                },
+                () => WriteGradients(AttentionTensors.Inputs, given, gradients => Operations.Attention.Backward(
+                    inputs, settings, outputs, o.Gradient!, gradients)),
                 o);
         }
 

@@ -32,12 +32,4 @@ internal readonly record struct ChunkPlan(int Chunk, int Phase, int Time)
         if (settings.Phase < 0 || settings.Phase >= settings.Chunk)
             throw new ArgumentOutOfRangeException(nameof(settings), settings.Phase, $"The phase is {settings.Phase} tokens, expected 0 to {settings.Chunk - 1}.");
     }
-
-    /// <summary>Checks the chunk, the phase, and that the memory at the first chunk's start is given exactly when it is not S0.</summary>
-    public static void Validate(ChunkPlan settings, Tensor? chunkStart, ReadOnlySpan<int> state)
-    {
-        Validate(settings);
-        Require.Presence(chunkStart, settings.Phase > 0, "chunk_start", "the phase is not 0");
-        Require.OptionalAxes(chunkStart, state, "chunk_start");
-    }
 }

@@ -36,51 +36,23 @@ public sealed partial class Tape
     {
         ArgumentNullException.ThrowIfNull(variables);
         DeepMemoryVariables x = variables;
-        bool needs = Needs(x.Q, x.K, x.V, x.W1, x.W2, x.LogAlpha, x.Theta, x.Erase, x.Mu, x.P1, x.P2, x.ChunkStart1, x.ChunkStart2), momentum = x.Mu is not null;
-        var inputs = new DeepMemoryInputs
-        {
-            Q = x.Q.Value, K = x.K.Value, V = x.V.Value, LogAlpha = x.LogAlpha?.Value, Theta = x.Theta?.Value, Erase = x.Erase?.Value, Mu = x.Mu?.Value,
-            W1 = x.W1.Value, W2 = x.W2.Value, P1 = x.P1?.Value, P2 = x.P2?.Value, ChunkStart1 = x.ChunkStart1?.Value, ChunkStart2 = x.ChunkStart2?.Value,
-        };
-        DeepMemorySaved saved = default;
-        if (needs)
-        {
-            Shape saved1 = Operations.DeepMemory.SavedShape1(inputs, settings), saved2 = Operations.DeepMemory.SavedShape2(inputs, settings);
-            saved = new DeepMemorySaved(New(saved1), New(saved2), momentum ? New(saved1) : null, momentum ? New(saved2) : null);
-        }
-
-        Variable o = Result(x.Q.Shape), w1 = Result(x.W1.Shape), w2 = Result(x.W2.Shape), start1 = Result(x.W1.Shape), start2 = Result(x.W2.Shape);
-        Variable? p1 = momentum ? Result(x.W1.Shape) : null, p2 = momentum ? Result(x.W2.Shape) : null;
-        Operations.DeepMemory.Forward(inputs, settings, new DeepMemoryOutputs
-        {
-            O = o.Value, W1 = w1.Value, W2 = w2.Value, P1 = p1?.Value, P2 = p2?.Value, ChunkStart1 = start1.Value, ChunkStart2 = start2.Value, Saved = saved,
-        });
+        Variable?[] given =
+            [x.Q, x.K, x.V, x.LogAlpha, x.Theta, x.Erase, x.Mu, x.W2, x.W1, x.P1, x.P2, x.ChunkStart1, x.ChunkStart2];
+        DeepMemoryInputs inputs = DeepMemoryTensors.Inputs.Of<Variable?>(given, s_value);
+        OperationCall call = DeepMemoryTensors.Validate(inputs, settings);
+        bool needs = Needs(given);
+        DeepMemorySaved saved = needs ? DeepMemoryTensors.Saved.Make(call, New) : default;
+        Variable?[] results = Results(DeepMemoryTensors.Outputs, call, needs);
+        Operations.DeepMemory.Forward(
+            inputs, settings, DeepMemoryTensors.Outputs.Of<Variable?>(results, s_value) with { Saved = saved });
         if (needs)
         {
             Record(
-                () =>
-                {
-                    using WrittenGradient dq = Written(x.Q), dk = Written(x.K), dv = Written(x.V), dlogAlpha = Written(x.LogAlpha), dtheta = Written(x.Theta), derase = Written(x.Erase),
-                        dmu = Written(x.Mu), dw1 = Written(x.W1), dw2 = Written(x.W2), dp1 = Written(x.P1), dp2 = Written(x.P2), dstart1 = Written(x.ChunkStart1), dstart2 = Written(x.ChunkStart2);
-                    Operations.DeepMemory.Backward(
-                        inputs,
-                        settings,
-                        saved,
-                        new DeepMemoryOutputGradients
-                        {
-                            O = o.Gradient, W1 = w1.Gradient, W2 = w2.Gradient, P1 = p1?.Gradient, P2 = p2?.Gradient, ChunkStart1 = start1.Gradient, ChunkStart2 = start2.Gradient,
-                        },
-                        new DeepMemoryGradients
-                        {
-                            Q = dq.Place, K = dk.Place, V = dv.Place, LogAlpha = dlogAlpha.Place, Theta = dtheta.Place, Erase = derase.Place, Mu = dmu.Place,
-                            W1 = dw1.Place, W2 = dw2.Place, P1 = dp1.Place, P2 = dp2.Place, ChunkStart1 = dstart1.Place, ChunkStart2 = dstart2.Place,
-                        });
-                },
-                [.. new[] { o, w1, w2, p1, p2, start1, start2 }.OfType<Variable>()]);
+                () => WriteGradients(DeepMemoryTensors.Inputs, given, gradients => Operations.DeepMemory.Backward(
+                    inputs, settings, saved, DeepMemoryTensors.Outputs.Gradients.Of<Variable?>(results, s_gradient), gradients)),
+                [.. results.OfType<Variable>()]);
         }
 
-        return new DeepMemoryResults(o, w1, w2, p1, p2, start1, start2);
-
-        Variable Result(Shape shape) => new(New(shape), needs);
+        return new DeepMemoryResults(results[0]!, results[1]!, results[2]!, results[3], results[4], results[5]!, results[6]!);
     }
 }

@@ -28,45 +28,22 @@ public sealed partial class Tape
     public ScanResults Scan(ScanVariables variables, ScanSettings settings)
     {
         ArgumentNullException.ThrowIfNull(variables);
-        (Variable q, Variable k, Variable u, Variable? logAlpha, Variable? erase, Variable? mu, Variable? theta, Variable? s0, Variable? p0, Variable? chunkStart) = variables;
-        bool needs = Needs(q, k, u, logAlpha, erase, mu, theta, s0, p0, chunkStart);
-        var inputs = new ScanInputs
-        {
-            Q = q.Value, K = k.Value, U = u.Value, LogAlpha = logAlpha?.Value, Erase = erase?.Value, Mu = mu?.Value, Theta = theta?.Value, S0 = s0?.Value, P0 = p0?.Value, ChunkStart = chunkStart?.Value,
-        };
-        Shape state = Operations.Scan.StateShape(inputs);
-        ScanSaved saved = default;
-        if (needs)
-        {
-            Shape shape = Operations.Scan.SavedShape(inputs, settings);
-            saved = new ScanSaved(New(shape), mu is null ? null : New(shape));
-        }
-
-        var o = new Variable(New(u.Shape), needs);
-        var s = new Variable(New(state), needs);
-        Variable? p = mu is null ? null : new Variable(New(state), needs);
-        Variable? nextStart = settings.HasMeaningfulChunk ? new Variable(New(state), needs) : null;
-        Operations.Scan.Forward(inputs, settings, new ScanOutputs { O = o.Value, S = s.Value, P = p?.Value, ChunkStart = nextStart?.Value, Saved = saved });
+        ScanVariables v = variables;
+        Variable?[] given = [v.Q, v.K, v.U, v.LogAlpha, v.Erase, v.Mu, v.Theta, v.S0, v.P0, v.ChunkStart];
+        ScanInputs inputs = ScanTensors.Inputs.Of<Variable?>(given, s_value);
+        OperationCall call = ScanTensors.Validate(inputs, settings);
+        bool needs = Needs(given);
+        ScanSaved saved = needs ? ScanTensors.Saved.Make(call, New) : default;
+        Variable?[] results = Results(ScanTensors.Outputs, call, needs);
+        Operations.Scan.Forward(inputs, settings, ScanTensors.Outputs.Of<Variable?>(results, s_value) with { Saved = saved });
         if (needs)
         {
             Record(
-                () =>
-                {
-                    using WrittenGradient dq = Written(q), dk = Written(k), du = Written(u), dlogAlpha = Written(logAlpha), derase = Written(erase),
-                        dmu = Written(mu), dtheta = Written(theta), ds0 = Written(s0), dp0 = Written(p0), dchunkStart = Written(chunkStart);
-                    Operations.Scan.Backward(
-                        inputs,
-                        settings,
-                        saved,
-                        new ScanOutputGradients(o.Gradient, s.Gradient, p?.Gradient, nextStart?.Gradient),
-                        new ScanGradients
-                        {
-                            Q = dq.Place, K = dk.Place, U = du.Place, LogAlpha = dlogAlpha.Place, Erase = derase.Place, Mu = dmu.Place, Theta = dtheta.Place, S0 = ds0.Place, P0 = dp0.Place, ChunkStart = dchunkStart.Place,
-                        });
-                },
-                [.. new[] { o, s, p, nextStart }.OfType<Variable>()]);
+                () => WriteGradients(ScanTensors.Inputs, given, gradients => Operations.Scan.Backward(
+                    inputs, settings, saved, ScanTensors.Outputs.Gradients.Of<Variable?>(results, s_gradient), gradients)),
+                [.. results.OfType<Variable>()]);
         }
 
-        return new ScanResults(o, s, p, nextStart);
+        return new ScanResults(results[0]!, results[1]!, results[2], results[3]);
     }
 }

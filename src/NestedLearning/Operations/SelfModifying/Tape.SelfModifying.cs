@@ -18,34 +18,31 @@ public sealed partial class Tape
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(q);
         ArgumentNullException.ThrowIfNull(s0);
-        bool needs = Needs(x, q, s0, chunkStart);
-        var inputs = new SelfModifyingInputs { X = x.Value, Q = q.Value, S0 = s0.Value, ChunkStart = chunkStart?.Value };
-        Tensor? states = needs ? New(Operations.SelfModifying.SavedShape(inputs, settings)) : null;
-        var o = new Variable(New(x.Shape), needs);
-        var s = new Variable(New(s0.Shape), needs);
+        Variable?[] given = [x, q, s0, chunkStart];
+        SelfModifyingInputs inputs = SelfModifyingTensors.Inputs.Of<Variable?>(given, s_value);
+        OperationCall call = SelfModifyingTensors.Validate(inputs, settings);
+        bool needs = Needs(given);
+        Tensor? states = needs ? SelfModifyingTensors.Saved.Make(call, New) : null;
         // While a chunk goes on its start stays: token by token, a copy would be a third of what is moved.
         bool goesOn = !needs && chunkStart is not null && settings.Phase + inputs.Time < settings.Chunk;
-        Variable nextStart = goesOn ? chunkStart! : new Variable(New(s0.Shape), needs);
-        Operations.SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs { O = o.Value, S = s.Value, ChunkStart = goesOn ? null : nextStart.Value, ChunkStates = states });
+        Variable?[] results = Results(SelfModifyingTensors.Outputs, call, needs, optional: !goesOn);
+        Operations.SelfModifying.Forward(
+            inputs, settings, SelfModifyingTensors.Outputs.Of<Variable?>(results, s_value) with { ChunkStates = states });
+        Variable o = results[0]!;
         if (needs)
         {
             Record(
                 () =>
                 {
                     using Tensor? zero = o.Gradient is null ? Device.Zeros(o.Shape) : null;
-                    using WrittenGradient dx = Written(x), dq = Written(q), ds0 = Written(s0), dchunkStart = Written(chunkStart);
-                    Operations.SelfModifying.Backward(
-                        inputs,
-                        settings,
-                        states!,
-                        new SelfModifyingOutputGradients(o.Gradient ?? zero!, s.Gradient, nextStart.Gradient),
-                        new SelfModifyingGradients { X = dx.Place, Q = dq.Place, S0 = ds0.Place, ChunkStart = dchunkStart.Place });
+                    SelfModifyingOutputGradients upstream = SelfModifyingTensors.Outputs.Gradients.Of<Variable?>(results, s_gradient);
+                    upstream = upstream with { O = upstream.O ?? zero! };
+                    WriteGradients(SelfModifyingTensors.Inputs, given, gradients => Operations.SelfModifying.Backward(
+                        inputs, settings, states!, upstream, gradients));
                 },
-                o,
-                s,
-                nextStart);
+                [.. results.OfType<Variable>()]);
         }
 
-        return new SelfModifyingResults(o, s, nextStart);
+        return new SelfModifyingResults(o, results[1]!, results[2] ?? chunkStart!);
     }
 }
