@@ -1,3 +1,5 @@
+using static NestedLearning.Operations.TensorRole;
+
 namespace NestedLearning.Operations;
 
 /// <summary>What an attention computes.</summary>
@@ -72,20 +74,19 @@ internal static class AttentionTensors
 
     public static readonly TensorList<AttentionInputs, AttentionGradients> Inputs = new(
         Axes,
-        new("q", "B T H Dk", TensorRole.Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
-        new("k", "B S H Dk", TensorRole.Required, (in i) => i.K, (i, t) => i with { K = t! }, (in g) => g.K, (g, t) => g with { K = t }),
-        new("v", "B S H Dv", TensorRole.Required, (in i) => i.V, (i, t) => i with { V = t! }, (in g) => g.V, (g, t) => g with { V = t }));
+        new("q", "B T H Dk", Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
+        new("k", "B S H Dk", Required, (in i) => i.K, (i, t) => i with { K = t! }, (in g) => g.K, (g, t) => g with { K = t }),
+        new("v", "B S H Dv", Required, (in i) => i.V, (i, t) => i with { V = t! }, (in g) => g.V, (g, t) => g with { V = t }));
 
     public static readonly TensorList<AttentionOutputs, Tensor?> Outputs = new(
         Axes,
         new TensorRow<AttentionOutputs, Tensor?>(
-            "o", "B T H Dv", TensorRole.Required, (in i) => i.O, (i, t) => i with { O = t! },
-            (in g) => g, (_, t) => t, gradientRole: TensorRole.Required));
+            "o", "B T H Dv", Required, (in i) => i.O, (i, t) => i with { O = t! },
+            (in g) => g, (_, t) => t, gradientRole: Required));
 
     public static readonly TensorList<AttentionOutputs> Saved = new(
         Axes,
-        new TensorRow<AttentionOutputs>(
-            "log sums", "B T H", TensorRole.Required, (in i) => i.LogSums, (i, t) => i with { LogSums = t },
+        new TensorRow<AttentionOutputs>("log sums", "B T H", Required, (in i) => i.LogSums, (i, t) => i with { LogSums = t },
             new(0, "what the forward pass wrote")));
 
     /// <summary>Checks settings and inputs.</summary>

@@ -69,10 +69,10 @@ internal readonly record struct TensorAxis(int Factor, string Name, int Offset, 
 /// <param name="Expected">How a message goes on after "expected".</param>
 internal sealed record TensorCondition(int Bits, string Expected)
 {
-    public static readonly TensorCondition Momentum = new(1, "it exactly when mu is given");
+    public static readonly TensorCondition WithMu = new(1, "it exactly when mu is given");
     public static readonly TensorCondition InsideChunk = new(2, "it exactly when the phase is not 0");
     public static readonly TensorCondition Backward = new(0, "it exactly when a backward pass follows");
-    public static readonly TensorCondition BackwardWithMomentum = new(1, "it exactly when mu is given and a backward pass follows");
+    public static readonly TensorCondition BackwardWithMu = new(1, "it exactly when mu is given and a backward pass follows");
 
     /// <summary>The bits, if the condition holds.</summary>
     public int If(bool holds) => holds ? Bits : 0;

@@ -1,3 +1,6 @@
+using static NestedLearning.Operations.TensorCondition;
+using static NestedLearning.Operations.TensorRole;
+
 namespace NestedLearning.Operations;
 
 /// <summary>What a deep memory computes; see docs/specification.md, section 2.</summary>
@@ -208,61 +211,53 @@ public readonly record struct DeepMemoryGradients
 /// <summary>Names, shapes and roles of a deep memory's tensors.</summary>
 internal static class DeepMemoryTensors
 {
+    private const int Chunks = 0;
     private const string Axes = "chunks B T H D N";
 
     public static readonly TensorList<DeepMemoryInputs, DeepMemoryGradients> Inputs = new(
         Axes,
-        new("q", "B T H D", TensorRole.Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
-        new("k", "B T H D", TensorRole.Required, (in i) => i.K, (i, t) => i with { K = t! }, (in g) => g.K, (g, t) => g with { K = t }),
-        new("v", "B T H D", TensorRole.Required, (in i) => i.V, (i, t) => i with { V = t! }, (in g) => g.V, (g, t) => g with { V = t }),
-        new("log_alpha", "B T H", TensorRole.Optional, (in i) => i.LogAlpha, (i, t) => i with { LogAlpha = t },
+        new("q", "B T H D", Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
+        new("k", "B T H D", Required, (in i) => i.K, (i, t) => i with { K = t! }, (in g) => g.K, (g, t) => g with { K = t }),
+        new("v", "B T H D", Required, (in i) => i.V, (i, t) => i with { V = t! }, (in g) => g.V, (g, t) => g with { V = t }),
+        new("log_alpha", "B T H", Optional, (in i) => i.LogAlpha, (i, t) => i with { LogAlpha = t },
             (in g) => g.LogAlpha, (g, t) => g with { LogAlpha = t }),
-        new("theta", "B T H", TensorRole.Optional, (in i) => i.Theta, (i, t) => i with { Theta = t },
+        new("theta", "B T H", Optional, (in i) => i.Theta, (i, t) => i with { Theta = t },
             (in g) => g.Theta, (g, t) => g with { Theta = t }),
-        new("erase", "B T H", TensorRole.Optional, (in i) => i.Erase, (i, t) => i with { Erase = t },
+        new("erase", "B T H", Optional, (in i) => i.Erase, (i, t) => i with { Erase = t },
             (in g) => g.Erase, (g, t) => g with { Erase = t }),
-        new("mu", "B T H", TensorRole.Optional, (in i) => i.Mu, (i, t) => i with { Mu = t }, (in g) => g.Mu, (g, t) => g with { Mu = t }),
-        new("w2", "B H D N", TensorRole.Required, (in i) => i.W2, (i, t) => i with { W2 = t! },
-            (in g) => g.W2, (g, t) => g with { W2 = t }),
-        new("w1", "B H N D", TensorRole.Required, (in i) => i.W1, (i, t) => i with { W1 = t! },
-            (in g) => g.W1, (g, t) => g with { W1 = t }),
-        new("p1", "B H N D", TensorRole.State, (in i) => i.P1, (i, t) => i with { P1 = t },
-            (in g) => g.P1, (g, t) => g with { P1 = t }, TensorCondition.Momentum),
-        new("p2", "B H D N", TensorRole.State, (in i) => i.P2, (i, t) => i with { P2 = t },
-            (in g) => g.P2, (g, t) => g with { P2 = t }, TensorCondition.Momentum),
-        new("chunk_start1", "B H N D", TensorRole.Required, (in i) => i.ChunkStart1, (i, t) => i with { ChunkStart1 = t },
-            (in g) => g.ChunkStart1, (g, t) => g with { ChunkStart1 = t }, TensorCondition.InsideChunk),
-        new("chunk_start2", "B H D N", TensorRole.Required, (in i) => i.ChunkStart2, (i, t) => i with { ChunkStart2 = t },
-            (in g) => g.ChunkStart2, (g, t) => g with { ChunkStart2 = t }, TensorCondition.InsideChunk));
+        new("mu", "B T H", Optional, (in i) => i.Mu, (i, t) => i with { Mu = t }, (in g) => g.Mu, (g, t) => g with { Mu = t }),
+        // The hidden units N are those of w2.
+        new("w2", "B H D N", Required, (in i) => i.W2, (i, t) => i with { W2 = t! }, (in g) => g.W2, (g, t) => g with { W2 = t }),
+        new("w1", "B H N D", Required, (in i) => i.W1, (i, t) => i with { W1 = t! }, (in g) => g.W1, (g, t) => g with { W1 = t }),
+        new("p1", "B H N D", State, (in i) => i.P1, (i, t) => i with { P1 = t }, (in g) => g.P1, (g, t) => g with { P1 = t }, WithMu),
+        new("p2", "B H D N", State, (in i) => i.P2, (i, t) => i with { P2 = t }, (in g) => g.P2, (g, t) => g with { P2 = t }, WithMu),
+        new("chunk_start1", "B H N D", Required, (in i) => i.ChunkStart1, (i, t) => i with { ChunkStart1 = t },
+            (in g) => g.ChunkStart1, (g, t) => g with { ChunkStart1 = t }, InsideChunk),
+        new("chunk_start2", "B H D N", Required, (in i) => i.ChunkStart2, (i, t) => i with { ChunkStart2 = t },
+            (in g) => g.ChunkStart2, (g, t) => g with { ChunkStart2 = t }, InsideChunk));
 
     public static readonly TensorList<DeepMemoryOutputs, DeepMemoryOutputGradients> Outputs = new(
         Axes,
-        new("o", "B T H D", TensorRole.Required, (in i) => i.O, (i, t) => i with { O = t! }, (in g) => g.O, (g, t) => g with { O = t }),
-        new("w1", "B H N D", TensorRole.Required, (in i) => i.W1, (i, t) => i with { W1 = t! },
-            (in g) => g.W1, (g, t) => g with { W1 = t }),
-        new("w2", "B H D N", TensorRole.Required, (in i) => i.W2, (i, t) => i with { W2 = t! },
-            (in g) => g.W2, (g, t) => g with { W2 = t }),
-        new("p1", "B H N D", TensorRole.Required, (in i) => i.P1, (i, t) => i with { P1 = t },
-            (in g) => g.P1, (g, t) => g with { P1 = t }, TensorCondition.Momentum),
-        new("p2", "B H D N", TensorRole.Required, (in i) => i.P2, (i, t) => i with { P2 = t },
-            (in g) => g.P2, (g, t) => g with { P2 = t }, TensorCondition.Momentum),
-        new("chunk_start1", "B H N D", TensorRole.Optional, (in i) => i.ChunkStart1, (i, t) => i with { ChunkStart1 = t },
+        new("o", "B T H D", Required, (in i) => i.O, (i, t) => i with { O = t! }, (in g) => g.O, (g, t) => g with { O = t }),
+        new("w1", "B H N D", Required, (in i) => i.W1, (i, t) => i with { W1 = t! }, (in g) => g.W1, (g, t) => g with { W1 = t }),
+        new("w2", "B H D N", Required, (in i) => i.W2, (i, t) => i with { W2 = t! }, (in g) => g.W2, (g, t) => g with { W2 = t }),
+        new("p1", "B H N D", Required, (in i) => i.P1, (i, t) => i with { P1 = t }, (in g) => g.P1, (g, t) => g with { P1 = t }, WithMu),
+        new("p2", "B H D N", Required, (in i) => i.P2, (i, t) => i with { P2 = t }, (in g) => g.P2, (g, t) => g with { P2 = t }, WithMu),
+        new("chunk_start1", "B H N D", Optional, (in i) => i.ChunkStart1, (i, t) => i with { ChunkStart1 = t },
             (in g) => g.ChunkStart1, (g, t) => g with { ChunkStart1 = t }),
-        new("chunk_start2", "B H D N", TensorRole.Optional, (in i) => i.ChunkStart2, (i, t) => i with { ChunkStart2 = t },
+        new("chunk_start2", "B H D N", Optional, (in i) => i.ChunkStart2, (i, t) => i with { ChunkStart2 = t },
             (in g) => g.ChunkStart2, (g, t) => g with { ChunkStart2 = t }));
 
     public static readonly TensorList<DeepMemorySaved> Saved = new(
         Axes,
-        new("saved w1", "B H chunks N D", TensorRole.Required, (in i) => i.W1, (i, t) => i with { W1 = t }, TensorCondition.Backward),
-        new("saved w2", "B H chunks D N", TensorRole.Required, (in i) => i.W2, (i, t) => i with { W2 = t }, TensorCondition.Backward),
-        new("saved p1", "B H chunks N D", TensorRole.Required,
-            (in i) => i.P1, (i, t) => i with { P1 = t }, TensorCondition.BackwardWithMomentum),
-        new("saved p2", "B H chunks D N", TensorRole.Required,
-            (in i) => i.P2, (i, t) => i with { P2 = t }, TensorCondition.BackwardWithMomentum));
+        new("saved w1", "B H chunks N D", Required, (in i) => i.W1, (i, t) => i with { W1 = t }, Backward),
+        new("saved w2", "B H chunks D N", Required, (in i) => i.W2, (i, t) => i with { W2 = t }, Backward),
+        new("saved p1", "B H chunks N D", Required, (in i) => i.P1, (i, t) => i with { P1 = t }, BackwardWithMu),
+        new("saved p2", "B H chunks D N", Required, (in i) => i.P2, (i, t) => i with { P2 = t }, BackwardWithMu));
 
     /// <summary>The conditions that hold.</summary>
     public static int Held(in DeepMemoryInputs inputs, DeepMemorySettings settings) =>
-        TensorCondition.Momentum.If(inputs.Mu is not null) | TensorCondition.InsideChunk.If(settings.Phase > 0);
+        WithMu.If(inputs.Mu is not null) | InsideChunk.If(settings.Phase > 0);
 
     /// <summary>Checks settings and inputs.</summary>
     public static OperationCall Validate(in DeepMemoryInputs inputs, DeepMemorySettings settings)
@@ -272,7 +267,7 @@ internal static class DeepMemoryTensors
         Inputs.Validate(inputs, ref call);
         Require.Positive(inputs.Dim, "D");
         Require.Positive(inputs.Hidden, "N");
-        call.Set(0, settings.Chunks(inputs.Time));
+        call.Set(Chunks, settings.Chunks(inputs.Time));
         return call;
     }
 }

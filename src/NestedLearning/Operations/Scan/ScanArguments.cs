@@ -1,3 +1,6 @@
+using static NestedLearning.Operations.TensorCondition;
+using static NestedLearning.Operations.TensorRole;
+
 namespace NestedLearning.Operations;
 
 /// <summary>Which state of the memory a token's query reads.</summary>
@@ -189,6 +192,7 @@ public readonly record struct ScanGradients
 /// <summary>Names, shapes and roles of a scan's tensors.</summary>
 internal static class ScanTensors
 {
+    private const int Chunks = 0;
     private const string Axes = "chunks B T H Dk Dv";
 
     private static readonly TensorCondition s_theta = new(4, $"it exactly when the write is not {nameof(ScanWrite.Given)}");
@@ -196,41 +200,37 @@ internal static class ScanTensors
 
     public static readonly TensorList<ScanInputs, ScanGradients> Inputs = new(
         Axes,
-        new("q", "B T H Dk", TensorRole.Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
-        new("k", "B T H Dk", TensorRole.Required, (in i) => i.K, (i, t) => i with { K = t! }, (in g) => g.K, (g, t) => g with { K = t }),
-        new("u", "B T H Dv", TensorRole.Required, (in i) => i.U, (i, t) => i with { U = t! }, (in g) => g.U, (g, t) => g with { U = t }),
-        new("log_alpha", "B T H", TensorRole.Optional, (in i) => i.LogAlpha, (i, t) => i with { LogAlpha = t },
+        new("q", "B T H Dk", Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
+        new("k", "B T H Dk", Required, (in i) => i.K, (i, t) => i with { K = t! }, (in g) => g.K, (g, t) => g with { K = t }),
+        new("u", "B T H Dv", Required, (in i) => i.U, (i, t) => i with { U = t! }, (in g) => g.U, (g, t) => g with { U = t }),
+        new("log_alpha", "B T H", Optional, (in i) => i.LogAlpha, (i, t) => i with { LogAlpha = t },
             (in g) => g.LogAlpha, (g, t) => g with { LogAlpha = t }),
-        new("erase", "B T H", TensorRole.Optional, (in i) => i.Erase, (i, t) => i with { Erase = t },
+        new("erase", "B T H", Optional, (in i) => i.Erase, (i, t) => i with { Erase = t },
             (in g) => g.Erase, (g, t) => g with { Erase = t }),
-        new("mu", "B T H", TensorRole.Optional, (in i) => i.Mu, (i, t) => i with { Mu = t }, (in g) => g.Mu, (g, t) => g with { Mu = t }),
-        new("theta", "B T H", TensorRole.Required, (in i) => i.Theta, (i, t) => i with { Theta = t },
+        new("mu", "B T H", Optional, (in i) => i.Mu, (i, t) => i with { Mu = t }, (in g) => g.Mu, (g, t) => g with { Mu = t }),
+        new("theta", "B T H", Required, (in i) => i.Theta, (i, t) => i with { Theta = t },
             (in g) => g.Theta, (g, t) => g with { Theta = t }, s_theta),
-        new("s0", "B H Dk Dv", TensorRole.State, (in i) => i.S0, (i, t) => i with { S0 = t }, (in g) => g.S0, (g, t) => g with { S0 = t }),
-        new("p0", "B H Dk Dv", TensorRole.State, (in i) => i.P0, (i, t) => i with { P0 = t },
-            (in g) => g.P0, (g, t) => g with { P0 = t }, TensorCondition.Momentum),
-        new("chunk_start", "B H Dk Dv", TensorRole.Required, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
-            (in g) => g.ChunkStart, (g, t) => g with { ChunkStart = t }, TensorCondition.InsideChunk));
+        new("s0", "B H Dk Dv", State, (in i) => i.S0, (i, t) => i with { S0 = t }, (in g) => g.S0, (g, t) => g with { S0 = t }),
+        new("p0", "B H Dk Dv", State, (in i) => i.P0, (i, t) => i with { P0 = t }, (in g) => g.P0, (g, t) => g with { P0 = t }, WithMu),
+        new("chunk_start", "B H Dk Dv", Required, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
+            (in g) => g.ChunkStart, (g, t) => g with { ChunkStart = t }, InsideChunk));
 
     public static readonly TensorList<ScanOutputs, ScanOutputGradients> Outputs = new(
         Axes,
-        new("o", "B T H Dv", TensorRole.Required, (in i) => i.O, (i, t) => i with { O = t! }, (in g) => g.O, (g, t) => g with { O = t }),
-        new("s", "B H Dk Dv", TensorRole.Required, (in i) => i.S, (i, t) => i with { S = t! }, (in g) => g.S, (g, t) => g with { S = t }),
-        new("p", "B H Dk Dv", TensorRole.Required, (in i) => i.P, (i, t) => i with { P = t },
-            (in g) => g.P, (g, t) => g with { P = t }, TensorCondition.Momentum),
-        new("chunk_start", "B H Dk Dv", TensorRole.Optional, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
+        new("o", "B T H Dv", Required, (in i) => i.O, (i, t) => i with { O = t! }, (in g) => g.O, (g, t) => g with { O = t }),
+        new("s", "B H Dk Dv", Required, (in i) => i.S, (i, t) => i with { S = t! }, (in g) => g.S, (g, t) => g with { S = t }),
+        new("p", "B H Dk Dv", Required, (in i) => i.P, (i, t) => i with { P = t }, (in g) => g.P, (g, t) => g with { P = t }, WithMu),
+        new("chunk_start", "B H Dk Dv", Optional, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
             (in g) => g.ChunkStart, (g, t) => g with { ChunkStart = t }, s_chunk));
 
     public static readonly TensorList<ScanSaved> Saved = new(
         Axes,
-        new("saved states", "B H chunks Dk Dv", TensorRole.Required,
-            (in i) => i.States, (i, t) => i with { States = t }, TensorCondition.Backward),
-        new("saved momenta", "B H chunks Dk Dv", TensorRole.Required,
-            (in i) => i.Momenta, (i, t) => i with { Momenta = t }, TensorCondition.BackwardWithMomentum));
+        new("saved states", "B H chunks Dk Dv", Required, (in i) => i.States, (i, t) => i with { States = t }, Backward),
+        new("saved momenta", "B H chunks Dk Dv", Required, (in i) => i.Momenta, (i, t) => i with { Momenta = t }, BackwardWithMu));
 
     /// <summary>The conditions that hold.</summary>
     public static int Held(in ScanInputs inputs, ScanSettings settings) =>
-        TensorCondition.Momentum.If(inputs.Mu is not null) | TensorCondition.InsideChunk.If(settings.Phase > 0)
+        WithMu.If(inputs.Mu is not null) | InsideChunk.If(settings.Phase > 0)
         | s_theta.If(settings.Write != ScanWrite.Given) | s_chunk.If(settings.HasMeaningfulChunk);
 
     /// <summary>Checks settings and inputs.</summary>
@@ -254,7 +254,7 @@ internal static class ScanTensors
         ChunkPlan.Validate(settings.Plan(0));
         var call = new OperationCall(Held(inputs, settings));
         Inputs.Validate(inputs, ref call);
-        call.Set(0, settings.Chunks(inputs.Time));
+        call.Set(Chunks, settings.Chunks(inputs.Time));
         return call;
     }
 }

@@ -1,3 +1,6 @@
+using static NestedLearning.Operations.TensorCondition;
+using static NestedLearning.Operations.TensorRole;
+
 namespace NestedLearning.Operations;
 
 /// <summary>The objective whose gradient a self-modifying memory writes.</summary>
@@ -146,32 +149,31 @@ public readonly record struct SelfModifyingGradients
 /// <summary>Names, shapes and roles of a self-modifying scan's tensors.</summary>
 internal static class SelfModifyingTensors
 {
+    private const int Chunks = 0;
     private const string Axes = "chunks B T H D";
 
     public static readonly TensorList<SelfModifyingInputs, SelfModifyingGradients> Inputs = new(
         Axes,
-        new("x", "B T H D", TensorRole.Required, (in i) => i.X, (i, t) => i with { X = t! }, (in g) => g.X, (g, t) => g with { X = t }),
-        new("q", "B T H D", TensorRole.Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
-        new("s0", "B H D 3D+2", TensorRole.Required, (in i) => i.S0, (i, t) => i with { S0 = t! },
-            (in g) => g.S0, (g, t) => g with { S0 = t }),
-        new("chunk_start", "B H D 3D+2", TensorRole.Required, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
-            (in g) => g.ChunkStart, (g, t) => g with { ChunkStart = t }, TensorCondition.InsideChunk));
+        new("x", "B T H D", Required, (in i) => i.X, (i, t) => i with { X = t! }, (in g) => g.X, (g, t) => g with { X = t }),
+        new("q", "B T H D", Required, (in i) => i.Q, (i, t) => i with { Q = t! }, (in g) => g.Q, (g, t) => g with { Q = t }),
+        new("s0", "B H D 3D+2", Required, (in i) => i.S0, (i, t) => i with { S0 = t! }, (in g) => g.S0, (g, t) => g with { S0 = t }),
+        new("chunk_start", "B H D 3D+2", Required, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
+            (in g) => g.ChunkStart, (g, t) => g with { ChunkStart = t }, InsideChunk));
 
     public static readonly TensorList<SelfModifyingOutputs, SelfModifyingOutputGradients> Outputs = new(
         Axes,
-        new("o", "B T H D", TensorRole.Required, (in i) => i.O, (i, t) => i with { O = t! },
-            (in g) => g.O, (g, t) => g with { O = t! }, gradientRole: TensorRole.Required),
-        new("s", "B H D 3D+2", TensorRole.Required, (in i) => i.S, (i, t) => i with { S = t! }, (in g) => g.S, (g, t) => g with { S = t }),
-        new("chunk_start", "B H D 3D+2", TensorRole.Optional, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
+        new("o", "B T H D", Required, (in i) => i.O, (i, t) => i with { O = t! },
+            (in g) => g.O, (g, t) => g with { O = t! }, gradientRole: Required),
+        new("s", "B H D 3D+2", Required, (in i) => i.S, (i, t) => i with { S = t! }, (in g) => g.S, (g, t) => g with { S = t }),
+        new("chunk_start", "B H D 3D+2", Optional, (in i) => i.ChunkStart, (i, t) => i with { ChunkStart = t },
             (in g) => g.ChunkStart, (g, t) => g with { ChunkStart = t }));
 
     public static readonly TensorList<Tensor?> Saved = new(
         Axes,
-        new TensorRow<Tensor?>(
-            "chunk states", "B H chunks D 3D+2", TensorRole.Required, (in i) => i, (_, t) => t, TensorCondition.Backward));
+        new TensorRow<Tensor?>("chunk states", "B H chunks D 3D+2", Required, (in i) => i, (_, t) => t, Backward));
 
     /// <summary>The conditions that hold.</summary>
-    public static int Held(SelfModifyingSettings settings) => TensorCondition.InsideChunk.If(settings.Phase > 0);
+    public static int Held(SelfModifyingSettings settings) => InsideChunk.If(settings.Phase > 0);
 
     /// <summary>Checks settings and inputs.</summary>
     public static OperationCall Validate(in SelfModifyingInputs inputs, SelfModifyingSettings settings)
@@ -182,7 +184,7 @@ internal static class SelfModifyingTensors
         ChunkPlan.Validate(settings.Plan(0));
         var call = new OperationCall(Held(settings));
         Inputs.Validate(inputs, ref call);
-        call.Set(0, settings.Chunks(inputs.Time));
+        call.Set(Chunks, settings.Chunks(inputs.Time));
         return call;
     }
 }

@@ -91,7 +91,9 @@ public sealed class TensorListTests : IDisposable
         {
             var e = Assert.ThrowsAny<ArgumentException>(run);
             Assert.Contains(e.ParamName, named);
-            Assert.StartsWith(e.ParamName + " ", e.Message, StringComparison.Ordinal);
+            string what = fault switch { "missing" => "is missing", "device" => "is on 'managed'", _ => "has shape [" };
+            Assert.StartsWith($"{e.ParamName} {what}", e.Message, StringComparison.Ordinal);
+            Assert.Contains(", expected ", e.Message, StringComparison.Ordinal);
         }
 
         foreach (Tensor t in written)

@@ -3,11 +3,13 @@ using Xunit;
 
 namespace NestedLearning.Tests;
 
-/// <summary>What the public scans refuse, with an error that names the argument, before anything is written.</summary>
+/// <summary>
+/// What the public scans refuse, with an error that names the argument, before anything is written: settings, what must be given
+/// when, and the words of the messages. Every tensor's shape and device is in <see cref="TensorListTests"/>.
+/// </summary>
 public sealed class ScanValidationTests : IDisposable
 {
     private readonly Device _device = Device.Open("managed");
-    private readonly Device _other = Device.Open("managed");
     private readonly List<Tensor> _tensors = [];
 
     public void Dispose()
@@ -15,7 +17,6 @@ public sealed class ScanValidationTests : IDisposable
         foreach (Tensor tensor in _tensors)
             tensor.Dispose();
         _device.Dispose();
-        _other.Dispose();
     }
 
     public static TheoryData<string, string> BadForward => new()
@@ -24,7 +25,6 @@ public sealed class ScanValidationTests : IDisposable
         { "u", "u has shape [2, 6, 3, 7], expected [2, 5, 3, 7]" },
         { "u rank", "u has shape [2, 5, 21], expected [B, T, H, Dv]" },
         { "log_alpha", "log_alpha has shape [2, 3, 5], expected [2, 5, 3]" },
-        { "erase", "erase" },
         { "theta given", "theta is given" },
         { "theta missing", "theta is missing" },
         { "p0 without mu", "p0 is given" },
@@ -32,9 +32,6 @@ public sealed class ScanValidationTests : IDisposable
         { "p without mu", "p is given" },
         { "momenta missing", "saved momenta is missing" },
         { "states", "saved states has shape [2, 3, 1, 4, 7], expected [2, 3, 2, 4, 7]" },
-        { "s", "s has shape" },
-        { "o", "o has shape" },
-        { "device", "u is on 'managed'" },
         { "chunk 0", "The chunk is 0 tokens, expected 1 to 256" },
         { "chunk 257", "The chunk is 257 tokens, expected 1 to 256" },
         { "scale", "scale is NaN" },
@@ -63,7 +60,6 @@ public sealed class ScanValidationTests : IDisposable
             case "u": inputs = inputs with { U = New(2, 6, 3, 7) }; break;
             case "u rank": inputs = inputs with { U = New(2, 5, 21) }; break;
             case "log_alpha": inputs = inputs with { LogAlpha = New(2, 3, 5) }; break;
-            case "erase": inputs = inputs with { Erase = New(2, 5, 3, 1) }; break;
             case "theta given": inputs = inputs with { Theta = New(2, 5, 3) }; break;
             case "theta missing": settings = settings with { Write = ScanWrite.Scaled }; break;
             case "p0 without mu": (inputs, outputs) = (inputs with { Mu = null, P0 = New(2, 3, 4, 7) }, outputs with { P = null }); break;
@@ -71,9 +67,6 @@ public sealed class ScanValidationTests : IDisposable
             case "p without mu": inputs = inputs with { Mu = null }; break;
             case "momenta missing": outputs = outputs with { Saved = outputs.Saved with { Momenta = null } }; break;
             case "states": outputs = outputs with { Saved = outputs.Saved with { States = New(2, 3, 1, 4, 7) } }; break;
-            case "s": outputs = outputs with { S = New(2, 3, 7, 4) }; break;
-            case "o": outputs = outputs with { O = New(2, 5, 3, 4) }; break;
-            case "device": inputs = inputs with { U = Track(_other.Zeros([2, 5, 3, 7])) }; break;
             case "chunk 0": settings = settings with { Chunk = 0 }; break;
             case "chunk 257": settings = settings with { Chunk = 257 }; break;
             case "scale": settings = settings with { Scale = float.NaN }; break;
@@ -95,12 +88,9 @@ public sealed class ScanValidationTests : IDisposable
     {
         { "states", "saved states is missing" },
         { "momenta", "saved momenta is missing" },
-        { "do", "do has shape" },
         { "dp without mu", "dp is given" },
         { "dlog_alpha", "dlog_alpha is asked for, but its input is not given" },
-        { "dq", "dq has shape" },
         { "dp0 without mu", "dp0 is given" },
-        { "device", "ds is on 'managed'" },
     };
 
     [Theory]
@@ -119,12 +109,9 @@ public sealed class ScanValidationTests : IDisposable
         {
             case "states": saved = saved with { States = null }; break;
             case "momenta": saved = saved with { Momenta = null }; break;
-            case "do": upstream = upstream with { O = New(2, 5, 3, 4) }; break;
             case "dp without mu": (inputs, saved, upstream) = (inputs with { Mu = null }, saved with { Momenta = null }, upstream with { P = New(2, 3, 4, 7) }); break;
             case "dlog_alpha": gradients = gradients with { LogAlpha = New(2, 5, 3) }; break;
-            case "dq": gradients = gradients with { Q = New(2, 5, 3, 7) }; break;
             case "dp0 without mu": (inputs, saved, gradients) = (inputs with { Mu = null }, saved with { Momenta = null }, gradients with { P0 = New(2, 3, 4, 7) }); break;
-            case "device": upstream = upstream with { S = Track(_other.Zeros([2, 3, 4, 7])) }; break;
         }
 
         ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => Scan.Backward(inputs, settings, saved, upstream, gradients));
@@ -135,18 +122,13 @@ public sealed class ScanValidationTests : IDisposable
     public static TheoryData<string, string> BadSelfModifying => new()
     {
         { "x", "x has shape [2, 5, 3], expected [B, T, H, D]" },
-        { "q", "q has shape" },
         { "s0", "s0 has shape [2, 3, 4, 13], expected [2, 3, 4, 14]" },
-        { "s", "s has shape" },
-        { "o", "o has shape" },
-        { "chunk states", "chunk states has shape" },
         { "chunk", "The chunk is 0 tokens" },
         { "phase", "The phase is 4 tokens, expected 0 to 3" },
         { "chunk start missing", "chunk_start is missing, expected it exactly when the phase is not 0" },
         { "chunk start given", "chunk_start is given, expected it exactly when the phase is not 0" },
         { "eta", "eta_scale is" },
         { "alpha", "alpha_bias is" },
-        { "device", "s0 is on 'managed'" },
     };
 
     [Theory]
@@ -163,18 +145,13 @@ public sealed class ScanValidationTests : IDisposable
         switch (what)
         {
             case "x": inputs = inputs with { X = New(2, 5, 3) }; break;
-            case "q": inputs = inputs with { Q = New(2, 5, 3, 5) }; break;
             case "s0": inputs = inputs with { S0 = New(2, 3, 4, 13) }; break;
-            case "s": outputs = outputs with { S = New(2, 3, 14, 4) }; break;
-            case "o": outputs = outputs with { O = New(2, 5, 3, 3) }; break;
-            case "chunk states": outputs = outputs with { ChunkStates = New(2, 3, 1, 4, 14) }; break;
             case "chunk": settings = settings with { Chunk = 0 }; break;
             case "phase": settings = settings with { Phase = 4 }; break;
             case "chunk start missing": settings = settings with { Phase = 3 }; break;
             case "chunk start given": inputs = inputs with { ChunkStart = New(2, 3, 4, 14) }; break;
             case "eta": settings = settings with { EtaScale = float.PositiveInfinity }; break;
             case "alpha": settings = settings with { AlphaBias = float.NaN }; break;
-            case "device": inputs = inputs with { S0 = Track(_other.Zeros([2, 3, 4, 14])) }; break;
         }
 
         ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => SelfModifying.Forward(inputs, settings, outputs));
