@@ -40,8 +40,8 @@ internal struct SelfModifyingDecodeArguments
     /// <summary>Inputs [n, D], and what the memories at the chunk's start make of them, [n, 2D + 2]: x S_k, x S_v, x S_η, x S_α.</summary>
     public Matrix X, Projections;
 
-    public int Dim, NormalizesValues, EraseFactor;
-    public float EtaScale, EtaBias, AlphaBias;
+    public int Dim;
+    public SelfModifyingRule Rule;
 }
 
 /// <summary>
@@ -232,7 +232,7 @@ internal static class DecodeKernels
                 int mine = t * Groups.Threads + Group.IdxX;
                 long k = projections + (long)t * a.Projections.Row;
                 float key = InverseNorm(a, shared, k), value = InverseNorm(a, shared, k + a.Dim);
-                if (a.NormalizesValues == 0)
+                if (a.Rule.NormalizesValues == 0)
                     value = 1;
                 keySums[mine] = s.Product(a.Projections.View, k);
                 if (a.Scan.ReadsAfter == 0 && a.Scan.ReadsAtStart == 0)
@@ -240,10 +240,10 @@ internal static class DecodeKernels
                 Group.Barrier();
                 if (column < a.Scan.ValueDim)
                 {
-                    float eta = Functions.Softplus(a.Projections.View[k + 2 * a.Dim] + a.EtaBias) * a.EtaScale;
-                    float alpha = Functions.Sigmoid(a.Projections.View[k + 2 * a.Dim + 1] + a.AlphaBias);
+                    float eta = Functions.Softplus(a.Projections.View[k + 2 * a.Dim] + a.Rule.EtaBias) * a.Rule.EtaScale;
+                    float alpha = Functions.Sigmoid(a.Projections.View[k + 2 * a.Dim + 1] + a.Rule.AlphaBias);
                     float w = value * Sum(targetSums, a.Scan.Columns, t, Group.IdxX) - key * Sum(startSums, a.Scan.Columns, t, Group.IdxX);
-                    w = eta * (w - a.EraseFactor * (key * Sum(keySums, a.Scan.Columns, t, Group.IdxX)));
+                    w = eta * (w - a.Rule.EraseFactor * (key * Sum(keySums, a.Scan.Columns, t, Group.IdxX)));
                     float read = Write(a.Scan, s, s, a.Projections.View, k, key * w, alpha, 0, q + (long)t * a.Scan.Q.Row);
                     if (a.Scan.ReadsAfter != 0)
                         querySums[mine] = read;

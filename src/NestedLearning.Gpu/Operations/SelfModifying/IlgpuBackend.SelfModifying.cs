@@ -75,11 +75,7 @@ internal partial class IlgpuBackend
                 X = Tokens(inputs.X, time).FromRow(first),
                 Projections = projections,
                 Dim = dim,
-                NormalizesValues = settings.NormalizeValues ? 1 : 0,
-                EraseFactor = settings.EraseFactor,
-                EtaScale = settings.EtaScale,
-                EtaBias = settings.EtaBias,
-                AlphaBias = settings.AlphaBias,
+                Rule = new SelfModifyingRule(settings),
             };
             Launch(DecodeKernels.Project, (long)heads.Count * ((2 * dim + 2 + columns - 1) / columns), arguments);
             Launch(DecodeKernels.SelfModifying, (long)heads.Count * ((stateColumns + columns - 1) / columns), arguments);
@@ -236,11 +232,7 @@ internal partial class IlgpuBackend
             Alpha = memory.Chunk.Alpha,
             InverseNorms = _inverseNorms,
             Dim = Dim,
-            NormalizesValues = _settings.NormalizeValues ? 1 : 0,
-            EraseFactor = _settings.EraseFactor,
-            EtaScale = _settings.EtaScale,
-            EtaBias = _settings.EtaBias,
-            AlphaBias = _settings.AlphaBias,
+            Rule = new SelfModifyingRule(_settings),
         };
     }
 }

@@ -28,8 +28,15 @@ internal struct SelfModifyingArguments
     /// <summary>Gradients of the projections [n, 2D] and of the gates' inputs [n, 2].</summary>
     public Matrix DProjections, DGateInputs;
 
-    public int Dim, NormalizesValues, EraseFactor;
-    public float EtaScale, EtaBias, AlphaBias;
+    public int Dim;
+    public SelfModifyingRule Rule;
+}
+
+/// <summary>What of the settings the kernels take, of whole chunks and of a few tokens.</summary>
+internal struct SelfModifyingRule(SelfModifyingSettings settings)
+{
+    public int NormalizesValues = settings.NormalizeValues ? 1 : 0, EraseFactor = settings.EraseFactor;
+    public float EtaScale = settings.EtaScale, EtaBias = settings.EtaBias, AlphaBias = settings.AlphaBias;
 }
 
 internal static class SelfModifyingKernels
@@ -47,7 +54,7 @@ internal static class SelfModifyingKernels
             ChunkKernels.At(a.InverseNorms, p, t, 0) = key;
             for (int d = 0; d < a.Dim; d++)
                 ChunkKernels.At(a.K, p, t, d) = ChunkKernels.At(a.Projections, p, t, d) * key;
-            if (a.NormalizesValues != 0)
+            if (a.Rule.NormalizesValues != 0)
             {
                 float value = InverseNorm(a, p, t, a.Dim);
                 ChunkKernels.At(a.InverseNorms, p, t, 1) = value;
@@ -55,10 +62,10 @@ internal static class SelfModifyingKernels
                     ChunkKernels.At(a.Projections, p, t, a.Dim + d) *= value;
             }
 
-            float eta = Functions.Flush(Functions.Softplus(ChunkKernels.At(a.GateInputs, p, t, 0) + a.EtaBias) * a.EtaScale);
-            ChunkKernels.At(a.Erase, p, t) = a.EraseFactor * eta;
+            float eta = Functions.Flush(Functions.Softplus(ChunkKernels.At(a.GateInputs, p, t, 0) + a.Rule.EtaBias) * a.Rule.EtaScale);
+            ChunkKernels.At(a.Erase, p, t) = a.Rule.EraseFactor * eta;
             ChunkKernels.At(a.Theta, p, t) = eta;
-            ChunkKernels.At(a.Alpha, p, t) = Functions.Sigmoid(ChunkKernels.At(a.GateInputs, p, t, 1) + a.AlphaBias);
+            ChunkKernels.At(a.Alpha, p, t) = Functions.Sigmoid(ChunkKernels.At(a.GateInputs, p, t, 1) + a.Rule.AlphaBias);
         }
     }
 
@@ -74,7 +81,7 @@ internal static class SelfModifyingKernels
             float key = ChunkKernels.At(a.InverseNorms, p, t, 0), eta = ChunkKernels.At(a.Theta, p, t), along = 0, valueAlong = 0, value = 1;
             for (int d = 0; d < a.Dim; d++)
                 along += ChunkKernels.At(a.DK, p, t, d) * ChunkKernels.At(a.K, p, t, d);
-            if (a.NormalizesValues != 0)
+            if (a.Rule.NormalizesValues != 0)
             {
                 value = ChunkKernels.At(a.InverseNorms, p, t, 1);
                 for (int d = 0; d < a.Dim; d++)
@@ -85,15 +92,15 @@ internal static class SelfModifyingKernels
             {
                 ChunkKernels.At(a.DProjections, p, t, d) = Functions.Flush(key * (ChunkKernels.At(a.DK, p, t, d) - along * ChunkKernels.At(a.K, p, t, d)));
                 float dv = eta * ChunkKernels.At(a.Written, p, t, d);
-                if (a.NormalizesValues != 0)
+                if (a.Rule.NormalizesValues != 0)
                     dv = value * (dv - valueAlong * ChunkKernels.At(a.Projections, p, t, a.Dim + d));
                 ChunkKernels.At(a.DProjections, p, t, a.Dim + d) = Functions.Flush(dv);
             }
 
-            float dEta = a.EraseFactor * ChunkKernels.At(a.DErase, p, t) + ChunkKernels.At(a.DTheta, p, t);
-            ChunkKernels.At(a.DGateInputs, p, t, 0) = dEta * a.EtaScale * Functions.Sigmoid(ChunkKernels.At(a.GateInputs, p, t, 0) + a.EtaBias);
+            float dEta = a.Rule.EraseFactor * ChunkKernels.At(a.DErase, p, t) + ChunkKernels.At(a.DTheta, p, t);
+            ChunkKernels.At(a.DGateInputs, p, t, 0) = dEta * a.Rule.EtaScale * Functions.Sigmoid(ChunkKernels.At(a.GateInputs, p, t, 0) + a.Rule.EtaBias);
             ChunkKernels.At(a.DGateInputs, p, t, 1) =
-                ChunkKernels.At(a.DLogAlpha, p, t) * Functions.Sigmoid(-(ChunkKernels.At(a.GateInputs, p, t, 1) + a.AlphaBias));
+                ChunkKernels.At(a.DLogAlpha, p, t) * Functions.Sigmoid(-(ChunkKernels.At(a.GateInputs, p, t, 1) + a.Rule.AlphaBias));
         }
     }
 
