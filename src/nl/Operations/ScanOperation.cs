@@ -30,7 +30,8 @@ internal static class ScanCase
 
     public static ScanSettings Settings(OperationRun run) =>
         run.Flags(new ScanSettings(
-            run.Number("scale"), run.Read(), ScanWrite.Given, run.OptionalCount("chunk", ScanSettings.DefaultChunk, ScanSettings.MaxChunk)));
+            run.Number("scale"), run.Read(), ScanWrite.Given,
+            run.OptionalCount("chunk", ScanSettings.DefaultChunk, ScanSettings.MaxChunk)));
 
     /// <summary>Those of the rules whose gradient is frozen at the chunk's start.</summary>
     public static ScanSettings FrozenSettings(OperationRun run) => run.Flags(new ScanSettings(

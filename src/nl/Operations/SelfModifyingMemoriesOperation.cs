@@ -3,8 +3,8 @@ namespace NestedLearning.CommandLine.Operations;
 /// <summary>
 /// <c>self-modifying-memories</c>, docs/specification.md, section 6, as models call it: x [B,T,H,D], q [B,T,H,D] normalised, s0
 /// [B,H,D,3D+2], the columns k | v | mem | η | α of the memories side by side; settings chunk, objective l2 or dot, read, eta_scale,
-/// eta_bias, alpha_bias, and optionally the flags of <see cref="SelfModifyingSettings"/> and phase with chunk_start [B,H,D,3D+2]. Gives o and
-/// s; with the setting phase chunk_start.
+/// eta_bias, alpha_bias, and optionally the flags of <see cref="SelfModifyingSettings"/> and phase with chunk_start
+/// [B,H,D,3D+2]. Gives o and s; with the setting phase chunk_start.
 /// </summary>
 internal sealed class SelfModifyingMemoriesOperation : Operation
 {

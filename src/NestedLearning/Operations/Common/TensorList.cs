@@ -152,11 +152,12 @@ internal class TensorList<TRecord>
 }
 
 /// <summary>The tensors of a record with those of their gradients'.</summary>
-internal sealed class TensorList<TRecord, TGradients>(string axes, params TensorRow<TRecord, TGradients>[] rows) : TensorList<TRecord>(axes, rows)
+internal sealed class TensorList<TRecord, TGradients>(string axes, params TensorRow<TRecord, TGradients>[] rows)
+    : TensorList<TRecord>(axes, rows)
 {
     public TensorList<TGradients> Gradients { get; } = new(axes, [.. rows.Select(r => r.Gradient)]);
 
-    /// <summary>Checks gradients of inputs: that each is one of an input that is given or <see cref="TensorRole.State"/>, with its shape.</summary>
+    /// <summary>Checks gradients of inputs: each is of an input that is given or <see cref="TensorRole.State"/>, with its shape.</summary>
     /// <exception cref="ArgumentException">One is not; named.</exception>
     public void ValidateGradients(in TRecord inputs, in TGradients gradients, ref OperationCall call)
     {

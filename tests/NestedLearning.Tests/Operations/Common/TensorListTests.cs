@@ -23,7 +23,7 @@ public sealed class TensorListTests : IDisposable
 
     public static TheoryData<string> Operations => [.. s_cases.Keys];
 
-    /// <summary>Operation, list, tensor, and what is wrong: missing, device, rank, or the number of the axis that is one too long.</summary>
+    /// <summary>Operation, list, tensor, and what is wrong: missing, device, rank, or the axis that is one too long.</summary>
     public static TheoryData<string, string, string, string> Faults()
     {
         var data = new TheoryData<string, string, string, string>();
@@ -81,7 +81,8 @@ public sealed class TensorListTests : IDisposable
         };
         using Tensor right = row.Get()!;
         row.Set(bad);
-        Tensor[] written = [.. c.Parts.Where(p => p.IsWritten).SelectMany(p => p.Rows).Select(r => r.Get()).OfType<Tensor>().Where(t => t != bad)];
+        Tensor[] written =
+            [.. c.Parts.Where(p => p.IsWritten).SelectMany(p => p.Rows).Select(r => r.Get()).OfType<Tensor>().Where(t => t != bad)];
         foreach (Tensor t in written)
             t.Fill(Sentinel);
 
@@ -145,8 +146,10 @@ public sealed class TensorListTests : IDisposable
         var upstream = new Part<SelfModifyingOutputGradients>("upstream", SelfModifyingTensors.Outputs.Gradients, [2, 2, 5, 3, 4], device);
         var gradients = new Part<SelfModifyingGradients>("gradients", SelfModifyingTensors.Inputs.Gradients, [2, 2, 5, 3, 4], device);
         return new Case(
-            () => NestedLearning.Operations.SelfModifying.Forward(inputs.Record, settings, outputs.Record with { ChunkStates = saved.Record }),
-            () => NestedLearning.Operations.SelfModifying.Backward(inputs.Record, settings, saved.Record!, upstream.Record, gradients.Record),
+            () => NestedLearning.Operations.SelfModifying.Forward(
+                inputs.Record, settings, outputs.Record with { ChunkStates = saved.Record }),
+            () => NestedLearning.Operations.SelfModifying.Backward(
+                inputs.Record, settings, saved.Record!, upstream.Record, gradients.Record),
             inputs, outputs, saved, upstream, gradients);
     }
 
