@@ -125,7 +125,7 @@ public sealed record ScanCase
     }
 }
 
-/// <summary>A scan's results in double; all states too, [B, H, T + 1, Dk, Dv], entry 0 the initial one.</summary>
+/// <summary>A scan's results in double; the states before each chunk too, [B, H, chunks, Dk, Dv].</summary>
 public sealed record ScanResult(double[] O, double[] S, double[] P, double[] States, double[] Momenta, double[] ChunkStart);
 
 /// <summary>Gradients of a scan's results, or of its inputs, in double.</summary>

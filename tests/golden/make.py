@@ -102,14 +102,17 @@ def scans():
                  lambda **y: eq.scan(scale=scale, read=read, **y))
 
     renamed = {"u": "v", "start": "chunk_start"}
-    for name, letters, objective, read, chunk, phase in (
+    # The last two have values wider than the columns that a kernel keeps in registers, and a rest.
+    for name, letters, objective, read, chunk, phase, *wide in (
             ("scan-frozen-minimal", "t", "l2", "after", 8, None),
             ("scan-frozen-momentum", "aemtsp", "l2", "before", 5, None),
             ("scan-frozen-momentum-fresh", "aemt", "dot", "after", 5, None),
             ("scan-frozen-chunk-start", "aets", "dot", "chunk_start", 6, 0),
             ("scan-frozen-phase-l2", "aemtspc", "l2", "after", 7, 3),
-            ("scan-frozen-phase-dot", "aetsc", "dot", "chunk_start", 4, 1)):
-        x, upstream, ends = inputs(name, letters)
+            ("scan-frozen-phase-dot", "aetsc", "dot", "chunk_start", 4, 1),
+            ("scan-frozen-wide-l2", "aemtspc", "l2", "chunk_start", 4, 1, 35),
+            ("scan-frozen-wide-dot", "aemtsp", "dot", "before", 4, None, 35)):
+        x, upstream, ends = inputs(name, letters, **({"t": 10, "dk": 5, "dv": wide[0]} if wide else {}))
         settings = {"scale": 0.6, "read": read, "objective": objective, "chunk": chunk}
         settings.update({"phase": phase} if phase is not None else {})
         flags = {**settings, "phase": phase or 0}

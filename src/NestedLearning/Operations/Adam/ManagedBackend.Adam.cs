@@ -159,12 +159,13 @@ internal readonly unsafe ref struct AdamStep
     //
     // With the constants between the bounds of the constructor and the numbers between these, no result is subnormal: g² new2 is 2^−120
     // or more, a sum of β1 m and new1 g not below 2^−84 if they cancel, times the rate and over a root of at most 2^20 not below
-    // 2^−124, w λ not below 2^−120; and where decay and step cancel, what is left is no part of a w of 2^−80.
+    // 2^−124, w λ not below 2^−120; and where decay and step cancel, what is left is no part of a w of 2^−80. Bounds above are those
+    // of the root: of v, and of g, whose square joins it.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Step(ref Vector<float> w, Vector<float> gradient, ref Vector<float> m, ref Vector<float> v)
     {
         Vector<float> g = gradient * _scale + w * _ridge;
-        Vector<int> outside = Outside(gradient, -80, 40) | Outside(g, -50, 30) | Outside(w, -80, 40) | Outside(m, -50, 40) | Outside(v, -90, 20);
+        Vector<int> outside = Below(gradient, -80) | Outside(g, -50, 30) | Below(w, -80) | Below(m, -50) | Outside(v, -90, 20);
         if (!_isOrdinary || outside != Vector<int>.Zero)
         {
             (w, m, v) = FlushedStep(w, gradient, m, v);

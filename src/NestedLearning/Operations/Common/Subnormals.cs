@@ -56,6 +56,14 @@ internal static unsafe class Subnormals
         return below | Vector.GreaterThan(magnitude, new Vector<int>((high + 127) << 23));
     }
 
+    /// <summary>Lanes that are not 0 where 0 &lt; |x| &lt; 2^<paramref name="low"/>, for what has no bound above.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector<int> Below(Vector<float> x, int low)
+    {
+        Vector<int> magnitude = Vector.AsVectorInt32(x) & new Vector<int>(Magnitude);
+        return Vector.GreaterThan(new Vector<int>((low + 127) << 23), magnitude) & Vector.GreaterThan(magnitude, Vector<int>.Zero);
+    }
+
     /// <summary>Whether a constant is 0 or its magnitude between these powers of two.</summary>
     public static bool IsBetween(float constant, int low, int high) =>
         constant == 0 || (MathF.Abs(constant) >= MathF.ScaleB(1, low) && MathF.Abs(constant) <= MathF.ScaleB(1, high));

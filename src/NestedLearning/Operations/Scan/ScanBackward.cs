@@ -123,7 +123,7 @@ internal unsafe struct ScanBackward<T>
             Recompute(start, first, length, block * Columns<T>.Count);
             for (int t = length - 1; t >= 0; t--)
                 Token(start, first, t, block);
-            if (_head.ReadsChunkStart && !plan.BeganBefore(index))
+            if (!plan.BeganBefore(index))
                 JoinStart(at);
             Columns<T>.Flush(_ds + at, _head.BlockSize);
             Columns<T>.Flush(_dStart + at, _head.BlockSize);
@@ -153,7 +153,8 @@ internal unsafe struct ScanBackward<T>
     {
         ref readonly ScanHead<T> head = ref _head;
         int rows = head.KeyDim, size = head.BlockSize;
-        Columns<T> ofKey = ScanMemory<T>.Answer(_states, rows, head.K[first]);
+        bool erases = !head.Erase.IsNull;
+        Columns<T> ofKey = erases ? ScanMemory<T>.Answer(_states, rows, head.K[first]) : default;
         for (int t = 0; t < length; t++)
         {
             int token = first + t;
@@ -164,12 +165,16 @@ internal unsafe struct ScanBackward<T>
             w.Store(_targets + t * Columns<T>.Count);
             if (head.Write != ScanWrite.Given)
                 w = *head.Theta[token] * w;
-            ofKey.Store(_answers + t * Columns<T>.Count);
-            if (!head.Erase.IsNull)
+            if (erases)
+            {
+                ofKey.Store(_answers + t * Columns<T>.Count);
                 w = w.Plus(-*head.Erase[token], ofKey);
+            }
+
             w.Store(_w + t * Columns<T>.Count);
-            T* next = head.K[Math.Min(token + 1, first + length - 1)];
-            ScanMemory<T>.Write(s, p, s + size, p + size, rows, k, w, head.Alpha(token), head.Gate(head.Mu, token, T.Zero), next, next, out _, out ofKey);
+            T* nextKey = erases && t < length - 1 ? head.K[token + 1] : null;
+            T mu = head.Gate(head.Mu, token, T.Zero);
+            ScanMemory<T>.Write(s, p, s + size, p + size, rows, k, w, head.Alpha(token), mu, null, nextKey, out _, out ofKey);
         }
     }
 
@@ -186,23 +191,28 @@ internal unsafe struct ScanBackward<T>
         Columns<T> dRead = reads ? head.Scale * Columns<T>.Load(_dO[token] + column, width) : default;
 
         if (reads && head.Read == ScanRead.After)
-            ScanMemory<T>.AnswerBackward(s + size, ds, rows, T.One, q, dRead, dq);
+            ScanMemory<T>.AnswerBackward(s + size, ds, rows, q, dRead, dq);
+        Columns<T> w = Columns<T>.Load(_w + t * Columns<T>.Count);
+        T mu = head.Gate(head.Mu, token, T.Zero);
         Columns<T> dw = ScanMemory<T>.WriteBackward(
-            s, p, ds, dp, rows, k, Columns<T>.Load(_w + t * Columns<T>.Count), alpha, head.Gate(head.Mu, token, T.Zero), !head.LogAlpha.IsNull, dk, out T dAlpha, out T dMu);
+            s, p, ds, dp, rows, k, w, alpha, mu, !head.LogAlpha.IsNull, dk, out T dAlpha, out T dMu);
         if (!head.Erase.IsNull)
-            ScanMemory<T>.AnswerBackward(s, ds, rows, T.One, k, -*head.Erase[token] * dw, dk);
+        {
+            ScanMemory<T>.AnswerBackward(s, ds, rows, k, -*head.Erase[token] * dw, dk);
+            _dErase[t] -= Columns<T>.Dot(dw, Columns<T>.Load(_answers + t * Columns<T>.Count));
+        }
+
         Columns<T> dTarget = theta * dw;
         if (head.Write == ScanWrite.FrozenL2)
-            ScanMemory<T>.AnswerBackward(start, dStart, rows, T.One, k, -T.One * dTarget, dk);
+            ScanMemory<T>.AnswerBackward(start, dStart, rows, k, -T.One * dTarget, dk);
         if (reads && head.Read == ScanRead.Before)
-            ScanMemory<T>.AnswerBackward(s, ds, rows, T.One, q, dRead, dq);
+            ScanMemory<T>.AnswerBackward(s, ds, rows, q, dRead, dq);
         if (reads && head.Read == ScanRead.ChunkStart)
-            ScanMemory<T>.AnswerBackward(start, dStart, rows, T.One, q, dRead, dq);
+            ScanMemory<T>.AnswerBackward(start, dStart, rows, q, dRead, dq);
 
         // d log α = α dα, which is 0 where α is.
         _dAlpha[t] += alpha * dAlpha;
         _dMu[t] += dMu;
-        _dErase[t] -= Columns<T>.Dot(dw, Columns<T>.Load(_answers + t * Columns<T>.Count));
         _dTheta[t] += Columns<T>.Dot(dw, Columns<T>.Load(_targets + t * Columns<T>.Count));
         if (!_gradients.U.IsNull)
             dTarget.Store(_gradients.U[token] + column, width);

@@ -92,23 +92,31 @@ internal unsafe struct ScanForward<T>
     {
         ref readonly ScanHead<T> head = ref _head;
         int rows = head.KeyDim, width = head.ValueDim - column;
-        Columns<T> ofKey = ScanMemory<T>.Answer(s, rows, head.K[first]);
+        bool erases = !head.Erase.IsNull;
+        Columns<T> ofKey = erases ? ScanMemory<T>.Answer(s, rows, head.K[first]) : default;
         Columns<T> ofQuery = head.Read == ScanRead.Before ? ScanMemory<T>.Answer(s, rows, head.Q[first]) : default;
         for (int t = first; t < first + length; t++)
         {
-            int next = Math.Min(t + 1, first + length - 1);
+            bool last = t == first + length - 1;
             T* k = head.K[t], q = head.Q[t];
             Columns<T> w = Columns<T>.Load(head.U[t] + column, width);
             if (head.Write == ScanWrite.FrozenL2)
                 w -= ScanMemory<T>.Answer(start, rows, k);
             if (head.Write != ScanWrite.Given)
                 w = *head.Theta[t] * w;
-            if (!head.Erase.IsNull)
+            if (erases)
                 w = w.Plus(-*head.Erase[t], ofKey);
 
             Columns<T> before = ofQuery;
-            T* asks = head.Read == ScanRead.Before ? head.Q[next] : q;
-            ScanMemory<T>.Write(s, p, s, p, rows, k, w, head.Alpha(t), head.Gate(head.Mu, t, T.Zero), asks, head.K[next], out ofQuery, out ofKey);
+            T* asks = head.Read switch
+            {
+                ScanRead.After => q,
+                ScanRead.Before when !last => head.Q[t + 1],
+                _ => null,
+            };
+            T* nextKey = erases && !last ? head.K[t + 1] : null;
+            T mu = head.Gate(head.Mu, t, T.Zero);
+            ScanMemory<T>.Write(s, p, s, p, rows, k, w, head.Alpha(t), mu, asks, nextKey, out ofQuery, out ofKey);
             Columns<T> read = head.Read switch
             {
                 ScanRead.After => ofQuery,

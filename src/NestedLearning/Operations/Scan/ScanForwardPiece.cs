@@ -34,7 +34,9 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
         int columns = Math.Min(_blockColumns, _inputs.ValueDim - firstColumn);
         ScanHead<float> scan = ScanHeads.Of(_inputs, _settings, _outputs.Saved, head, firstColumn, columns);
         var final = new ScanStates<float>(
-            ScanHeads.State(_outputs.S, head, firstColumn), ScanHeads.State(_outputs.P, head, firstColumn), ScanHeads.State(_outputs.ChunkStart, head, firstColumn));
+            ScanHeads.State(_outputs.S, head, firstColumn),
+            ScanHeads.State(_outputs.P, head, firstColumn),
+            ScanHeads.State(_outputs.ChunkStart, head, firstColumn));
         Rows<float> o = ScanHeads.Tokens(_outputs.O, _inputs, head, firstColumn);
         new ScanForward<float>(scan, final, o, Scratch.Take(ScanForward<float>.ScratchLength(scan))).Run();
     }

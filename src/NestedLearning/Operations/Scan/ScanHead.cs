@@ -62,24 +62,38 @@ internal unsafe struct ScanHead<T>
     /// <summary>A block's columns into contiguous rows, with zeros behind the last; zeros of what is null.</summary>
     public readonly void Load(Rows<T> state, int block, T* result)
     {
+        int first = block * Columns<T>.Count, count = ValueDim - first;
         if (state.IsNull)
         {
             new Span<T>(result, BlockSize).Clear();
-            return;
         }
-
-        int first = block * Columns<T>.Count;
-        for (int i = 0; i < KeyDim; i++)
-            Columns<T>.Load(state[i] + first, ValueDim - first).Store(result + i * Columns<T>.Count);
+        else if (count < Columns<T>.Count)
+        {
+            for (int i = 0; i < KeyDim; i++)
+                Columns<T>.Load(state[i] + first, count).Store(result + i * Columns<T>.Count);
+        }
+        else
+        {
+            for (int i = 0; i < KeyDim; i++)
+                Columns<T>.Load(state[i] + first).Store(result + i * Columns<T>.Count);
+        }
     }
 
     /// <summary>A block's rows into the columns of a state, if it is wanted.</summary>
     public readonly void Store(T* rows, int block, Rows<T> state)
     {
+        int first = block * Columns<T>.Count, count = ValueDim - first;
         if (state.IsNull)
             return;
-        int first = block * Columns<T>.Count, count = Math.Min(Columns<T>.Count, ValueDim - first);
-        for (int i = 0; i < KeyDim; i++)
-            new Span<T>(rows + i * Columns<T>.Count, count).CopyTo(new Span<T>(state[i] + first, count));
+        if (count < Columns<T>.Count)
+        {
+            for (int i = 0; i < KeyDim; i++)
+                new Span<T>(rows + i * Columns<T>.Count, count).CopyTo(new Span<T>(state[i] + first, count));
+        }
+        else
+        {
+            for (int i = 0; i < KeyDim; i++)
+                Columns<T>.Load(rows + i * Columns<T>.Count).Store(state[i] + first);
+        }
     }
 }

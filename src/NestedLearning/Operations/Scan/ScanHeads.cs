@@ -20,7 +20,8 @@ internal static unsafe class ScanHeads
         Write = settings.Write,
         Plan = settings.Plan(inputs.Time),
         HasMomentum = inputs.Mu is not null,
-        Initial = new(State(inputs.S0, head, firstColumn), State(inputs.P0, head, firstColumn), State(inputs.ChunkStart, head, firstColumn)),
+        Initial = new(
+            State(inputs.S0, head, firstColumn), State(inputs.P0, head, firstColumn), State(inputs.ChunkStart, head, firstColumn)),
         SavedS = State(saved.States, head, firstColumn),
         SavedP = State(saved.Momenta, head, firstColumn),
     };
@@ -32,5 +33,6 @@ internal static unsafe class ScanHeads
     /// <summary>The rows of a head's state, or of its states chunk after chunk.</summary>
     public static Rows<float> State(Tensor? tensor, int head, int firstColumn = 0) => View(HeadRows.State(tensor, head), firstColumn);
 
-    private static Rows<float> View(MatrixView view, int firstColumn) => view.IsNull ? default : new(view.Start + firstColumn, view.RowStride);
+    private static Rows<float> View(MatrixView view, int firstColumn) =>
+        view.IsNull ? default : new(view.Start + firstColumn, view.RowStride);
 }

@@ -19,10 +19,12 @@ internal static unsafe class ScanMemory<T>
     }
 
     /// <summary>
-    /// Next P = μ P + kᵀ w and next S = α S + next P, and in the same pass what the next S answers: x S and y S.
-    /// Without momentum P is null.
+    /// Next P = μ P + kᵀ w and next S = α S + next P, and in the same pass what the next S answers: x S and y S, where these
+    /// are not null. Without momentum P is null.
     /// </summary>
-    public static void Write(T* s, T* p, T* nextS, T* nextP, int rows, T* k, in Columns<T> w, T alpha, T mu, T* x, T* y, out Columns<T> xAnswer, out Columns<T> yAnswer)
+    public static void Write(
+        T* s, T* p, T* nextS, T* nextP, int rows, T* k, in Columns<T> w, T alpha, T mu, T* x, T* y,
+        out Columns<T> xAnswer, out Columns<T> yAnswer)
     {
         Columns<T> write = w, ofX = default, ofY = default;
         for (int i = 0; i < rows; i++, s += Columns<T>.Count, nextS += Columns<T>.Count)
@@ -42,22 +44,24 @@ internal static unsafe class ScanMemory<T>
             }
 
             row.Store(nextS);
-            ofX = ofX.Plus(x[i], row);
-            ofY = ofY.Plus(y[i], row);
+            if (x != null)
+                ofX = ofX.Plus(x[i], row);
+            if (y != null)
+                ofY = ofY.Plus(y[i], row);
         }
 
         xAnswer = ofX;
         yAnswer = ofY;
     }
 
-    /// <summary>Back through y = x S, S decayed afterwards: dS ← decay dS + xᵀ dy, dx += dy Sᵀ.</summary>
-    public static void AnswerBackward(T* s, T* ds, int rows, T decay, T* x, in Columns<T> dy, T* dx)
+    /// <summary>Back through y = x S: dS += xᵀ dy, dx += dy Sᵀ.</summary>
+    public static void AnswerBackward(T* s, T* ds, int rows, T* x, in Columns<T> dy, T* dx)
     {
         Columns<T> d = dy;
         for (int i = 0; i < rows; i++, s += Columns<T>.Count, ds += Columns<T>.Count)
         {
             dx[i] += Columns<T>.Dot(d, Columns<T>.Load(s));
-            (decay * Columns<T>.Load(ds)).Plus(x[i], d).Store(ds);
+            Columns<T>.Load(ds).Plus(x[i], d).Store(ds);
         }
     }
 
