@@ -17,7 +17,10 @@ internal sealed record BenchmarkRow(string Name, string Title, int Threads, doub
 /// <summary>One run on one machine.</summary>
 internal sealed partial record BenchmarkResults
 {
-    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions s_json = new()
+    {
+        WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+    };
 
     /// <summary>The machine's folder, such as amd-epyc-avx2-2c: the processor's name alone does not tell what it can do.</summary>
     public required string Name { get; init; }
@@ -60,7 +63,8 @@ internal sealed partial record BenchmarkResults
             StockAbsence = stockAbsence,
             BestAbsence = bestAbsence,
             Rows = [.. BenchCase.All.Where(c => ours.ContainsKey(c.Name)).Select(c =>
-                new BenchmarkRow(c.Name, c.Title, Environment.ProcessorCount, ours[c.Name], Find(stock, c.Name), Find(best, c.Name), limits.Floor(c) / ours[c.Name]))],
+                new BenchmarkRow(c.Name, c.Title, Environment.ProcessorCount, ours[c.Name], Find(stock, c.Name), Find(best, c.Name),
+                limits.Floor(c) / ours[c.Name]))],
         };
 
     /// <summary>Every run that is kept, by machine.</summary>
@@ -82,7 +86,8 @@ internal sealed partial record BenchmarkResults
     {
         var machine = Machine.Current();
         string set = Avx512F.IsSupported ? "avx512" : Avx2.IsSupported ? "avx2" : RuntimeInformation.ProcessArchitecture.ToString();
-        return NotInNames().Replace(string.Create(CultureInfo.InvariantCulture, $"{machine.Processor} {set} {machine.Cores}c").ToLowerInvariant(), "-");
+        return NotInNames().Replace(string.Create(CultureInfo.InvariantCulture, $"{machine.Processor} {set} {machine.Cores}c")
+            .ToLowerInvariant(), "-");
     }
 
     private static string Version(Type type, bool withCommit = false)
@@ -91,7 +96,8 @@ internal sealed partial record BenchmarkResults
         return withCommit && parts.Length > 1 ? $"{parts[0]} ({parts[1][..7]})" : parts[0];
     }
 
-    private static double? Find(Dictionary<string, double> medians, string name) => medians.TryGetValue(name, out double median) ? median : null;
+    private static double? Find(Dictionary<string, double> medians, string name) =>
+        medians.TryGetValue(name, out double median) ? median : null;
 
     [GeneratedRegex("[^a-z0-9]+")]
     private static partial Regex NotInNames();

@@ -20,8 +20,8 @@ internal static class FusedCommit
     {
         var table = new StringBuilder(string.Create(CultureInfo.InvariantCulture,
             $"""
-            A weight's gradient and its AdamW step: `{device.Name}`, {device.Description}, {Environment.ProcessorCount} threads, {DateTime.UtcNow:yyyy-MM-dd}. Medians in ms of turns that alternate, and
-            of the ratio of each pair, with its quartiles. `./build.sh bench --fused-commit`
+            A weight's gradient and its AdamW step: `{device.Name}`, {device.Description},
+            {Environment.ProcessorCount} threads, {DateTime.UtcNow:yyyy-MM-dd}. Medians in ms of turns that alternate, and of the ratio of each pair, with its quartiles. `./build.sh bench --fused-commit`
 
             | weight | tokens | product, then step | in one | in one / apart |
             | --- | ---: | ---: | ---: | ---: |
@@ -40,7 +40,10 @@ internal static class FusedCommit
     {
         using var t = new BenchTensors(device);
         var weight = new AdamTensors(t.Uniform("w", [m, N]), t.Zeros("g", [m, N]), t.Zeros("m", [m, N]), t.Zeros("v", [m, N]));
-        var product = new GemmArguments { A = t.Uniform("x", [tokens, m]), B = t.Uniform("dy", [tokens, N]), C = weight.G, TransposeA = true };
+        var product = new GemmArguments
+        {
+            A = t.Uniform("x", [tokens, m]), B = t.Uniform("dy", [tokens, N]), C = weight.G, TransposeA = true,
+        };
 
         double Apart() => Milliseconds(() =>
         {
@@ -62,7 +65,8 @@ internal static class FusedCommit
         }
 
         return string.Create(CultureInfo.InvariantCulture,
-            $"| {m} × {N} | {tokens} | {Quantile(apart, 0.5):F2} | {Quantile(fused, 0.5):F2} | {Quantile(ratios, 0.5):F2} ({Quantile(ratios, 0.25):F2} to {Quantile(ratios, 0.75):F2}) |");
+            $"| {m} × {N} | {tokens} | {Quantile(apart, 0.5):F2} | {Quantile(fused, 0.5):F2} | {Quantile(ratios, 0.5):F2} " +
+            $"({Quantile(ratios, 0.25):F2} to {Quantile(ratios, 0.75):F2}) |");
     }
 
     private static double Milliseconds(Action run)

@@ -22,7 +22,8 @@ internal static class Peer
         if (absence is null && !(OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64))
             absence = "how to set it up is known for Linux on x64 alone";
         string library = Path.Combine(folder, "mkl_is_on_intel.so");
-        if (absence is null && !Compile("int mkl_serv_intel_cpu_true(void) { return 1; } int mkl_serv_intel_cpu(void) { return 1; }", library))
+        if (absence is null && !Compile("int mkl_serv_intel_cpu_true(void) { return 1; } int mkl_serv_intel_cpu(void) { return 1; }",
+            library))
             absence = "gcc is needed for it";
         return absence is not null ? null : new Dictionary<string, string>
         {
@@ -41,7 +42,8 @@ internal static class Peer
             torch.set_num_threads(Environment.ProcessorCount);
             return null;
         }
-        catch (Exception e) when (e is TypeInitializationException or NotSupportedException or DllNotFoundException or EntryPointNotFoundException)
+        catch (Exception e) when (
+            e is TypeInitializationException or NotSupportedException or DllNotFoundException or EntryPointNotFoundException)
         {
             Exception cause = e.GetBaseException();
             return cause.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)[0];
@@ -53,7 +55,8 @@ internal static class Peer
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(library)!);
-            using var compiler = Process.Start(new ProcessStartInfo("gcc", ["-shared", "-fPIC", "-x", "c", "-", "-o", library]) { RedirectStandardInput = true })!;
+            using var compiler = Process.Start(
+                new ProcessStartInfo("gcc", ["-shared", "-fPIC", "-x", "c", "-", "-o", library]) { RedirectStandardInput = true })!;
             compiler.StandardInput.Write(source);
             compiler.StandardInput.Close();
             compiler.WaitForExit();

@@ -14,7 +14,9 @@ public abstract class PeerBenchmark : OperationBenchmark
     // Of the largest element. Both sides add up in float32, each in its own order.
     private protected virtual double Tolerance => 1e-4;
 
-    /// <summary>The operation by TorchSharp: its results, under the names they have among <see cref="OperationBenchmark.Tensors"/>.</summary>
+    /// <summary>
+    /// The operation by TorchSharp: its results, under the names they have among <see cref="OperationBenchmark.Tensors"/>.
+    /// </summary>
     private protected delegate (string Name, TorchTensor Value)[] Computation();
 
     /// <summary>Prepares both sides, and compares their results once before anything is timed.</summary>
@@ -31,7 +33,8 @@ public abstract class PeerBenchmark : OperationBenchmark
             float[] ours = Tensors[name].ToArray(), theirs = value.detach().to(float32).contiguous().data<float>().ToArray();
             double error = ours.Length == theirs.Length ? TensorError.Relative(ours, theirs) : double.PositiveInfinity;
             if (!(error <= Tolerance))
-                throw new InvalidOperationException($"{CaseName}: '{name}' differs from TorchSharp's by {error:E1} of the largest element, expected at most {Tolerance:E1}.");
+                throw new InvalidOperationException($"{CaseName}: '{name}' differs from TorchSharp's by {error:E1} of the largest " +
+                    $"element, expected at most {Tolerance:E1}.");
         }
     }
 
@@ -46,7 +49,8 @@ public abstract class PeerBenchmark : OperationBenchmark
     private protected abstract Computation PreparePeer();
 
     /// <summary>A function of some inputs, and its gradients to all of them in the layout of ours.</summary>
-    private protected static Computation Gradients(TorchTensor[] inputs, TorchTensor upstream, Func<TorchTensor[], TorchTensor> function, string[] names)
+    private protected static Computation Gradients(TorchTensor[] inputs, TorchTensor upstream, Func<TorchTensor[], TorchTensor> function,
+        string[] names)
     {
         foreach (TorchTensor input in inputs)
             input.requires_grad = true;

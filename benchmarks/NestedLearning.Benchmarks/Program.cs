@@ -26,7 +26,8 @@ const string OnlyPeer = "NESTED_LEARNING_BENCH_ONLY_PEER";
 // Neighbours on the machine come and go: everything is measured in so many rounds, of which the medians are kept.
 const int Rounds = 3;
 
-string root = RepositoryCode.FindRoot(AppContext.BaseDirectory) ?? throw new InvalidOperationException("The benchmarks run inside the repository alone.");
+string root = RepositoryCode.FindRoot(AppContext.BaseDirectory)
+    ?? throw new InvalidOperationException("The benchmarks run inside the repository alone.");
 string results = Path.Combine(root, "benchmarks", "results"), artifacts = Path.Combine(root, "artifacts", "benchmarks");
 if (args is ["--table"])
 {
@@ -37,7 +38,8 @@ if (args is ["--table"])
 if (args is ["--fused-commit"])
 {
     using Device own = Device.Open();
-    string table = FusedCommit.Measure(own), folder = Directory.CreateDirectory(Path.Combine(results, BenchmarkResults.MachineName())).FullName;
+    string table = FusedCommit.Measure(own),
+        folder = Directory.CreateDirectory(Path.Combine(results, BenchmarkResults.MachineName())).FullName;
     Console.WriteLine(table);
     File.WriteAllText(Path.Combine(folder, "fused-commit.md"), table);
     return 0;
@@ -57,7 +59,8 @@ catch (CaseException e)
 
 if (Environment.GetEnvironmentVariable(OnlyPeer) is { Length: > 0 } file)
 {
-    File.WriteAllText(file, JsonSerializer.Serialize(Measure(nameof(PeerBenchmark.Torch)).GetValueOrDefault(nameof(PeerBenchmark.Torch), [])));
+    File.WriteAllText(file, JsonSerializer.Serialize(Measure(nameof(PeerBenchmark.Torch))
+        .GetValueOrDefault(nameof(PeerBenchmark.Torch), [])));
     return failed ? 1 : 0;
 }
 
@@ -77,7 +80,8 @@ for (int round = 0; round < Rounds; round++)
     limits = MachineLimits.Best(limits, MachineLimits.Measure(device));
 }
 
-BenchmarkResults kept = BenchmarkResults.Create($"{device.Name}, {device.Description}", limits, stockAbsence, bestAbsence, Medians(ours), Medians(stock), Medians(best));
+BenchmarkResults kept = BenchmarkResults.Create($"{device.Name}, {device.Description}", limits, stockAbsence, bestAbsence, Medians(ours),
+    Medians(stock), Medians(best));
 Console.WriteLine();
 Console.WriteLine(ResultTable.Markdown(kept));
 if (failed)
@@ -95,8 +99,10 @@ ManualConfig Config() => ManualConfig.CreateEmpty().AddLogger(ConsoleLogger.Defa
 // The median of each method and case, in milliseconds.
 Dictionary<string, Dictionary<string, double>> Measure(params string[] methods)
 {
-    IConfig config = Config().AddFilter(new SimpleFilter(b => methods.Contains(b.Descriptor.WorkloadMethod.Name) && cases.Contains(CaseOf(b))));
-    IEnumerable<Type> types = typeof(OperationBenchmark).Assembly.GetTypes().Where(t => t.IsSubclassOf(typeof(OperationBenchmark)) && !t.IsAbstract);
+    IConfig config = Config().AddFilter(new SimpleFilter(b =>
+        methods.Contains(b.Descriptor.WorkloadMethod.Name) && cases.Contains(CaseOf(b))));
+    IEnumerable<Type> types = typeof(OperationBenchmark).Assembly.GetTypes()
+        .Where(t => t.IsSubclassOf(typeof(OperationBenchmark)) && !t.IsAbstract);
     BenchmarkReport[] reports = [.. BenchmarkRunner.Run([.. types], config).SelectMany(s => s.Reports)];
     failed |= reports.Any(r => r.ResultStatistics is null);
     return reports.Where(r => r.ResultStatistics is not null).GroupBy(r => r.BenchmarkCase.Descriptor.WorkloadMethod.Name)

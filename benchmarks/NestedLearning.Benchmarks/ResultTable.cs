@@ -12,11 +12,16 @@ internal static class ResultTable
     {
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"{results.Machine.Processor}, {results.Machine.Cores} threads ({results.Device}): ");
-        text.Append(CultureInfo.InvariantCulture, $"{results.Limits.Gflops:F0} GFLOP/s, {results.Limits.GigabytesPerSecond:F0} GB/s over seven streams. ");
-        text.Append(CultureInfo.InvariantCulture, $"{string.Join(", ", results.Versions.Select(v => $"{v.Key} {v.Value}"))}, {results.Machine.Runtime}. Medians of three rounds in ms, float32.\n\n");
+        text.Append(CultureInfo.InvariantCulture,
+            $"{results.Limits.Gflops:F0} GFLOP/s, {results.Limits.GigabytesPerSecond:F0} GB/s over seven streams. ");
+        text.Append(CultureInfo.InvariantCulture,
+            $"{string.Join(", ", results.Versions.Select(v => $"{v.Key} {v.Value}"))}, {results.Machine.Runtime}. Medians of three " +
+            $"rounds in ms, float32.\n\n");
         text.Append("| work | stock libtorch | best libtorch | ours | of the floor |\n| --- | ---: | ---: | ---: | ---: |\n");
         foreach (BenchmarkRow row in results.Rows)
-            text.Append(CultureInfo.InvariantCulture, $"| {row.Title} (`{row.Name}`) | {Milliseconds(row.Stock)} | {Milliseconds(row.Best)} | {Milliseconds(row.Ours)} | {row.ShareOfFloor * 100:F0} % |\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"| {row.Title} (`{row.Name}`) | {Milliseconds(row.Stock)} | {Milliseconds(row.Best)} | {Milliseconds(row.Ours)} | " +
+                $"{row.ShareOfFloor * 100:F0} % |\n");
         if (results.StockAbsence is not null)
             text.Append(CultureInfo.InvariantCulture, $"\nWithout libtorch: {results.StockAbsence}\n");
         else if (results.BestAbsence is not null)

@@ -53,7 +53,8 @@ internal static unsafe class KernelLibrary
     {
         int target = Array.FindIndex([.. Targets], t => t.Name == name);
         if (target < 0)
-            throw new ArgumentException($"There is no target '{name}'; known are {string.Join(", ", Targets.Select(t => t.Name))}.", nameof(name));
+            throw new ArgumentException($"There is no target '{name}'; known are {string.Join(", ", Targets.Select(t => t.Name))}.",
+                nameof(name));
         Status.ThrowIfFailed(Kernels.TargetChoose(target));
     }
 

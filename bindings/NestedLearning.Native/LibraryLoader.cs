@@ -92,7 +92,9 @@ internal static class LibraryLoader
         message.AppendJoin(", ", candidates);
         message.Append(". ");
         message.Append(systemError is null ? "None of these files exists" : $"The system's error: {systemError.TrimEnd('.', '\n', '\r')}");
-        message.Append(CultureInfo.InvariantCulture, $". Build it with 'cmake --preset release' and 'cmake --build --preset release', add the package NestedLearning.Native for {RuntimeIdentifier}, or set {PathVariable} to its path.");
+        message.Append(CultureInfo.InvariantCulture,
+            $". Build it with 'cmake --preset release' and 'cmake --build --preset release', add the package NestedLearning.Native for " +
+            $"{RuntimeIdentifier}, or set {PathVariable} to its path.");
         failure = message.ToString();
         return 0;
     }

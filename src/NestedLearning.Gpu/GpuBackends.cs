@@ -14,5 +14,6 @@ public static class GpuBackends
     }
 
     // One of each, since they keep what they compile.
-    private static readonly IlgpuBackendProvider[] s_providers = [new CudaBackendProvider(), new OpenClBackendProvider(), new IlgpuCpuBackendProvider(warpThreads: 2, warps: 4)];
+    private static readonly IlgpuBackendProvider[] s_providers = [new CudaBackendProvider(), new OpenClBackendProvider(),
+        new IlgpuCpuBackendProvider(warpThreads: 2, warps: 4)];
 }

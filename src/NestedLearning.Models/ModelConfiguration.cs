@@ -125,14 +125,21 @@ public sealed record ModelConfiguration
     /// <summary>Hope-Attention: softmax attention in place of the Titans.</summary>
     public static ModelConfiguration HopeAttention { get; } = new() { Mixer = TokenMixer.Attention };
 
-    /// <summary>A standard Transformer: softmax attention and one MLP (a continuum memory system with k = 1), without convolution.</summary>
-    public static ModelConfiguration Transformer { get; } = new ModelConfiguration { Mixer = TokenMixer.Attention, Convolution = false }.WithOneLevel();
+    /// <summary>
+    /// A standard Transformer: softmax attention and one MLP (a continuum memory system with k = 1), without convolution.
+    /// </summary>
+    public static ModelConfiguration Transformer { get; } = new ModelConfiguration
+    {
+        Mixer = TokenMixer.Attention,
+        Convolution = false
+    }.WithOneLevel();
 
     /// <summary>Titans' long-term memory alone (LMM).</summary>
     public static ModelConfiguration TitansMemory { get; } = new ModelConfiguration { Mixer = TokenMixer.Titans }.WithOneLevel();
 
     /// <summary>Titans, memory as context (MAC).</summary>
-    public static ModelConfiguration TitansAsContext { get; } = new ModelConfiguration { Mixer = TokenMixer.TitansAsContext }.WithOneLevel();
+    public static ModelConfiguration TitansAsContext { get; } =
+        new ModelConfiguration { Mixer = TokenMixer.TitansAsContext }.WithOneLevel();
 
     /// <summary>Titans, memory as gate (MAG).</summary>
     public static ModelConfiguration TitansAsGate { get; } = new ModelConfiguration { Mixer = TokenMixer.TitansAsGate }.WithOneLevel();
@@ -147,7 +154,8 @@ public sealed record ModelConfiguration
     public static ModelConfiguration GatedDeltaNet { get; } = DeltaNet with { Decay = true };
 
     /// <summary>Linear attention.</summary>
-    public static ModelConfiguration LinearAttention { get; } = new ModelConfiguration { Mixer = TokenMixer.LinearAttention }.WithOneLevel();
+    public static ModelConfiguration LinearAttention { get; } =
+        new ModelConfiguration { Mixer = TokenMixer.LinearAttention }.WithOneLevel();
 
     /// <summary>Linear attention with a learned decay, also called retention.</summary>
     public static ModelConfiguration Retention { get; } = LinearAttention with { Decay = true };
@@ -155,7 +163,8 @@ public sealed record ModelConfiguration
     /// <summary>Every preset with its name as the command line spells it.</summary>
     public static IReadOnlyList<(string Name, ModelConfiguration Configuration)> Presets { get; } =
     [
-        ("hope", Hope), ("hope-attention", HopeAttention), ("transformer", Transformer), ("titans", TitansMemory), ("titans-mac", TitansAsContext),
+        ("hope", Hope), ("hope-attention", HopeAttention), ("transformer", Transformer), ("titans", TitansMemory),
+            ("titans-mac", TitansAsContext),
         ("titans-mag", TitansAsGate), ("titans-mal", TitansAsLayer), ("deltanet", DeltaNet), ("gated-deltanet", GatedDeltaNet),
         ("linear-attention", LinearAttention), ("retention", Retention),
     ];
@@ -192,7 +201,8 @@ public sealed record ModelConfiguration
         Finite(EtaBias, nameof(EtaBias));
         Finite(AlphaBias, nameof(AlphaBias));
         if (!Enum.IsDefined(Objective))
-            throw new ArgumentException($"{nameof(Objective)} is {Objective}, expected one of {string.Join(", ", Enum.GetNames<MemoryObjective>())}.");
+            throw new ArgumentException($"{nameof(Objective)} is {Objective}, expected one of " +
+                $"{string.Join(", ", Enum.GetNames<MemoryObjective>())}.");
         if (WarmupCommits < 0)
             throw new ArgumentException($"{nameof(WarmupCommits)} is {WarmupCommits}, expected at least 0.");
         if (!(ClipNorm > 0))
@@ -213,7 +223,8 @@ public sealed record ModelConfiguration
             AtLeastOne(Levels[i].Chunk, $"Levels[{i}].Chunk");
             AtLeastOne(Levels[i].Hidden, $"Levels[{i}].Hidden");
             if (i > 0 && Levels[i].Chunk % Levels[i - 1].Chunk != 0)
-                throw new ArgumentException($"Levels[{i}].Chunk is {Levels[i].Chunk}, expected a multiple of the faster level's {Levels[i - 1].Chunk}.");
+                throw new ArgumentException($"Levels[{i}].Chunk is {Levels[i].Chunk}, expected a multiple of the faster level's " +
+                    $"{Levels[i - 1].Chunk}.");
         }
 
         Continuum.Validate(Dim);

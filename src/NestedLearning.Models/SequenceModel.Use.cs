@@ -60,7 +60,8 @@ public sealed partial class SequenceModel
     /// <param name="count">How many to draw for each.</param>
     /// <param name="sampler">How they are drawn; null is from the distribution as it is, with seed 0.</param>
     /// <returns>For each prompt what continues it.</returns>
-    /// <exception cref="ArgumentException">There is no prompt, one is empty, their lengths differ, or a setting is out of its range.</exception>
+    /// <exception cref="ArgumentException">There is no prompt, one is empty, their lengths differ, or a setting is out of its
+    /// range.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary, or fewer than 0 are asked for.</exception>
     public int[][] GenerateAll(IReadOnlyList<int[]> prompts, int count, Sampler? sampler = null)
     {
@@ -73,7 +74,8 @@ public sealed partial class SequenceModel
         foreach (int[] prompt in prompts)
         {
             if (prompt.Length != prompts[0].Length)
-                throw new ArgumentException($"A prompt has {prompt.Length} tokens, expected {prompts[0].Length} as the first has.", nameof(prompts));
+                throw new ArgumentException($"A prompt has {prompt.Length} tokens, expected {prompts[0].Length} as the first has.",
+                    nameof(prompts));
         }
 
         var samplers = new Sampler[prompts.Count];
@@ -118,7 +120,8 @@ public sealed partial class SequenceModel
             {
                 ReadOnlySpan<float> logits = Last(ref state, i == 0 ? prompts : newest);
                 for (int b = 0; b < newest.Length; b++)
-                    drawn[b][i] = newest[b] = samplers[b].Draw(logits.Slice(b * Configuration.Vocabulary, Configuration.Vocabulary), (ulong)i);
+                    drawn[b][i] = newest[b] = samplers[b]
+                        .Draw(logits.Slice(b * Configuration.Vocabulary, Configuration.Vocabulary), (ulong)i);
             }
 
             return drawn;

@@ -29,7 +29,8 @@ public sealed partial class SequenceModel : IDisposable
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
             NewMixer(make, $"block{b}", deviation),
-            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)], configuration.Continuum, deviation)))];
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)],
+            configuration.Continuum, deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
@@ -79,9 +80,11 @@ public sealed partial class SequenceModel : IDisposable
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(state);
         if (x.Shape.Rank != 3 || x.Shape[0] != state.Batch || x.Shape[1] == 0 || x.Shape[2] != Configuration.Dim)
-            throw new ArgumentException($"x has shape {x.Shape}, expected [{state.Batch}, T, {Configuration.Dim}] with T at least 1.", nameof(x));
+            throw new ArgumentException($"x has shape {x.Shape}, expected [{state.Batch}, T, {Configuration.Dim}] with T at least 1.",
+                nameof(x));
         if (x.Shape[1] > StepsToContextEnd(state))
-            throw new ArgumentException($"{x.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(x));
+            throw new ArgumentException(
+                $"{x.Shape[1]} tokens run past the end of the context, expected at most {StepsToContextEnd(state)}.", nameof(x));
         var next = new MixerState[_blocks.Length];
         try
         {
@@ -113,7 +116,8 @@ public sealed partial class SequenceModel : IDisposable
     }
 
     /// <summary>The model as its nest of levels: every memory on one axis, from the fastest to the slowest.</summary>
-    /// <param name="context">Tokens of a context after which fast memories are measured; null is just before the context ends, or the slowest level's chunk where it never does.</param>
+    /// <param name="context">Tokens of a context after which fast memories are measured; null is just before the context ends, or the
+    /// slowest level's chunk where it never does.</param>
     /// <param name="batch">The sequences whose fast memories are measured.</param>
     /// <exception cref="ArgumentOutOfRangeException">A context that the model does not have, or no sequence.</exception>
     public ModelDescription Describe(long? context = null, int batch = 1)
@@ -163,7 +167,8 @@ public sealed partial class SequenceModel : IDisposable
         return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
-            Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index, [.. Configuration.Levels.Select(l => l.Chunk)]),
+            Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index,
+            [.. Configuration.Levels.Select(l => l.Chunk)]),
         };
     }
 }

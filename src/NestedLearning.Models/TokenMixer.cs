@@ -12,7 +12,9 @@ public enum TokenMixer
     /// <summary>Titans' long-term memory alone: gradient descent with momentum and forgetting, token by token (Titans 8–14).</summary>
     Titans,
 
-    /// <summary>Titans' memory as context: attention over persistent tokens, what the memory answers, and the segment (Titans 4.1).</summary>
+    /// <summary>
+    /// Titans' memory as context: attention over persistent tokens, what the memory answers, and the segment (Titans 4.1).
+    /// </summary>
     TitansAsContext,
 
     /// <summary>Titans' memory as gate: attention to the last tokens, gated by the memory (Titans 4.2).</summary>

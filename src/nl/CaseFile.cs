@@ -60,7 +60,9 @@ internal static class CaseFile
         {
             return action();
         }
-        catch (Exception e) when (e is CaseException or CheckpointException or ArgumentException or NotFiniteNumberException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (
+            e is CaseException or CheckpointException or ArgumentException or NotFiniteNumberException
+                or IOException or UnauthorizedAccessException)
         {
             string message = Program.Describe(e);
             throw new CaseException(message.Contains(path, StringComparison.Ordinal) ? message : $"{path}: {message}", e);

@@ -72,7 +72,8 @@ internal static class Program
     }
 
     private static bool IsBadInput(Exception e) =>
-        e is CaseException or StreamException or ArgumentException or CheckpointException or BackendUnavailableException or NotFiniteNumberException or IOException or UnauthorizedAccessException;
+        e is CaseException or StreamException or ArgumentException or CheckpointException or BackendUnavailableException
+            or NotFiniteNumberException or IOException or UnauthorizedAccessException;
 
     /// <summary>The message of an exception as one line, without what <see cref="ArgumentException"/> adds to it.</summary>
     internal static string Describe(Exception e)
@@ -88,7 +89,8 @@ internal static class Program
         return OneLine(message);
     }
 
-    private static string OneLine(string message) => string.Join(' ', message.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    private static string OneLine(string message) =>
+        string.Join(' ', message.Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 
     private static string Help(ParseResult parse) =>
         parse.CommandResult.Command is RootCommand ? "see nl --help" : $"see nl {parse.CommandResult.Command.Name} --help";

@@ -69,7 +69,8 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
         int products = StandIn.BlasProducts();
         // In turn, so that the mode of one product is not the next one's.
         foreach ((TensorCores allowed, double least, double most) in ((TensorCores, double, double)[])
-            [(TensorCores.TensorFloat32, 1e-6, 2e-3), (TensorCores.None, 0, Tolerances.Gemm.Forward), (TensorCores.TensorFloat32, 1e-6, 2e-3)])
+            [(TensorCores.TensorFloat32, 1e-6, 2e-3), (TensorCores.None, 0, Tolerances.Gemm.Forward),
+                (TensorCores.TensorFloat32, 1e-6, 2e-3)])
         {
             Device.TensorCores = allowed;
             Gemm.Multiply(new Operations.GemmArguments { A = a, B = b, C = c });
@@ -108,7 +109,8 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
     {
         Assert.Contains("; cuBLAS 12.3.4 for large products", Backend.Description, StringComparison.Ordinal);
         using Device broken = Device.Open(WithBrokenBlas), other = Device.Open(WithOther), none = Device.Open(WithoutBlas);
-        Assert.Contains("; no cuBLAS, it does not start (CUBLAS_STATUS_NOT_INITIALIZED)", broken.Backend.Description, StringComparison.Ordinal);
+        Assert.Contains("; no cuBLAS, it does not start (CUBLAS_STATUS_NOT_INITIALIZED)", broken.Backend.Description,
+            StringComparison.Ordinal);
         Assert.Contains("; no cuBLAS, its library is not here", other.Backend.Description, StringComparison.Ordinal);
         Assert.Contains("; no cuBLAS, its library is not here", none.Backend.Description, StringComparison.Ordinal);
     }
@@ -157,7 +159,8 @@ public sealed class CudaBlasTests() : BackendTests(WithBlas)
     {
         var data = new TestData(3);
         return (
-            From(transposeA ? [K, M] : [M, K], data.Normal(M * K)), From(transposeB ? [N, K] : [K, N], data.Normal(K * N)), Unwritten([M, N]));
+            From(transposeA ? [K, M] : [M, K], data.Normal(M * K)), From(transposeB ? [N, K] : [K, N], data.Normal(K * N)),
+            Unwritten([M, N]));
     }
 
     private static double[] Expected(Tensor a, Tensor b, bool transposeA = false, bool transposeB = false) =>

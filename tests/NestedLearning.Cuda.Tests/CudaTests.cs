@@ -80,7 +80,8 @@ public sealed class CudaScanFrozenTests() : ScanFrozenTests("cuda")
 [SmallShapes]
 public sealed class CudaSelfModifyingTests() : SelfModifyingTests("cuda")
 {
-    public static new TheoryData<MemoryObjective, ScanRead, int> Cases() => [.. SelfModifyingTests.Cases().Where(c => c.Data.Item3 is 0 or 4)];
+    public static new TheoryData<MemoryObjective, ScanRead, int> Cases() =>
+        [.. SelfModifyingTests.Cases().Where(c => c.Data.Item3 is 0 or 4)];
 
     public static new TheoryData<MemoryObjective, ScanRead, bool, int, int> CasesInsideAChunk() =>
         [.. SelfModifyingTests.CasesInsideAChunk().Where(c => c.Data.Item4 is 4)];

@@ -29,8 +29,10 @@ public sealed class DeviceTests() : BackendTests("cuda")
     public void ACommitOfManyTensors_IsALaunchForEachThirtyTwo()
     {
         AdamTensors[] tensors = [.. Enumerable.Range(0, 40).Select(i => new AdamTensors(
-            Track(Device.Full([7 * i], 1)), Track(Device.Full([7 * i], 0.5f)), Track(Device.Full([7 * i], 0)), Track(Device.Full([7 * i], 0))))];
-        AdamSettings[] settings = [.. Enumerable.Range(0, 40).Select(i => new AdamSettings(0.01f * i, 0.9, 0.999, 1e-8f, 0, Decoupled: true, Step: 1, GradientScale: 1))];
+            Track(Device.Full([7 * i], 1)), Track(Device.Full([7 * i], 0.5f)), Track(Device.Full([7 * i], 0)),
+            Track(Device.Full([7 * i], 0))))];
+        AdamSettings[] settings = [.. Enumerable.Range(0, 40)
+            .Select(i => new AdamSettings(0.01f * i, 0.9, 0.999, 1e-8f, 0, Decoupled: true, Step: 1, GradientScale: 1))];
         int before = StandIn.Launches();
         Backend.AdamCommit(tensors, settings, []);
         Assert.Equal(2, StandIn.Launches() - before);
@@ -207,7 +209,8 @@ public sealed class DeviceTests() : BackendTests("cuda")
             Assert.Equal(0, StandIn.Refuse(true));
             Lose(Device);
             refused = Device.Open("cuda");
-            Assert.Contains("not elementwise, the driver refuses it (CUDA_ERROR_INVALID_PTX", refused.Description, StringComparison.Ordinal);
+            Assert.Contains("not elementwise, the driver refuses it (CUDA_ERROR_INVALID_PTX", refused.Description,
+                StringComparison.Ordinal);
         }
         finally
         {

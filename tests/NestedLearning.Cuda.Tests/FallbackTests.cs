@@ -8,8 +8,8 @@ using Xunit;
 namespace NestedLearning.Cuda.Tests;
 
 /// <summary>
-/// Operations that hand-written kernels do not take, beside <see cref="FallbackScanTests"/> and <see cref="WithoutPtxTests"/>: the reason, ILGPU's results bit for
-/// bit, and no launch by hand.
+/// Operations that hand-written kernels do not take, beside <see cref="FallbackScanTests"/> and <see cref="WithoutPtxTests"/>: the reason,
+/// ILGPU's results bit for bit, and no launch by hand.
 /// </summary>
 public sealed class FallbackTests() : BackendTests(HybridBackendProvider.Some)
 {
@@ -81,7 +81,8 @@ public sealed class FallbackTests() : BackendTests(HybridBackendProvider.Some)
             listener.Of(device.Name).Where(f => f.Operation.Contains("Gemm", StringComparison.Ordinal)));
 
         static string Reason(int tile) =>
-            $"a block needs {GemmKernels.SharedBytes(TensorCores.TensorFloat32, tile)} bytes of shared memory and can have {16 << 10} on this device";
+            $"a block needs {GemmKernels.SharedBytes(TensorCores.TensorFloat32, tile)} bytes of shared memory and can have {16 << 10} " +
+            "on this device";
 
         static float[] Run(Device device)
         {

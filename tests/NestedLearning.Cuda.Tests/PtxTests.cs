@@ -19,7 +19,8 @@ public sealed partial class PtxTests
     {
         string ptx = Text(architecture, file);
         Dictionary<string, int> launched = Launched().Where(k => k.File == file).ToDictionary(k => k.Name, k => k.Size);
-        Dictionary<string, int> compiled = EntryPattern().Matches(ptx).ToDictionary(m => m.Groups[1].Value, m => int.Parse(m.Groups[2].Value));
+        Dictionary<string, int> compiled = EntryPattern().Matches(ptx)
+            .ToDictionary(m => m.Groups[1].Value, m => int.Parse(m.Groups[2].Value));
         Assert.Equal(compiled.OrderBy(k => k.Key), launched.OrderBy(k => k.Key));
         // What a launch can carry.
         Assert.All(compiled.Values, size => Assert.InRange(size, 1, 4096));
@@ -78,7 +79,8 @@ public sealed partial class PtxTests
 
     private static object Property(object kernel, string name) => kernel.GetType().GetProperty(name)!.GetValue(kernel)!;
 
-    private static int SizeOf(Type type) => (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(type).Invoke(null, null)!;
+    private static int SizeOf(Type type) =>
+        (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(type).Invoke(null, null)!;
 
     [GeneratedRegex(@"\.visible \.entry (\w+)\(\s*\.param \.align \d+ \.b8 \w+_param_0\[(\d+)\]\s*\)")]
     private static partial Regex EntryPattern();
@@ -90,8 +92,10 @@ public sealed partial class PtxTests
     private static partial Regex InlinePattern();
 
     [GeneratedRegex("""
-        ^(mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32\ (\{(%f\d+,?){4}\}),\ \{(%r\d+,?){4}\},\ \{(%r\d+,?){2}\},\ \{(%f\d+,?){4}\};
-        |mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32\ (\{(%f\d+,?){4}\}),\ \{(%r\d+,?){4}\},\ \{(%r\d+,?){2}\},\ \{(%f\d+,?){4}\};
+        ^(mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32\ (\{(%f\d+,?){4}\}),
+            \ \{(%r\d+,?){4}\},\ \{(%r\d+,?){2}\},\ \{(%f\d+,?){4}\};
+        |mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32\ (\{(%f\d+,?){4}\}),
+            \ \{(%r\d+,?){4}\},\ \{(%r\d+,?){2}\},\ \{(%f\d+,?){4}\};
         |ldmatrix\.sync\.aligned\.m8n8\.x4(\.trans)?\.shared\.b16\ \{(%r\d+,?){4}\},\ \[%r\d+\];
         |cp\.async\.cg\.shared\.global\ \[%r\d+\],\ \[%rd\d+\],\ 16(,\ %r\d+)?;
         |cp\.async\.ca\.shared\.global\ \[%r\d+\],\ \[%rd\d+\],\ 4,\ %r\d+;

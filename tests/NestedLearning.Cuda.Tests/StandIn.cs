@@ -44,7 +44,8 @@ internal static partial class StandIn
                 BackendTests.Untestable.Add(backend, missing);
         }
 
-        NativeLibrary.SetDllImportResolver(typeof(StandIn).Assembly, (name, _, _) => name is Library or BlasLibrary ? NativeLibrary.Load(FileOf(name)) : 0);
+        NativeLibrary.SetDllImportResolver(typeof(StandIn).Assembly, (name, _, _) =>
+            name is Library or BlasLibrary ? NativeLibrary.Load(FileOf(name)) : 0);
         GpuBackends.Register();
     }
 

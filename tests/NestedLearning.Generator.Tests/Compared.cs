@@ -32,7 +32,8 @@ internal static class Compared
             expected.Add((Names.Field(field.Name, names), offset, end - offset, Sort(field)));
         }
 
-        IEnumerable<(string, int, int, string)> actual = type.GetFields(Instance).Select(f => (f.Name, OffsetOf(type, f), SizeOf(f.FieldType), Sort(f.FieldType)));
+        IEnumerable<(string, int, int, string)> actual = type.GetFields(Instance)
+            .Select(f => (f.Name, OffsetOf(type, f), SizeOf(f.FieldType), Sort(f.FieldType)));
         Assert.Equal(expected, actual.OrderBy(f => f.Item2));
     }
 

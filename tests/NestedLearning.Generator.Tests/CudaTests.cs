@@ -57,7 +57,8 @@ public sealed class CudaTests
                 Type[] types = [.. formula.Parameters.Select(p => p.Type.Name == "bool" ? typeof(bool) : typeof(int))];
                 MethodInfo method = TypeOf($"{stem}Kernels").GetMethod(Names.InFile(formula.Name, stem), Compared.Static, types)!;
                 IEnumerable<int[]> all = types.Aggregate(
-                    (IEnumerable<int[]>)[[]], (first, type) => first.SelectMany(f => (type == typeof(bool) ? [0, 1] : tried).Select(next => (int[])[.. f, next])));
+                    (IEnumerable<int[]>)[[]], (first, type) =>
+                    first.SelectMany(f => (type == typeof(bool) ? [0, 1] : tried).Select(next => (int[])[.. f, next])));
                 foreach (int[] arguments in all)
                 {
                     object[] boxed = [.. arguments.Select((a, i) => types[i] == typeof(bool) ? (object)(a != 0) : a)];

@@ -98,7 +98,8 @@ public sealed partial class HeaderTests
             MethodInfo method = bound[function.Name];
             Assert.Equal(
                 // A text that is returned stays the library's.
-                function.Parameters.Select(p => $"{CSharp(p.Type)} {Names.Camel(p.Name)}").Prepend(function.Returns.Name == "char" ? "Byte*" : CSharp(function.Returns)),
+                function.Parameters.Select(p => $"{CSharp(p.Type)} {Names.Camel(p.Name)}")
+                    .Prepend(function.Returns.Name == "char" ? "Byte*" : CSharp(function.Returns)),
                 method.GetParameters().Select(p => $"{p.ParameterType.Name} {p.Name}").Prepend(method.ReturnType.Name));
         }
     }
@@ -127,7 +128,8 @@ public sealed partial class HeaderTests
         return LibraryLoader.Candidates().First(File.Exists);
     }
 
-    private static IEnumerable<string> Matches(Regex pattern) => pattern.Matches(Text).Select(m => m.Groups[1].Value).Order(StringComparer.Ordinal);
+    private static IEnumerable<string> Matches(Regex pattern) =>
+        pattern.Matches(Text).Select(m => m.Groups[1].Value).Order(StringComparer.Ordinal);
 
     // A type's name by reflection.
     private static string CSharp(TypeName type) => type switch

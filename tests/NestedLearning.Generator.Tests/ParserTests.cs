@@ -32,7 +32,8 @@ public sealed class ParserTests
     [InlineData("NL_API int32_t nl_f(int32_t x) { return x; }", "5: expected ';' after nl_f")]
     [InlineData("#define NL_A 1\n#define NL_A 2", "6: 'NL_A' is declared twice")]
     [InlineData("/* not ended", "5: the comment does not end")]
-    [InlineData("#define NL_A 1\n/* ---- Empty ---- */\n/* ---- Another ---- */\n#define NL_B 1", "6: expected declarations under the heading")]
+    [InlineData("#define NL_A 1\n/* ---- Empty ---- */\n/* ---- Another ---- */\n#define NL_B 1",
+        "6: expected declarations under the heading")]
     public void OtherForms_OfTheHeader_AreRefused(string text, string expected)
     {
         SourceException e = Assert.Throws<SourceException>(() => HeaderParser.Parse("a.h", Head + text + End));
@@ -54,7 +55,8 @@ public sealed class ParserTests
     [InlineData("struct A { int32_t x = 0; };", "expected ';' after the field 'x'")]
     public void OtherForms_OfCuh_AreRefused(string text, string expected)
     {
-        string file = $"#ifndef NESTED_LEARNING_A_CUH_\n#define NESTED_LEARNING_A_CUH_\n#include \"cuda/cuda.h\"\nnamespace nested_learning {{\n{text}\n}}\n#endif\n";
+        string file = "#ifndef NESTED_LEARNING_A_CUH_\n#define NESTED_LEARNING_A_CUH_\n#include \"cuda/cuda.h\"\nnamespace " +
+            $"nested_learning {{\n{text}\n}}\n#endif\n";
         SourceException e = Assert.Throws<SourceException>(() => CudaParser.Parse("a.cuh", file, []));
         Assert.StartsWith("a.cuh:5: " + expected, e.Message, StringComparison.Ordinal);
     }
@@ -109,10 +111,12 @@ public sealed class ParserTests
             }
             #endif
             """.Replace("AG(n)", "n * (2 + n)", StringComparison.Ordinal), []);
-        string text = CudaBindings.Files([file], new Layout([file])).Single().Text.Replace(Writer.Break.ToString(), "", StringComparison.Ordinal);
+        string text = CudaBindings.Files([file], new Layout([file]))
+            .Single().Text.Replace(Writer.Break.ToString(), "", StringComparison.Ordinal);
         Assert.Contains("public const int Two = B - (1 - 2);", text, StringComparison.Ordinal);
         Assert.Contains("int halfN = (n + 1) / 2;", text, StringComparison.Ordinal);
-        Assert.Contains("return (halfN - (n - 1)) * B % 5 + (odd && !(n == 2) || n >= 7 ? -n : n * (2 + n) - Two);", text, StringComparison.Ordinal);
+        Assert.Contains("return (halfN - (n - 1)) * B % 5 + (odd && !(n == 2) || n >= 7 ? -n : n * (2 + n) - Two);", text,
+            StringComparison.Ordinal);
         var evaluator = new Evaluator([file]);
         Assert.Equal(((3 - 4) * 3 % 5) - 5, evaluator.Value("AF", 5, 1));
         Assert.Equal(((3 - 4) * 3 % 5) + 35 - 4, evaluator.Value("AF", 5, 0));

@@ -4,7 +4,9 @@ using Xunit;
 
 namespace NestedLearning.Generator.Tests;
 
-/// <summary>The limits of CONTRIBUTING.md, which formatters leave to the author: long lines, and files too long to read in one sitting.</summary>
+/// <summary>
+/// The limits of CONTRIBUTING.md, which formatters leave to the author: long lines, and files too long to read in one sitting.
+/// </summary>
 public sealed partial class SourceFormTests
 {
     private const int LongestFile = 500;

@@ -18,7 +18,8 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
     public void Adam_OfManyTensors_TakesFewLaunches_AndHasTheBitsOfEachAlone()
     {
         AdamTensors[] together = Adam(), apart = Adam();
-        AdamSettings[] settings = [.. together.Select((_, i) => new AdamSettings(0.01f * (1 + i % 5), 0.9 - 0.01 * i, 0.999, 1e-8f, 0.1f * (i % 3), i % 2 == 0, 1 + i, 1 - 0.02f * i)
+        AdamSettings[] settings = [.. together.Select((_, i) =>
+            new AdamSettings(0.01f * (1 + i % 5), 0.9 - 0.01 * i, 0.999, 1e-8f, 0.1f * (i % 3), i % 2 == 0, 1 + i, 1 - 0.02f * i)
         {
             ClearGradient = i % 3 == 1,
             Moments = IsHalf(i) ? MomentPrecision.BFloat16 : MomentPrecision.Float32,
@@ -48,7 +49,8 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         MomentTensors[] together = Moments(), apart = Moments();
         MomentSettings[] settings = [.. together.Select((_, i) => new MomentSettings
         {
-            LearningRate = 0.01f * (1 + i), GradientScale = 1 - 0.02f * i, Keep1 = 0.9f, Write1 = 0.1f + 0.01f * i, Keep2 = 0.99f, Write2 = 0.01f, ReadMoment = 0.5f, ReadGradient = 0.1f * (i % 4),
+            LearningRate = 0.01f * (1 + i), GradientScale = 1 - 0.02f * i, Keep1 = 0.9f, Write1 = 0.1f + 0.01f * i, Keep2 = 0.99f,
+                Write2 = 0.01f, ReadMoment = 0.5f, ReadGradient = 0.1f * (i % 4),
             Decay = 0.001f * i, Epsilon = 1e-3f, ClearGradient = i % 3 == 1,
         })];
         var changes = new CommitChange[together.Length];
@@ -143,9 +145,11 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         var data = new TestData(42);
         return [.. Counts.Select((count, i) =>
         {
-            float[] w = data.Normal(count), g = data.Normal(count), m = data.Normal(count), v = data.Uniform(count, 0.1f, 1), start = data.Normal(count);
+            float[] w = data.Normal(count), g = data.Normal(count), m = data.Normal(count), v = data.Uniform(count, 0.1f, 1),
+                start = data.Normal(count);
             return new MomentTensors(
-                i % 7 == 6 ? null : From([count], w), From([count], g), i % 2 == 0 ? From([count], m) : null, i % 3 == 0 || i % 7 == 6 ? From([count], v) : null,
+                i % 7 == 6 ? null : From([count], w), From([count], g), i % 2 == 0 ? From([count], m) : null,
+                i % 3 == 0 || i % 7 == 6 ? From([count], v) : null,
                 i % 4 == 3 ? From([count], start) : null);
         })];
     }

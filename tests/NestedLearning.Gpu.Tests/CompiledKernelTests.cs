@@ -16,15 +16,18 @@ public sealed partial class CompiledKernelTests
     // Kernels that sum in double on purpose.
     private static readonly string[] s_double =
     [
-        "SumKernels", "NormKernels", "ColumnSumKernels", "ConvolutionKernels.WeightBlocks", "AdamKernels.Commit", "MomentKernels.Commit", "CrossEntropyKernels.Forward",
+        "SumKernels", "NormKernels", "ColumnSumKernels", "ConvolutionKernels.WeightBlocks", "AdamKernels.Commit", "MomentKernels.Commit",
+            "CrossEntropyKernels.Forward",
         "CrossEntropyKernels.WithGradient", "ChunkBackwardKernels.StateDot",
     ];
 
     // Kernels with a group's sum or maximum.
     private static readonly string[] s_sums =
     [
-        "AdamKernels.Commit", "ChunkBackwardKernels.StateDot", "CrossEntropyKernels.Forward", "CrossEntropyKernels.WithGradient", "DecodeKernels.SelfModifying",
-        "DeepMemoryKernels.Writes", "DeepMemoryKernels.WritesBackward", "MomentKernels.Commit", "NormKernels.Backward", "NormKernels.Forward", "SumKernels.Parts", "SumKernels.Squares",
+        "AdamKernels.Commit", "ChunkBackwardKernels.StateDot", "CrossEntropyKernels.Forward", "CrossEntropyKernels.WithGradient",
+            "DecodeKernels.SelfModifying",
+        "DeepMemoryKernels.Writes", "DeepMemoryKernels.WritesBackward", "MomentKernels.Commit", "NormKernels.Backward",
+        "NormKernels.Forward", "SumKernels.Parts", "SumKernels.Squares",
     ];
 
     public static TheoryData<string> Sums => [.. s_sums];
@@ -81,7 +84,8 @@ public sealed partial class CompiledKernelTests
         Assert.Contains(fault, Fault(CompiledKernels.Ptx(method), mayUseDouble: false), StringComparison.Ordinal);
     }
 
-    private static void FusedMultiplyAdd(ElementwiseArguments a) => a.X[Grid.GlobalIndex.X] = MathF.FusedMultiplyAdd(a.Factor, a.Factor, a.Factor);
+    private static void FusedMultiplyAdd(ElementwiseArguments a) =>
+        a.X[Grid.GlobalIndex.X] = MathF.FusedMultiplyAdd(a.Factor, a.Factor, a.Factor);
 
     private static void ReciprocalSquareRoot(ElementwiseArguments a) => a.X[Grid.GlobalIndex.X] = MathF.ReciprocalSqrtEstimate(a.Factor);
 
@@ -92,7 +96,8 @@ public sealed partial class CompiledKernelTests
     private static string OpenCl(MethodInfo method)
     {
         using Context context = CompiledKernels.NewContext();
-        using var backend = new CLBackend(context, new CLCapabilityContext(true, true, true, true, true), CLDeviceVendor.Other, CLCVersion.CL30);
+        using var backend = new CLBackend(context, new CLCapabilityContext(true, true, true, true, true), CLDeviceVendor.Other,
+            CLCVersion.CL30);
         return ((CLCompiledKernel)CompiledKernels.Compile(backend, method)).Source;
     }
 

@@ -4,7 +4,9 @@ using Xunit;
 
 namespace NestedLearning.Gpu.Tests;
 
-/// <summary>Few tokens at once, which have kernels of their own: launches, every rule against the reference, streams in any pieces.</summary>
+/// <summary>
+/// Few tokens at once, which have kernels of their own: launches, every rule against the reference, streams in any pieces.
+/// </summary>
 public abstract class DecodeTests(string backend) : ScanSuite(backend)
 {
     private long Launches => ((IlgpuBackend)Backend).Launches;
@@ -33,14 +35,16 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
     [MemberData(nameof(Rules))]
     public void FewTokens_MatchReference(string gates, ScanRead read, ScanWrite write)
     {
-        (int Chunk, int Phase)[] chunks = write == ScanWrite.FrozenL2 || read == ScanRead.ChunkStart ? [(1, 0), (3, 0), (3, 2), (5, 1), (64, 0), (64, 60)] : [(64, 0)];
+        (int Chunk, int Phase)[] chunks = write == ScanWrite.FrozenL2
+            || read == ScanRead.ChunkStart ? [(1, 0), (3, 0), (3, 2), (5, 1), (64, 0), (64, 60)] : [(64, 0)];
         foreach ((int chunk, int phase) in chunks)
         {
             foreach ((int dk, int dv) in Small<(int Dk, int Dv)>([(1, 1), (3, 17), (17, 3), (40, 24)], d => d.Dk * d.Dv))
             {
                 foreach (int time in (ReadOnlySpan<int>)[1, 2, 7, 8])
                 {
-                    ScanCase c = ScanCase.Create((ulong)(dk + time), [2, time, 2, dk, dv], new ScanSettings(0.5f, read, write, chunk) { Phase = phase }, gates, initial: time != 2);
+                    ScanCase c = ScanCase.Create((ulong)(dk + time), [2, time, 2, dk, dv],
+                        new ScanSettings(0.5f, read, write, chunk) { Phase = phase }, gates, initial: time != 2);
                     CheckForward(c, Forward(c, save: false), Tolerances.Scan.Forward);
                     if (c.S0 is not null)
                         CheckForward(c, Forward(c, save: false, inPlace: true), Tolerances.Scan.Forward);
@@ -74,7 +78,8 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
     {
         foreach (bool inPlace in (ReadOnlySpan<bool>)[false, true])
         {
-            ScanCase c = ScanCase.Create(3, [1, 4, 2, keyDim, 19], new ScanSettings(0.5f, ScanRead.ChunkStart, ScanWrite.FrozenL2, 3) { Phase = 2 }, gates);
+            ScanCase c = ScanCase.Create(3, [1, 4, 2, keyDim, 19],
+                new ScanSettings(0.5f, ScanRead.ChunkStart, ScanWrite.FrozenL2, 3) { Phase = 2 }, gates);
             CheckForward(c, Forward(c, save: false, inPlace), Tolerances.Scan.Forward);
         }
     }
@@ -116,7 +121,8 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
         {
             ScanCase one = new()
             {
-                Batch = 1, Time = 2, Heads = 1, KeyDim = 20, ValueDim = 33, Settings = settings, Q = Part(c.Q), K = Part(c.K), U = Part(c.U), LogAlpha = Part(c.LogAlpha!),
+                Batch = 1, Time = 2, Heads = 1, KeyDim = 20, ValueDim = 33, Settings = settings, Q = Part(c.Q), K = Part(c.K),
+                U = Part(c.U), LogAlpha = Part(c.LogAlpha!),
                 Erase = Part(c.Erase!), Mu = Part(c.Mu!), S0 = Part(c.S0!), P0 = Part(c.P0!),
             };
             ScanRun run = Forward(one, save: false);
@@ -138,7 +144,10 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
             {
                 foreach (int time in (ReadOnlySpan<int>)[1, 5, 8])
                 {
-                    var settings = new SelfModifyingSettings(chunk, objective, read, 0.3f, -1, 3, normalize) { Phase = phase, ExactGradient = exact };
+                    var settings = new SelfModifyingSettings(chunk, objective, read, 0.3f, -1, 3, normalize)
+                    {
+                        Phase = phase, ExactGradient = exact,
+                    };
                     SelfModifyingCase c = SelfModifyingCase.Create((ulong)(dim + time), [2, time, 2, dim], settings);
                     SelfModifyingResult expected = ReferenceSelfModifying.Forward(c);
                     foreach (bool inPlace in (ReadOnlySpan<bool>)[false, true])
@@ -210,10 +219,15 @@ public abstract class DecodeTests(string backend) : ScanSuite(backend)
         Tensor? chunkStart = Optional(c.StateShape, c.ChunkStart);
         var outputs = new SelfModifyingOutputs
         {
-            O = Unwritten(c.InputShape), S = inPlace ? s0 : Unwritten(c.StateShape), ChunkStart = inPlace && chunkStart is not null ? chunkStart : Unwritten(c.StateShape),
+            O = Unwritten(c.InputShape), S = inPlace ? s0 : Unwritten(c.StateShape),
+            ChunkStart = inPlace && chunkStart is not null ? chunkStart : Unwritten(c.StateShape),
         };
         long before = Launches;
-        SelfModifying.Forward(new SelfModifyingInputs { X = From(c.InputShape, ToFloat(c.X)), Q = From(c.InputShape, ToFloat(c.Q)), S0 = s0, ChunkStart = chunkStart }, c.Settings, outputs);
+        SelfModifying.Forward(new SelfModifyingInputs
+        {
+            X = From(c.InputShape, ToFloat(c.X)), Q = From(c.InputShape, ToFloat(c.Q)), S0 = s0,
+            ChunkStart = chunkStart
+        }, c.Settings, outputs);
         int time = c.InputShape[1];
         if (time <= 8)
             Assert.Equal(2 * c.Settings.Chunks(time), Launches - before);

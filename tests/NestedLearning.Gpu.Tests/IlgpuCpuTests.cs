@@ -23,13 +23,15 @@ public sealed class IlgpuCpuSuiteTests
         foreach (Type suite in suites)
         {
             Assert.True(suite.IsDefined(typeof(SmallShapesAttribute), inherit: false), suite.Name);
-            Assert.Contains(suite.GetMethods(), m => m.GetCustomAttribute<FactAttribute>() is not (null or LargeFactAttribute or LargeTheoryAttribute));
+            Assert.Contains(suite.GetMethods(), m =>
+                m.GetCustomAttribute<FactAttribute>() is not (null or LargeFactAttribute or LargeTheoryAttribute));
         }
     }
 
     private static Type[] Suites(string backend) =>
     [
-        .. typeof(IlgpuCpuSuiteTests).Assembly.GetTypes().Where(t => t.Name.StartsWith(backend, StringComparison.Ordinal) && t.BaseType?.Assembly == typeof(GemmTests).Assembly)
+        .. typeof(IlgpuCpuSuiteTests).Assembly.GetTypes()
+            .Where(t => t.Name.StartsWith(backend, StringComparison.Ordinal) && t.BaseType?.Assembly == typeof(GemmTests).Assembly)
             .OrderBy(t => t.BaseType!.Name, StringComparer.Ordinal),
     ];
 }
@@ -74,12 +76,14 @@ public sealed class IlgpuCpuDecodeTests() : DecodeTests("ilgpu-cpu")
 
     public static new TheoryData<string, ScanRead, ScanWrite> Rules() => new()
     {
-        { "", ScanRead.After, ScanWrite.Given }, { "ae", ScanRead.Before, ScanWrite.Scaled }, { "aem", ScanRead.ChunkStart, ScanWrite.FrozenL2 },
+        { "", ScanRead.After, ScanWrite.Given }, { "ae", ScanRead.Before, ScanWrite.Scaled },
+            { "aem", ScanRead.ChunkStart, ScanWrite.FrozenL2 },
     };
 
     public static new TheoryData<MemoryObjective, ScanRead, bool, bool> SelfModifyingRules() => new()
     {
-        { MemoryObjective.L2, ScanRead.Before, false, false }, { MemoryObjective.L2, ScanRead.After, true, true }, { MemoryObjective.DotProduct, ScanRead.ChunkStart, false, true },
+        { MemoryObjective.L2, ScanRead.Before, false, false }, { MemoryObjective.L2, ScanRead.After, true, true },
+            { MemoryObjective.DotProduct, ScanRead.ChunkStart, false, true },
     };
 }
 
@@ -153,11 +157,13 @@ public sealed class IlgpuCpuScanTests() : ScanTests("ilgpu-cpu")
 public sealed class IlgpuCpuScanFrozenTests() : ScanFrozenTests("ilgpu-cpu")
 {
     // Of the rule with every gate also several chunks and heads.
-    public static new TheoryData<string, ScanRead, int> Cases() => [.. ScanFrozenTests.Cases().Where(c => c.Data.Item3 is 0 or 2 || c.Data is ("aem", _, 8))];
+    public static new TheoryData<string, ScanRead, int> Cases() =>
+        [.. ScanFrozenTests.Cases().Where(c => c.Data.Item3 is 0 or 2 || c.Data is ("aem", _, 8))];
 
     public static new TheoryData<string, ScanRead, ScanWrite, int, int> CasesInsideAChunk() => new()
     {
-        { "", ScanRead.Before, ScanWrite.FrozenL2, 2, 4 }, { "aem", ScanRead.After, ScanWrite.FrozenL2, 2, 1 }, { "aem", ScanRead.ChunkStart, ScanWrite.Scaled, 2, 7 },
+        { "", ScanRead.Before, ScanWrite.FrozenL2, 2, 4 }, { "aem", ScanRead.After, ScanWrite.FrozenL2, 2, 1 },
+            { "aem", ScanRead.ChunkStart, ScanWrite.Scaled, 2, 7 },
     };
 }
 
@@ -170,7 +176,8 @@ public sealed class IlgpuCpuSelfModifyingTests() : SelfModifyingTests("ilgpu-cpu
 
     public static new TheoryData<MemoryObjective, ScanRead, bool, int, int> CasesInsideAChunk() => new()
     {
-        { MemoryObjective.L2, ScanRead.Before, false, 2, 1 }, { MemoryObjective.L2, ScanRead.ChunkStart, true, 2, 4 }, { MemoryObjective.DotProduct, ScanRead.After, false, 2, 7 },
+        { MemoryObjective.L2, ScanRead.Before, false, 2, 1 }, { MemoryObjective.L2, ScanRead.ChunkStart, true, 2, 4 },
+            { MemoryObjective.DotProduct, ScanRead.After, false, 2, 7 },
     };
 }
 

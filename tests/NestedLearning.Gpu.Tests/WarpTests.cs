@@ -63,7 +63,8 @@ public sealed class WarpTests : IDisposable
         {
             float[] logits = new TestData(3).Normal(140);
             logits[70 + at] = float.NaN;
-            using Tensor x = _warps.From([2, 70], logits), losses = _warps.Full([2], 0), logSums = _warps.Full([2], 0), y = _warps.Full([2, 70], 0);
+            using Tensor x = _warps.From([2, 70], logits), losses = _warps.Full([2], 0), logSums = _warps.Full([2], 0),
+                y = _warps.Full([2, 70], 0);
             using IndexTensor targets = _warps.FromIndices([2], [1, 2]);
             Operations.CrossEntropy.Forward(x, targets, losses, logSums);
             Assert.Equal([false, true], logSums.ToArray().Select(float.IsNaN));
@@ -91,7 +92,8 @@ public sealed class WarpTests : IDisposable
             Tensor logits = r.Normal(3, classes);
             IndexTensor targets = r.Indices(3, classes - 1, -1, 0);
             Operations.CrossEntropy.Forward(logits, targets, r.Out($"losses {classes}", 3), r.Out($"log sums {classes}", 3));
-            Operations.CrossEntropy.WithGradient(logits, targets, 0.5f, r.Out($"losses with gradient {classes}", 3), r.Out($"dLogits {classes}", 3, classes));
+            Operations.CrossEntropy.WithGradient(logits, targets, 0.5f, r.Out($"losses with gradient {classes}", 3),
+                r.Out($"dLogits {classes}", 3, classes));
         }
     });
 
@@ -103,9 +105,11 @@ public sealed class WarpTests : IDisposable
         {
             var changes = new CommitChange[2];
             AdamCommit.Apply(
-                [.. new[] { count, 7 }.Select(n => new AdamTensors(r.InOut($"w {count} {n}", n), r.Normal(n), r.Normal(n), r.Uniform(0.1f, 1, n)))], [adam, adam], changes);
+                [.. new[] { count, 7 }.Select(n =>
+                new AdamTensors(r.InOut($"w {count} {n}", n), r.Normal(n), r.Normal(n), r.Uniform(0.1f, 1, n)))], [adam, adam], changes);
             var moment = new CommitChange[1];
-            MomentCommit.Apply([new MomentTensors(r.InOut($"moment's w {count}", count), r.Normal(count))], [new MomentSettings { LearningRate = 0.1f, ReadGradient = 1 }], moment);
+            MomentCommit.Apply([new MomentTensors(r.InOut($"moment's w {count}", count), r.Normal(count))],
+                [new MomentSettings { LearningRate = 0.1f, ReadGradient = 1 }], moment);
             foreach (CommitChange change in (ReadOnlySpan<CommitChange>)[.. changes, .. moment])
             {
                 r.Add(change.Change);
@@ -119,11 +123,18 @@ public sealed class WarpTests : IDisposable
     public void Memories() => Agree(2 * Tolerances.DeepMemory.Gradient, r =>
     {
         const int T = 3, D = 9, Hidden = 5, Columns = 3 * D + 2;
-        var scan = new ScanInputs { Q = r.UnitRows(1, T, 1, D), K = r.UnitRows(1, T, 1, D), U = r.Normal(1, T, 1, D), LogAlpha = r.Uniform(-0.3f, 0, 1, T, 1), S0 = r.Normal(1, 1, D, D) };
+        var scan = new ScanInputs
+        {
+            Q = r.UnitRows(1, T, 1, D), K = r.UnitRows(1, T, 1, D), U = r.Normal(1, T, 1, D), LogAlpha = r.Uniform(-0.3f, 0, 1, T, 1),
+            S0 = r.Normal(1, 1, D, D),
+        };
         var settings = new ScanSettings(0.6f, ScanRead.After, ScanWrite.Given, 4);
         var saved = new ScanSaved(r.Out("states", 1, 1, 1, D, D), null);
         Scan.Forward(scan, settings, new ScanOutputs { O = r.Out("o", 1, T, 1, D), S = r.Out("s", 1, 1, D, D), Saved = saved });
-        Scan.Backward(scan, settings, saved, new ScanOutputGradients(r.Normal(1, T, 1, D), r.Normal(1, 1, D, D), null), new ScanGradients { LogAlpha = r.Out("dlog_alpha", 1, T, 1) });
+        Scan.Backward(scan, settings, saved, new ScanOutputGradients(r.Normal(1, T, 1, D), r.Normal(1, 1, D, D), null), new ScanGradients
+        {
+            LogAlpha = r.Out("dlog_alpha", 1, T, 1),
+        });
 
         SelfModifying.Forward(
             new SelfModifyingInputs { X = r.Normal(1, T, 1, D), Q = r.UnitRows(1, T, 1, D), S0 = r.Normal(1, 1, D, Columns) },
@@ -132,15 +143,21 @@ public sealed class WarpTests : IDisposable
 
         var deep = new DeepMemoryInputs
         {
-            Q = r.UnitRows(1, T, 1, D), K = r.UnitRows(1, T, 1, D), V = r.Normal(1, T, 1, D), Theta = r.Uniform(0.02f, 0.1f, 1, T, 1), W1 = r.Normal(1, 1, Hidden, D), W2 = r.Normal(1, 1, D, Hidden),
+            Q = r.UnitRows(1, T, 1, D), K = r.UnitRows(1, T, 1, D), V = r.Normal(1, T, 1, D), Theta = r.Uniform(0.02f, 0.1f, 1, T, 1),
+            W1 = r.Normal(1, 1, Hidden, D), W2 = r.Normal(1, 1, D, Hidden),
         };
         var deepSettings = new DeepMemorySettings(4, MemoryObjective.L2, ScanRead.After);
         var deepSaved = new DeepMemorySaved(r.Out("states 1", 1, 1, 1, Hidden, D), r.Out("states 2", 1, 1, 1, D, Hidden), null, null);
-        DeepMemory.Forward(deep, deepSettings, new DeepMemoryOutputs { O = r.Out("deep o", 1, T, 1, D), W1 = r.Out("w1", 1, 1, Hidden, D), W2 = r.Out("w2", 1, 1, D, Hidden), Saved = deepSaved });
-        DeepMemory.Backward(deep, deepSettings, deepSaved, new DeepMemoryOutputGradients { O = r.Normal(1, T, 1, D) }, new DeepMemoryGradients
+        DeepMemory.Forward(deep, deepSettings, new DeepMemoryOutputs
         {
-            K = r.Out("dk", 1, T, 1, D), V = r.Out("dv", 1, T, 1, D), Theta = r.Out("dtheta", 1, T, 1), W1 = r.Out("dw1", 1, 1, Hidden, D), W2 = r.Out("dw2", 1, 1, D, Hidden),
+            O = r.Out("deep o", 1, T, 1, D), W1 = r.Out("w1", 1, 1, Hidden, D), W2 = r.Out("w2", 1, 1, D, Hidden), Saved = deepSaved,
         });
+        DeepMemory.Backward(deep, deepSettings, deepSaved, new DeepMemoryOutputGradients { O = r.Normal(1, T, 1, D) },
+            new DeepMemoryGradients
+            {
+                K = r.Out("dk", 1, T, 1, D), V = r.Out("dv", 1, T, 1, D), Theta = r.Out("dtheta", 1, T, 1), W1 = r.Out("dw1", 1, 1, Hidden, D),
+                W2 = r.Out("dw2", 1, 1, D, Hidden),
+            });
     });
 
     // The same data on both devices.

@@ -16,11 +16,13 @@ public abstract class ComposedMemoriesTests(string backend) : BackendTests(backe
     [
         ("matrices", new()),
         ("adaptive query", new() { Query = new(Chunk: 3) }),
-        ("chunks", new() { Key = new(Chunk: 2), Value = new(Chunk: 3), Rate = new(Chunk: 4), Decay = new(Chunk: 1), Memory = new(Chunk: 7), Query = new() }),
+        ("chunks", new() { Key = new(Chunk: 2), Value = new(Chunk: 3), Rate = new(Chunk: 4), Decay = new(Chunk: 1), Memory = new(Chunk: 7),
+        Query = new() }),
         ("deep mem", new() { Memory = s_deep }),
         ("deep key and value", new() { Key = s_deep, Value = s_deep with { Chunk = 3 } }),
         ("deep rates", new() { Rate = s_deep, Decay = s_deep with { Chunk = 2 } }),
-        ("all deep", new() { Key = s_deep, Value = s_deep, Rate = s_deep, Decay = s_deep, Memory = s_deep with { Chunk = 6 }, Query = s_deep with { Chunk = 3 } }),
+        ("all deep", new() { Key = s_deep, Value = s_deep, Rate = s_deep, Decay = s_deep, Memory = s_deep with { Chunk = 6 },
+        Query = s_deep with { Chunk = 3 } }),
     ];
 
     public static TheoryData<string, MemoryObjective, ScanRead, bool> Cases()
@@ -148,8 +150,12 @@ public abstract class ComposedMemoriesTests(string backend) : BackendTests(backe
     {
         SelfModifyingOptions options = s_memories.Single(m => m.Name == memories).Options with { ExactGradient = exact, Read = read };
         options.Validate();
-        var settings = new SelfModifyingSettings(5, objective, read, EtaScale: 0.3f, EtaBias: -0.5f, AlphaBias: 2, NormalizeValues: true) { ExactGradient = exact };
-        var layer = new Layer(new ComposedMemories(new ParameterFactory(Device, 1), "m", heads, width, settings, options), settings, options, heads, width);
+        var settings = new SelfModifyingSettings(5, objective, read, EtaScale: 0.3f, EtaBias: -0.5f, AlphaBias: 2, NormalizeValues: true)
+        {
+            ExactGradient = exact,
+        };
+        var layer = new Layer(new ComposedMemories(new ParameterFactory(Device, 1), "m", heads, width, settings, options), settings,
+            options, heads, width);
         var data = new TestData(2);
         foreach (Parameter start in layer.Memories.Parameters)
             Own(start).Value.CopyFrom(data.Normal(start.Value.Shape, 1 / MathF.Sqrt(start.Value.Shape[^2])));
@@ -181,8 +187,10 @@ public abstract class ComposedMemoriesTests(string backend) : BackendTests(backe
         foreach (int length in lengths)
         {
             using var tape = new Tape(Device, recording: false);
-            Variable Part(float[] whole) => tape.Input(From([batch, length, layer.Heads, layer.Width], ScanCase.SliceTime(whole, batch, row, start, start + length)));
-            (Variable reads, IEnumerable<(string, Tensor)> next) = layer.Memories.Forward(tape, Part(inputs.X), inputs.Q is null ? null : Part(inputs.Q), state);
+            Variable Part(float[] whole) =>
+                tape.Input(From([batch, length, layer.Heads, layer.Width], ScanCase.SliceTime(whole, batch, row, start, start + length)));
+            (Variable reads, IEnumerable<(string, Tensor)> next) = layer.Memories.Forward(tape, Part(inputs.X),
+                inputs.Q is null ? null : Part(inputs.Q), state);
             float[] read = reads.Value.ToArray();
             for (int b = 0; b < batch; b++)
                 read.AsSpan(b * length * row, length * row).CopyTo(all.AsSpan((b * inputs.Shape[1] + start) * row));
@@ -197,7 +205,8 @@ public abstract class ComposedMemoriesTests(string backend) : BackendTests(backe
 
     private sealed record Inputs(Shape Shape, float[] X, float[]? Q);
 
-    private sealed record Layer(ComposedMemories Memories, SelfModifyingSettings Settings, SelfModifyingOptions Options, int Heads, int Width)
+    private sealed record Layer(ComposedMemories Memories, SelfModifyingSettings Settings, SelfModifyingOptions Options, int Heads,
+        int Width)
     {
         public ReferenceMemoriesCase Case(Inputs inputs)
         {
@@ -209,7 +218,8 @@ public abstract class ComposedMemoriesTests(string backend) : BackendTests(backe
                 return new ReferenceMemory(m.Options.Chunk ?? Settings.Chunk, deep ? m.Options.Hidden : 0, Residual: !gate, values);
             })];
             return new ReferenceMemoriesCase(
-                inputs.Shape[0], inputs.Shape[1], Heads, Width, Settings, Compare.ToDouble(inputs.X), inputs.Q is null ? null : Compare.ToDouble(inputs.Q), memories);
+                inputs.Shape[0], inputs.Shape[1], Heads, Width, Settings, Compare.ToDouble(inputs.X),
+                inputs.Q is null ? null : Compare.ToDouble(inputs.Q), memories);
         }
     }
 }

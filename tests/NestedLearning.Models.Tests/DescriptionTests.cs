@@ -12,7 +12,10 @@ public sealed class DescriptionTests : IDisposable
     [MemberData(nameof(Models))]
     public void Memories_AreSortedFastToSlow_AndTheirBytesAreThoseOfTheModelAndItsState(string name)
     {
-        ModelConfiguration configuration = StreamingTests.Small(name) with { Levels = [new("fast", 4, 1e-3f, 10), new("slow", 12, 1e-3f, 6)] };
+        ModelConfiguration configuration = StreamingTests.Small(name) with
+        {
+            Levels = [new("fast", 4, 1e-3f, 10), new("slow", 12, 1e-3f, 6)],
+        };
         using var model = new SequenceModel(_device, configuration);
         using SequenceState start = model.NewState(2);
         // 13 tokens: inside a chunk and inside a segment after the first.
@@ -31,7 +34,9 @@ public sealed class DescriptionTests : IDisposable
             Assert.Equal(4 * 4 * model.ParameterCount + fast, description.Bytes);
             Assert.Equal(model.ParameterCount, description.Parameters);
             Assert.Equal(model.ParameterCount, description.Memories.Sum(m => m.Parameters));
-            Assert.Equal(fast, description.Memories.Where(m => m.Parameters == 0 && m.Name != "error terms" && !m.Name.StartsWith("optimizer", StringComparison.Ordinal)).Sum(m => m.Bytes));
+            Assert.Equal(fast, description.Memories.Where(m =>
+                m.Parameters == 0 && m.Name != "error terms" && !m.Name.StartsWith("optimizer", StringComparison.Ordinal))
+                .Sum(m => m.Bytes));
             Assert.Equal([12.0, 3.0, 1.0], description.Memories.Where(m => m.Period is 1 or 4 or 12).Select(m => m.Frequency).Distinct());
             MemoryDescription slow = description.Memories.Single(m => m.Name == "level slow");
             Assert.Equal(12, slow.Period);
@@ -43,8 +48,15 @@ public sealed class DescriptionTests : IDisposable
     [Fact]
     public void Context_IsCounted()
     {
-        using var model = new SequenceModel(_device, ModelConfiguration.HopeAttention with { Dim = 16, Heads = 2, Levels = [new("only", 8, 1e-3f, 8)], ProjectionLevel = 0 });
-        MemoryDescription Cache(long? context, int batch) => model.Describe(context, batch).Memories.Single(m => m.Name == "key–value cache");
+        using var model = new SequenceModel(_device, ModelConfiguration.HopeAttention with
+        {
+            Dim = 16,
+            Heads = 2,
+            Levels = [new("only", 8, 1e-3f, 8)],
+            ProjectionLevel = 0,
+        });
+        MemoryDescription Cache(long? context, int batch) =>
+            model.Describe(context, batch).Memories.Single(m => m.Name == "key–value cache");
         // Keys and values of 16 numbers a token, two blocks.
         Assert.Equal(2 * 2 * 16 * 4 * 100, Cache(100, 1).Bytes);
         Assert.Equal(3 * 2 * 2 * 16 * 4 * 100, Cache(100, 3).Bytes);

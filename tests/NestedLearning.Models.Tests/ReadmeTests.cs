@@ -24,7 +24,12 @@ public sealed class ReadmeTests
         try
         {
             File.WriteAllText(text, string.Concat(Enumerable.Repeat("to be or not to be; ", 40)));
-            using Process process = Process.Start(new ProcessStartInfo("dotnet") { ArgumentList = { Path.Combine(AppContext.BaseDirectory, "Embedding.dll"), text }, RedirectStandardOutput = true })!;
+            using Process process = Process.Start(
+                new ProcessStartInfo("dotnet")
+                {
+                    ArgumentList = { Path.Combine(AppContext.BaseDirectory, "Embedding.dll"), text },
+                    RedirectStandardOutput = true
+                })!;
             string[] lines = process.StandardOutput.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries);
             process.WaitForExit();
             Assert.Equal(0, process.ExitCode);

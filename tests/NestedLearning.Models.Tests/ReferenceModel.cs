@@ -36,12 +36,20 @@ internal sealed class ReferenceModel
 
     private double[][] Mix(string block, double[][] x)
     {
-        string name = block + _c.Mixer switch { TokenMixer.Attention => ".attention", TokenMixer.DeltaNet => ".delta", TokenMixer.LinearAttention => ".linear", _ => ".titans" };
+        string name = block + _c.Mixer switch
+        {
+            TokenMixer.Attention => ".attention",
+            TokenMixer.DeltaNet =>
+            ".delta",
+            TokenMixer.LinearAttention => ".linear",
+            _ => ".titans"
+        };
         double[][] mixed = Convolve(name, [.. x.Select(row => Rms(row, _p[$"{name}.norm"]))]);
         double[][] reads = _c.Mixer switch
         {
             TokenMixer.Attention => Attend(name, mixed, segment: 0),
-            TokenMixer.TitansAsGate => Gate(Attend($"{name}.attention", mixed, _c.AttentionSegment), Remember($"{name}.memory", mixed).Reads, name),
+            TokenMixer.TitansAsGate =>
+                Gate(Attend($"{name}.attention", mixed, _c.AttentionSegment), Remember($"{name}.memory", mixed).Reads, name),
             TokenMixer.TitansAsLayer => Attend($"{name}.attention", Remember($"{name}.memory", mixed).Reads, _c.AttentionSegment),
             TokenMixer.TitansAsContext => AsContext(name, mixed),
             _ => Remember(name, mixed).Reads,
@@ -60,18 +68,22 @@ internal sealed class ReferenceModel
         if (!_c.Convolution)
             return x;
         double[] w = _p[$"{name}.convolution"];
-        return [.. x.Select((_, t) => Enumerable.Range(0, _c.Dim).Select(d => Enumerable.Range(0, 4).Sum(j => t - 3 + j < 0 ? 0 : w[d * 4 + j] * x[t - 3 + j][d])).ToArray())];
+        return [.. x.Select((_, t) =>
+            Enumerable.Range(0, _c.Dim).Select(d => Enumerable.Range(0, 4).Sum(j => t - 3 + j < 0 ? 0 : w[d * 4 + j] * x[t - 3 + j][d]))
+            .ToArray())];
     }
 
     // Softmax over persistent tokens, then all tokens of the context, or those since the beginning of the segment before the token's.
     private double[][] Attend(string name, double[][] x, int segment)
     {
         (double[][] keys, double[][] values) = Persistent(name);
-        double[][] k = [.. x.Select((row, t) => Turn(Product(row, _p[$"{name}.key"], _c.Dim), t))], v = [.. x.Select(row => Product(row, _p[$"{name}.value"], _c.Dim))];
+        double[][] k = [.. x.Select((row, t) => Turn(Product(row, _p[$"{name}.key"], _c.Dim), t))],
+            v = [.. x.Select(row => Product(row, _p[$"{name}.value"], _c.Dim))];
         return [.. x.Select((row, t) =>
         {
             int first = segment == 0 ? 0 : Math.Max(0, (t / segment - 1) * segment);
-            return Softmax(Turn(Product(row, _p[$"{name}.query"], _c.Dim), t), [.. keys, .. k[first..(t + 1)]], [.. values, .. v[first..(t + 1)]]);
+            return Softmax(Turn(Product(row, _p[$"{name}.query"], _c.Dim), t), [.. keys, .. k[first..(t + 1)]],
+                [.. values, .. v[first..(t + 1)]]);
         })];
     }
 
@@ -94,7 +106,8 @@ internal sealed class ReferenceModel
                     values = [.. values, Product(token, _p[$"{attention}.value"], _c.Dim)];
                 }
 
-                y[t] = HeadRms(Softmax(Turn(Product(x[first + t], _p[$"{attention}.query"], _c.Dim), first + t), keys, values), _p[$"{name}.read_norm"]);
+                y[t] = HeadRms(Softmax(Turn(Product(x[first + t], _p[$"{attention}.query"], _c.Dim), first + t), keys, values),
+                    _p[$"{name}.read_norm"]);
             }
 
             (double[][] remembered, s, p) = Remember(memory, y, s, p);
@@ -106,14 +119,17 @@ internal sealed class ReferenceModel
     }
 
     private double[][] Gate(double[][] attended, double[][] remembered, string name) =>
-        [.. attended.Select((row, t) => HeadRms(row, _p[$"{name}.read_norm"]).Select((e, i) => e * ReferenceDense.Activate(Activation.Sigmoid, remembered[t][i])).ToArray())];
+        [.. attended.Select((row, t) =>
+        HeadRms(row, _p[$"{name}.read_norm"]).Select((e, i) => e * ReferenceDense.Activate(Activation.Sigmoid, remembered[t][i]))
+        .ToArray())];
 
     private (double[][] Keys, double[][] Values) Persistent(string name)
     {
         if (!_p.TryGetValue($"{name}.persistent", out double[]? persistent))
             return ([], []);
         double[][] tokens = [.. Enumerable.Range(0, _c.PersistentTokens).Select(i => Row(persistent, i, _c.Dim))];
-        return ([.. tokens.Select(t => Product(t, _p[$"{name}.key"], _c.Dim))], [.. tokens.Select(t => Product(t, _p[$"{name}.value"], _c.Dim))]);
+        return ([.. tokens.Select(t => Product(t, _p[$"{name}.key"], _c.Dim))],
+            [.. tokens.Select(t => Product(t, _p[$"{name}.value"], _c.Dim))]);
     }
 
     // S ← α S + P with P ← μ P + kᵀ(u − ε k S), head by head; each read after its token's write.
@@ -130,7 +146,8 @@ internal sealed class ReferenceModel
             double[] k = Product(x[t], _p[$"{name}.key"], _c.Dim), v = Product(x[t], _p[$"{name}.value"], _c.Dim);
             for (int h = 0; h < _c.Heads; h++)
             {
-                double alpha = Rate($"{name}.decay", x[t], h) ?? 1, mu = Rate($"{name}.momentum", x[t], h) ?? 0, write = Rate($"{name}.write", x[t], h) ?? 1;
+                double alpha = Rate($"{name}.decay", x[t], h) ?? 1, mu = Rate($"{name}.momentum", x[t], h) ?? 0,
+                    write = Rate($"{name}.write", x[t], h) ?? 1;
                 double erase = _c.Mixer == TokenMixer.LinearAttention ? 0 : titans ? write : write * alpha;
                 double[] key = Unit(k.AsSpan(h * Width, Width)), answer = Product(key, s[h], Width);
                 for (int i = 0; i < Width; i++)
@@ -169,7 +186,8 @@ internal sealed class ReferenceModel
         double[] read = new double[_c.Dim];
         for (int h = 0; h < _c.Heads; h++)
         {
-            double[] weights = [.. keys.Select(k => Math.Exp(FiniteDifferences.Dot(q.AsSpan(h * Width, Width), k.AsSpan(h * Width, Width)) / Math.Sqrt(Width)))];
+            double[] weights = [.. keys.Select(k =>
+                Math.Exp(FiniteDifferences.Dot(q.AsSpan(h * Width, Width), k.AsSpan(h * Width, Width)) / Math.Sqrt(Width)))];
             double sum = weights.Sum();
             for (int j = 0; j < weights.Length; j++)
             {

@@ -98,7 +98,10 @@ public abstract class SelfModifyingTitansTests(string backend) : BackendTests(ba
     [MemberData(nameof(BadOptions))]
     public void OptionOutOfRange_IsRefused(SelfModifyingOptions options, string message)
     {
-        ArgumentException e = Assert.Throws<ArgumentException>(() => new SequenceModel(Device, ModelConfiguration.Hope with { SelfModifying = options }));
+        ArgumentException e = Assert.Throws<ArgumentException>(() => new SequenceModel(Device, ModelConfiguration.Hope with
+        {
+            SelfModifying = options,
+        }));
         Assert.Contains(message, e.Message, StringComparison.Ordinal);
     }
 

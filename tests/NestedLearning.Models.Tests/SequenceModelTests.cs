@@ -6,7 +6,8 @@ namespace NestedLearning.Models.Tests;
 public abstract class SequenceModelTests(string backend) : BackendTests(backend)
 {
     // Self-modifying Titans have a reference of their own, in the core's tests.
-    public static TheoryData<string> FixedProjections => [.. ModelConfiguration.Presets.Where(p => p.Configuration.Mixer != TokenMixer.SelfModifyingTitans).Select(p => p.Name)];
+    public static TheoryData<string> FixedProjections =>
+        [.. ModelConfiguration.Presets.Where(p => p.Configuration.Mixer != TokenMixer.SelfModifyingTitans).Select(p => p.Name)];
 
     [Theory]
     [MemberData(nameof(FixedProjections))]
@@ -89,7 +90,8 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
     {
         using var model = new SequenceModel(Device, StreamingTests.Small("deltanet"));
         int[] tokens = new TestData(4).Below(12, 11);
-        using IndexTensor input = Device.FromIndices([1, 12], tokens), last = Device.FromIndices([1, 12], [.. Enumerable.Repeat(-1, 11), 7]);
+        using IndexTensor input = Device.FromIndices([1, 12], tokens),
+            last = Device.FromIndices([1, 12], [.. Enumerable.Repeat(-1, 11), 7]);
         float[] logits = Logits(model, tokens)[^11..];
         double expected = Math.Log(logits.Sum(l => Math.Exp(l))) - logits[7];
         Assert.Equal(expected, model.Learn(input, last), 1e-5);
@@ -99,7 +101,8 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
     public void Learn_RefusesWhatItCannotLearnFrom()
     {
         using var model = new SequenceModel(Device, StreamingTests.Small("deltanet"));
-        using IndexTensor tokens = Device.FromIndices([1, 2], [1, 2]), none = Device.FromIndices([1, 2], [-1, -1]), outside = Device.FromIndices([1, 2], [1, 11]), flat = Device.FromIndices([2], [1, 2]);
+        using IndexTensor tokens = Device.FromIndices([1, 2], [1, 2]), none = Device.FromIndices([1, 2], [-1, -1]),
+            outside = Device.FromIndices([1, 2], [1, 11]), flat = Device.FromIndices([2], [1, 2]);
         Assert.Throws<ArgumentException>(() => model.Learn(tokens, none));
         Assert.Throws<ArgumentException>(() => model.Learn(flat, flat));
         Assert.Throws<ArgumentOutOfRangeException>(() => model.Learn(tokens, outside));
@@ -110,9 +113,15 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
     [Fact]
     public void Generate_ContinuesWhatWasLearned_AcrossContexts()
     {
-        ModelConfiguration configuration = StreamingTests.Small("transformer") with { WarmupCommits = 0, ContextLength = 16, Levels = [new("only", 1, 1e-2f, 10)] };
+        ModelConfiguration configuration = StreamingTests.Small("transformer") with
+        {
+            WarmupCommits = 0,
+            ContextLength = 16,
+            Levels = [new("only", 1, 1e-2f, 10)],
+        };
         using var model = new SequenceModel(Device, configuration);
-        using IndexTensor tokens = Device.FromIndices([1, 16], [.. Enumerable.Range(0, 16).Select(t => t % 11)]), targets = Device.FromIndices([1, 16], [.. Enumerable.Range(1, 16).Select(t => t % 11)]);
+        using IndexTensor tokens = Device.FromIndices([1, 16], [.. Enumerable.Range(0, 16).Select(t => t % 11)]),
+            targets = Device.FromIndices([1, 16], [.. Enumerable.Range(1, 16).Select(t => t % 11)]);
         for (int step = 0; step < 150; step++)
             model.Learn(tokens, targets);
         int[] prompt = [.. Enumerable.Range(0, 20).Select(t => t % 11)];
@@ -155,7 +164,8 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
 
         Assert.All(model.GenerateAll([[1], [2]], 0), drawn => Assert.Empty(drawn));
         Assert.Contains("no prompt", Assert.Throws<ArgumentException>(() => model.GenerateAll([], 1)).Message, StringComparison.Ordinal);
-        Assert.Contains("has 1 tokens, expected 2", Assert.Throws<ArgumentException>(() => model.GenerateAll([[1, 2], [1]], 1)).Message, StringComparison.Ordinal);
+        Assert.Contains("has 1 tokens, expected 2", Assert.Throws<ArgumentException>(() => model.GenerateAll([[1, 2], [1]], 1)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => model.GenerateAll([[], []], 1));
         Assert.Throws<ArgumentOutOfRangeException>(() => model.GenerateAll([[1], [11]], 1));
     }
@@ -189,7 +199,8 @@ public abstract class SequenceModelTests(string backend) : BackendTests(backend)
     private double Learn(SequenceModel model, int seed)
     {
         int[] text = new TestData((ulong)seed).Below(2 * 9, model.Configuration.Vocabulary);
-        using IndexTensor tokens = Device.FromIndices([2, 8], [.. text[..8], .. text[9..17]]), targets = Device.FromIndices([2, 8], [.. text[1..9], .. text[10..18]]);
+        using IndexTensor tokens = Device.FromIndices([2, 8], [.. text[..8], .. text[9..17]]),
+            targets = Device.FromIndices([2, 8], [.. text[1..9], .. text[10..18]]);
         return model.Learn(tokens, targets);
     }
 }

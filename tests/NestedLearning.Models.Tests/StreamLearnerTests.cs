@@ -26,7 +26,8 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
     public void Checkpoint_ContinuesToTheSameBits()
     {
         byte[] text = Pattern(1000);
-        using StreamLearner whole = StreamLearner.Create(Device, s_small, "a"), first = StreamLearner.Create(Device, s_small, "b"), second = StreamLearner.Create(Device, s_small, "c");
+        using StreamLearner whole = StreamLearner.Create(Device, s_small, "a"), first = StreamLearner.Create(Device, s_small, "b"),
+            second = StreamLearner.Create(Device, s_small, "c");
         float[] expected = Read(whole, text);
         // 333 is inside a segment, a context and every level's chunk.
         float[] begin = Read(first, text[..333]);
@@ -115,7 +116,12 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
     [Fact]
     public void Threads_DoNotChangeBits()
     {
-        ModelConfiguration wide = s_small with { Dim = 64, Heads = 4, Levels = [new("fast", 64, 5e-3f, 128), new("slow", 128, 5e-3f, 128)] };
+        ModelConfiguration wide = s_small with
+        {
+            Dim = 64,
+            Heads = 4,
+            Levels = [new("fast", 64, 5e-3f, 128), new("slow", 128, 5e-3f, 128)],
+        };
         SameBitsForAnyThreads(() =>
         {
             using StreamLearner stream = StreamLearner.Create(Device, wide, "a");
@@ -164,7 +170,8 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
         Assert.Throws<ArgumentException>(() => stream.Evaluate([]));
         Assert.Throws<ArgumentException>(() => StreamLearner.Create(Device, s_small with { Heads = 3 }, "a"));
         Assert.Throws<ArgumentException>(() => StreamLearner.Create(Device, s_small with { Vocabulary = 100 }, "a"));
-        Assert.Throws<ArgumentException>(() => StreamLearner.Create(Device, s_small with { Levels = [new("a", 16, 1, 8), new("b", 24, 1, 8)] }, "a"));
+        Assert.Throws<ArgumentException>(() =>
+            StreamLearner.Create(Device, s_small with { Levels = [new("a", 16, 1, 8), new("b", 24, 1, 8)] }, "a"));
         using var model = new SequenceModel(Device, s_small);
         using SequenceState state = model.NewState();
         using IndexTensor tooLong = Device.FromIndices([1, 65], new int[65]);

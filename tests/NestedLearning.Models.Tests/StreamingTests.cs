@@ -21,7 +21,8 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
         {
             SelfModifying = new()
             {
-                Key = new(MemoryKind.Deep, Chunk: 5, Hidden: 7), Rate = new(MemoryKind.Deep, Hidden: 7), Memory = new(MemoryKind.Deep, Chunk: 12, Hidden: 7), Query = new(Chunk: 3), Read = ScanRead.After,
+                Key = new(MemoryKind.Deep, Chunk: 5, Hidden: 7), Rate = new(MemoryKind.Deep, Hidden: 7),
+                    Memory = new(MemoryKind.Deep, Chunk: 12, Hidden: 7), Query = new(Chunk: 3), Read = ScanRead.After,
             },
         }),
     ];

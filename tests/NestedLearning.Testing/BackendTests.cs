@@ -57,7 +57,9 @@ public abstract class BackendTests : IDisposable
     /// <summary>The backend under test.</summary>
     protected Backend Backend => Device.Backend;
 
-    /// <summary>The largest case of many that a test goes through, by the suite's own measure of them. Suites of small shapes have a limit.</summary>
+    /// <summary>
+    /// The largest case of many that a test goes through, by the suite's own measure of them. Suites of small shapes have a limit.
+    /// </summary>
     protected virtual long LargestCase => long.MaxValue;
 
     /// <summary>The cases that are not too large here. That none is left is a failure.</summary>

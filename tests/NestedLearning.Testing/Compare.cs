@@ -16,10 +16,12 @@ public static class Compare
     /// max |actual − expected| / max(<see cref="Floor"/>, max |expected|) over a tensor; +∞ where either is not finite. A difference
     /// of no more than <see cref="Tolerances.LeastNormal"/> is none.
     /// </summary>
-    public static double RelativeError(ReadOnlySpan<float> actual, ReadOnlySpan<double> expected) => RelativeError(ToDouble(actual), expected);
+    public static double RelativeError(ReadOnlySpan<float> actual, ReadOnlySpan<double> expected) =>
+        RelativeError(ToDouble(actual), expected);
 
     /// <inheritdoc cref="RelativeError(ReadOnlySpan{float}, ReadOnlySpan{double})"/>
-    public static double RelativeError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected) => RelativeError(actual, ToDouble(expected));
+    public static double RelativeError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected) =>
+        RelativeError(actual, ToDouble(expected));
 
     /// <inheritdoc cref="RelativeError(ReadOnlySpan{float}, ReadOnlySpan{double})"/>
     public static double RelativeError(ReadOnlySpan<double> actual, ReadOnlySpan<double> expected)
@@ -137,7 +139,8 @@ public static class Compare
                 (worst, worstDifference) = (i, d);
         }
 
-        return Text($"{name}: relative error {error:E2} is over {tolerance:E2}; worst is [{worst}] = {actual[worst]}, expected {expected[worst]}.");
+        string where = Text($"worst is [{worst}] = {actual[worst]}, expected {expected[worst]}");
+        return Text($"{name}: relative error {error:E2} is over {tolerance:E2}; {where}.");
     }
 
     private static string Text(FormattableString text) => FormattableString.Invariant(text);

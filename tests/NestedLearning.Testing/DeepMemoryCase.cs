@@ -158,7 +158,8 @@ public sealed record DeepMemoryCase
 public sealed record DeepMemoryState(double[] W1, double[] W2, double[] P1, double[] P2, double[] ChunkStart1, double[] ChunkStart2);
 
 /// <summary>Results in double: reads, the final state, and the state before each chunk's first token.</summary>
-public sealed record DeepMemoryResult(double[] O, DeepMemoryState Final, double[] SavedW1, double[] SavedW2, double[] SavedP1, double[] SavedP2);
+public sealed record DeepMemoryResult(double[] O, DeepMemoryState Final, double[] SavedW1, double[] SavedW2, double[] SavedP1,
+    double[] SavedP2);
 
 /// <summary>Input gradients in double; those of absent inputs are computed as if the input had its default value.</summary>
 public sealed record DeepMemoryInputGradients(

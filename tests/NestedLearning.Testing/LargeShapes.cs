@@ -26,16 +26,20 @@ public sealed class LargeTheoryAttribute([CallerFilePath] string? sourceFilePath
 public sealed class LargeFactDiscoverer : FactDiscoverer
 {
     /// <inheritdoc/>
-    public override ValueTask<IReadOnlyCollection<IXunitTestCase>> Discover(ITestFrameworkDiscoveryOptions discoveryOptions, IXunitTestMethod testMethod, IFactAttribute factAttribute) =>
+    public override ValueTask<IReadOnlyCollection<IXunitTestCase>> Discover(ITestFrameworkDiscoveryOptions discoveryOptions,
+        IXunitTestMethod testMethod, IFactAttribute factAttribute) =>
         HasOnlySmallShapes(testMethod) ? new(Array.Empty<IXunitTestCase>()) : base.Discover(discoveryOptions, testMethod, factAttribute);
 
-    internal static bool HasOnlySmallShapes(IXunitTestMethod testMethod) => testMethod.TestClass.Class.IsDefined(typeof(SmallShapesAttribute), inherit: false);
+    internal static bool HasOnlySmallShapes(IXunitTestMethod testMethod) =>
+        testMethod.TestClass.Class.IsDefined(typeof(SmallShapesAttribute), inherit: false);
 }
 
 /// <summary>Finds <see cref="LargeTheoryAttribute"/>.</summary>
 public sealed class LargeTheoryDiscoverer : TheoryDiscoverer
 {
     /// <inheritdoc/>
-    public override ValueTask<IReadOnlyCollection<IXunitTestCase>> Discover(ITestFrameworkDiscoveryOptions discoveryOptions, IXunitTestMethod testMethod, IFactAttribute factAttribute) =>
-        LargeFactDiscoverer.HasOnlySmallShapes(testMethod) ? new(Array.Empty<IXunitTestCase>()) : base.Discover(discoveryOptions, testMethod, factAttribute);
+    public override ValueTask<IReadOnlyCollection<IXunitTestCase>> Discover(ITestFrameworkDiscoveryOptions discoveryOptions,
+        IXunitTestMethod testMethod, IFactAttribute factAttribute) =>
+        LargeFactDiscoverer.HasOnlySmallShapes(testMethod) ? new(Array.Empty<IXunitTestCase>())
+        : base.Discover(discoveryOptions, testMethod, factAttribute);
 }

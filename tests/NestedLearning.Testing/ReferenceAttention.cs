@@ -66,7 +66,8 @@ public static class ReferenceAttention
         double maximum = double.NegativeInfinity, sum = 0;
         for (int j = 0; j < p.Length; j++)
         {
-            p[j] = c.Scale * FiniteDifferences.Dot(c.Q.AsSpan(row * c.KeyDim, c.KeyDim), c.K.AsSpan(KeyRow(c, row, j) * c.KeyDim, c.KeyDim));
+            p[j] = c.Scale * FiniteDifferences.Dot(c.Q.AsSpan(row * c.KeyDim, c.KeyDim),
+                c.K.AsSpan(KeyRow(c, row, j) * c.KeyDim, c.KeyDim));
             maximum = Math.Max(maximum, p[j]);
         }
 

@@ -85,12 +85,14 @@ public static class ReferenceDeepMemory
     private static DeepMemoryState Zeros(DeepMemoryCase c)
     {
         int size = c.Shape1.ElementCount;
-        return new DeepMemoryState(new double[size], new double[size], new double[size], new double[size], new double[size], new double[size]);
+        return new DeepMemoryState(new double[size], new double[size], new double[size], new double[size], new double[size],
+            new double[size]);
     }
 
     private static void Put(double[] state, double[] all, int index) => state.CopyTo(all, index * state.Length);
 
-    private static double[] Part(DeepMemoryCase c, double[] all, int index) => all.AsSpan(index * c.Dim * c.Hidden, c.Dim * c.Hidden).ToArray();
+    private static double[] Part(DeepMemoryCase c, double[] all, int index) =>
+        all.AsSpan(index * c.Dim * c.Hidden, c.Dim * c.Hidden).ToArray();
 
     private static double Gelu(double x) => x * ReferenceDense.NormalCumulative(x);
 
@@ -307,8 +309,10 @@ public static class ReferenceDeepMemory
             if (_c.Settings.Read == ScanRead.ChunkStart)
                 ReadBackward(t, x, dO, d1.Start, d2.Start, dq.AsSpan(at));
 
-            (double[] dKey1, double[] du1) = WriteBackward(Layer1, t, x, x.Key1, Scale(-x.Theta * x.Norm1, x.E), d1, row, dLogAlpha, dErase, dMu);
-            (double[] dKey2, double[] du2) = WriteBackward(Layer2, t, x, x.Key2, Scale(-x.Theta * x.Norm2, x.Step2), d2, row, dLogAlpha, dErase, dMu);
+            (double[] dKey1, double[] du1) = WriteBackward(Layer1, t, x, x.Key1, Scale(-x.Theta * x.Norm1, x.E), d1, row, dLogAlpha, dErase,
+                dMu);
+            (double[] dKey2, double[] du2) = WriteBackward(Layer2, t, x, x.Key2, Scale(-x.Theta * x.Norm2, x.Step2), d2, row, dLogAlpha,
+                dErase, dMu);
             double along1 = FiniteDifferences.Dot(du1, x.E), along2 = FiniteDifferences.Dot(du2, x.Step2);
             dTheta[row] -= x.Norm1 * along1 + x.Norm2 * along2;
 
@@ -349,7 +353,8 @@ public static class ReferenceDeepMemory
         }
 
         private static (double[] DKey, double[] Du) WriteBackward(
-            Layer layer, int t, Token x, double[] key, double[] u, LayerGradient d, int row, double[] dLogAlpha, double[] dErase, double[] dMu)
+            Layer layer, int t, Token x, double[] key, double[] u, LayerGradient d, int row, double[] dLogAlpha, double[] dErase,
+            double[] dMu)
         {
             double[] before = layer.W[t], erased = Times(key, before), w = (double[])u.Clone();
             Add(-x.Erase, erased, w);

@@ -84,7 +84,8 @@ public static class ReferenceDense
     }
 
     /// <summary>The gradients of <see cref="Norm"/>, from its Jacobian row by row.</summary>
-    public static (double[] X, double[] Gain, double[] Bias) NormBackward(NormKind kind, double[] x, int width, double[]? gain, double epsilon, double[] dy)
+    public static (double[] X, double[] Gain, double[] Bias) NormBackward(NormKind kind, double[] x, int width, double[]? gain,
+        double epsilon, double[] dy)
     {
         double[] dx = new double[x.Length], dGain = new double[width], dBias = new double[width];
         for (int start = 0; start < x.Length; start += width)
@@ -111,7 +112,8 @@ public static class ReferenceDense
     }
 
     /// <summary>y [B, T, D] and the last three inputs of each sequence [B, 3, D].</summary>
-    public static (double[] Y, double[] NextState) Convolution(int batch, int time, int width, double[] x, double[] weight, double[]? bias, double[]? state)
+    public static (double[] Y, double[] NextState) Convolution(int batch, int time, int width, double[] x, double[] weight, double[]? bias,
+        double[]? state)
     {
         double[] y = new double[x.Length], next = new double[batch * 3 * width];
         for (int b = 0; b < batch; b++)

@@ -44,7 +44,8 @@ public abstract class ReferenceOptimizer(int rows, int columns, double[] w)
     /// <summary>A⁻¹ of A [n, n] by Gauss and Jordan, with the largest pivot of each column.</summary>
     public static double[] Inverse(int n, double[] a)
     {
-        double[][] m = [.. Enumerable.Range(0, n).Select(i => (double[])[.. a.AsSpan(i * n, n), .. Enumerable.Range(0, n).Select(j => i == j ? 1.0 : 0)])];
+        double[][] m = [.. Enumerable.Range(0, n)
+            .Select(i => (double[])[.. a.AsSpan(i * n, n), .. Enumerable.Range(0, n).Select(j => i == j ? 1.0 : 0)])];
         for (int c = 0; c < n; c++)
         {
             int pivot = Enumerable.Range(c, n - c).MaxBy(r => Math.Abs(m[r][c]));
@@ -83,7 +84,8 @@ public sealed class ReferenceMomentum(int rows, int columns, double[] w, double 
 }
 
 /// <summary>v ← v + g²; W ← W − η (g/(√v + ε) + λ W).</summary>
-public sealed class ReferenceAdaGrad(int rows, int columns, double[] w, double epsilon, double decay = 0) : ReferenceOptimizer(rows, columns, w)
+public sealed class ReferenceAdaGrad(int rows, int columns, double[] w, double epsilon, double decay = 0)
+    : ReferenceOptimizer(rows, columns, w)
 {
     private readonly double[] _v = new double[rows * columns];
 
@@ -121,7 +123,8 @@ public sealed class ReferenceMatrixMomentum(
         if (erase > 0 && squares > 0)
         {
             double[] answers = ReferenceDense.Product(Rows, Rows, Columns, _m, false, g, true, null);
-            erased = Array.ConvertAll(ReferenceDense.Product(Rows, Columns, Rows, answers, false, g, false, null), x => erase * x / squares);
+            erased = Array.ConvertAll(ReferenceDense.Product(Rows, Columns, Rows, answers, false, g, false, null), x =>
+                erase * x / squares);
         }
 
         double[] written = precondition(features(g));
@@ -136,7 +139,8 @@ public sealed class ReferenceMatrixMomentum(
 /// them; W ← W − η s M(g/s), s = ‖g‖_F/√rows.
 /// </summary>
 public sealed class ReferenceDeepMomentum(
-    int rows, int columns, double[] w, double[] start, double decay, double innerRate, double erase, bool l2, bool residual, Func<double[], double[]> precondition)
+    int rows, int columns, double[] w, double[] start, double decay, double innerRate, double erase, bool l2, bool residual, Func<double[],
+    double[]> precondition)
     : ReferenceOptimizer(rows, columns, w)
 {
     private readonly int _hidden = start.Length / columns;
@@ -156,7 +160,8 @@ public sealed class ReferenceDeepMomentum(
         {
             if (row % chunk == 0)
                 (c1, c2) = ([.. _w1], [.. _w2]);
-            double[] k = keys[(row * Columns)..((row + 1) * Columns)], z = Times(k, c2, _hidden), h = Array.ConvertAll(z, x => ReferenceDense.Activate(Activation.Gelu, x));
+            double[] k = keys[(row * Columns)..((row + 1) * Columns)], z = Times(k, c2, _hidden),
+                h = Array.ConvertAll(z, x => ReferenceDense.Activate(Activation.Gelu, x));
             double[] answer = Times(h, c1, Columns), error = new double[Columns], slope = new double[_hidden];
             for (int j = 0; j < Columns; j++)
                 error[j] = (l2 ? answer[j] + (residual ? k[j] : 0) : 0) - targets[row * Columns + j];
@@ -174,7 +179,8 @@ public sealed class ReferenceDeepMomentum(
         for (int row = 0; row < Rows; row++)
         {
             double[] k = keys[(row * Columns)..((row + 1) * Columns)];
-            double[] answer = Times(Array.ConvertAll(Times(k, _w2, _hidden), x => ReferenceDense.Activate(Activation.Gelu, x)), _w1, Columns);
+            double[] answer = Times(Array.ConvertAll(Times(k, _w2, _hidden), x => ReferenceDense.Activate(Activation.Gelu, x)), _w1,
+                Columns);
             for (int j = 0; j < Columns; j++)
                 W[row * Columns + j] -= rate * s * (answer[j] + (residual ? k[j] : 0));
         }
@@ -187,12 +193,14 @@ public sealed class ReferenceDeepMomentum(
             for (int i = 0; i < layer.Length; i++)
             {
                 double x = input[i / error.Length];
-                layer[i] = alpha * layer[i] - theta * x * error[i % error.Length] - (squares > 0 ? erase * x * answer[i % error.Length] / squares : 0);
+                layer[i] = alpha * layer[i] - theta * x * error[i % error.Length]
+                    - (squares > 0 ? erase * x * answer[i % error.Length] / squares : 0);
             }
         }
     }
 
-    private static double[] Times(double[] row, double[] matrix, int width) => ReferenceDense.Product(1, width, row.Length, row, false, matrix, false, null);
+    private static double[] Times(double[] row, double[] matrix, int width) =>
+        ReferenceDense.Product(1, width, row.Length, row, false, matrix, false, null);
 }
 
 /// <summary>v ← ρ v + (1 − ρ) g²; P g = g/(√v + ε).</summary>
@@ -257,8 +265,11 @@ public sealed class ReferenceMuon(int rows, int columns, double[] w, double mu, 
     }
 }
 
-/// <summary>NL's Algorithm 1, with the golden case's reading of it: sums, √v + ε, the slow momentum of whole periods that are past.</summary>
-public sealed class ReferenceM3(int rows, int columns, double[] w, double beta1, double beta2, double beta3, double slowWeight, double epsilon, int period, double decay = 0)
+/// <summary>
+/// NL's Algorithm 1, with the golden case's reading of it: sums, √v + ε, the slow momentum of whole periods that are past.
+/// </summary>
+public sealed class ReferenceM3(int rows, int columns, double[] w, double beta1, double beta2, double beta3, double slowWeight,
+    double epsilon, int period, double decay = 0)
     : ReferenceOptimizer(rows, columns, w)
 {
     private readonly List<double[]> _gradients = [];

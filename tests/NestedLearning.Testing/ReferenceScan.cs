@@ -16,7 +16,8 @@ public static unsafe class ReferenceScan
     {
         long state = c.StateShape.ElementCount, saved = c.SavedShape.ElementCount;
         var result = new ScanResult(
-            new double[c.ValueShape.ElementCount], new double[state], new double[state], new double[saved], new double[saved], new double[state]);
+            new double[c.ValueShape.ElementCount], new double[state], new double[state], new double[saved], new double[saved],
+            new double[state]);
         using var heads = new Heads(c, result.States, result.Momenta);
         for (int i = 0; i < c.Batch * c.Heads; i++)
         {
@@ -54,7 +55,8 @@ public static unsafe class ReferenceScan
                 Theta = heads.Tokens(g.Theta, i, 1),
                 Initial = new(heads.State(g.S0, i), heads.State(g.P0, i), heads.State(g.ChunkStart, i)),
             };
-            var arriving = new ScanStates<double>(heads.State(upstream.S, i), heads.State(upstream.P, i), heads.State(upstream.ChunkStart, i));
+            var arriving = new ScanStates<double>(heads.State(upstream.S, i), heads.State(upstream.P, i),
+                heads.State(upstream.ChunkStart, i));
             double[] scratch = new double[ScanBackward<double>.ScratchLength(head)];
             fixed (double* start = scratch)
                 new ScanBackward<double>(head, heads.Tokens(upstream.O, i, c.ValueDim), arriving, results, start).Run();

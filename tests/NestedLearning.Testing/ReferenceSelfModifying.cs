@@ -52,11 +52,13 @@ public static class ReferenceSelfModifying
     /// In reverse over tokens. The chunk's start S_c enters through k, v, η, α, v̂ and the frozen gradient; what flows
     /// into it is gathered over the chunk and joins dS where t reaches the start.
     /// </summary>
-    public static SelfModifyingInputGradients Backward(SelfModifyingCase c, double[] dOutput, double[]? dState, double[]? dNextChunkStart = null)
+    public static SelfModifyingInputGradients Backward(SelfModifyingCase c, double[] dOutput, double[]? dState,
+        double[]? dNextChunkStart = null)
     {
         SelfModifyingResult forward = Forward(c);
         int d = c.Dim, columns = c.Columns, state = d * columns, eta = 3 * d, alpha = 3 * d + 1;
-        double[] dx = new double[c.InputShape.ElementCount], dq = new double[c.InputShape.ElementCount], dS0 = new double[c.StateShape.ElementCount];
+        double[] dx = new double[c.InputShape.ElementCount], dq = new double[c.InputShape.ElementCount],
+            dS0 = new double[c.StateShape.ElementCount];
         double[] dChunkStart = new double[c.StateShape.ElementCount];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
@@ -178,7 +180,8 @@ public static class ReferenceSelfModifying
         return y;
     }
 
-    private static void ReadBackward(ReadOnlySpan<double> q, ReadOnlySpan<double> dO, ReadOnlySpan<double> s, Span<double> dq, Span<double> ds, int columns)
+    private static void ReadBackward(ReadOnlySpan<double> q, ReadOnlySpan<double> dO, ReadOnlySpan<double> s, Span<double> dq,
+        Span<double> ds, int columns)
     {
         int d = q.Length;
         for (int i = 0; i < d; i++)
@@ -232,7 +235,8 @@ public static class ReferenceSelfModifying
             Error = Times(K, previous, columns);
             double[] frozen = Times(K, start, columns), target = Times(V, start, columns);
             for (int j = 0; j < columns; j++)
-                Error[j] += (settings.Objective == MemoryObjective.DotProduct ? 0 : settings.ExactGradient ? Error[j] : frozen[j]) - target[j];
+                Error[j] += (settings.Objective == MemoryObjective.DotProduct ? 0 : settings.ExactGradient ? Error[j] : frozen[j])
+                    - target[j];
         }
 
         /// <summary>x S_c: [unnormalised key | unnormalised v | mem | η's argument | α's].</summary>

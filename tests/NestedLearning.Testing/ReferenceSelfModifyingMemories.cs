@@ -8,7 +8,8 @@ namespace NestedLearning.Testing;
 public sealed record ReferenceMemory(int Chunk, int Hidden, bool Residual, double[][] Starts);
 
 /// <summary>The inputs: x and, unless a sixth memory makes them, queries [B, T, H, D]; memories k, v, η, α, mem and perhaps q.</summary>
-public sealed record ReferenceMemoriesCase(int Batch, int Time, int Heads, int Dim, SelfModifyingSettings Settings, double[] X, double[]? Q, ReferenceMemory[] Memories);
+public sealed record ReferenceMemoriesCase(int Batch, int Time, int Heads, int Dim, SelfModifyingSettings Settings, double[] X, double[]? Q,
+    ReferenceMemory[] Memories);
 
 /// <summary>
 /// docs/specification.md, section 6, in its general form, token by token in double: each memory a matrix or two layers
@@ -41,7 +42,8 @@ public static class ReferenceSelfModifyingMemories
     {
         int d = c.Dim;
         SelfModifyingSettings settings = c.Settings;
-        double[][][] weights = Array.ConvertAll(c.Memories, m => Array.ConvertAll(m.Starts, s => s.AsSpan(head * s.Length / c.Heads, s.Length / c.Heads).ToArray()));
+        double[][][] weights = Array.ConvertAll(c.Memories, m =>
+            Array.ConvertAll(m.Starts, s => s.AsSpan(head * s.Length / c.Heads, s.Length / c.Heads).ToArray()));
         double[][][] frozen = new double[weights.Length][][];
         for (int t = 0; t < c.Time; t++)
         {
@@ -78,7 +80,8 @@ public static class ReferenceSelfModifyingMemories
         return memory.Residual ? Sum(answer, 1, x) : answer;
     }
 
-    private static void Write(ReferenceMemory memory, SelfModifyingSettings settings, double[][] w, double[][] start, double[] k, double[] target, double eta, double alpha)
+    private static void Write(ReferenceMemory memory, SelfModifyingSettings settings, double[][] w, double[][] start, double[] k,
+        double[] target, double eta, double alpha)
     {
         bool l2 = settings.Objective == MemoryObjective.L2;
         if (memory.Hidden == 0)
@@ -92,7 +95,8 @@ public static class ReferenceSelfModifyingMemories
         double[] error = Sum(l2 ? Answer(memory, start, k) : new double[target.Length], -1, target);
         double[] inner = new double[z.Length];
         for (int j = 0; j < z.Length; j++)
-            inner[j] = FiniteDifferences.Dot(error, start[0].AsSpan(j * error.Length, error.Length)) * ReferenceDense.ActivateDerivative(Activation.Gelu, z[j]);
+            inner[j] = FiniteDifferences.Dot(error, start[0].AsSpan(j * error.Length, error.Length))
+                * ReferenceDense.ActivateDerivative(Activation.Gelu, z[j]);
         Step(w[0], h, ReferenceSelfModifying.Normalise(h, h.Length), error, eta, alpha);
         Step(w[1], k, ReferenceSelfModifying.Normalise(k, k.Length), inner, eta, alpha);
     }

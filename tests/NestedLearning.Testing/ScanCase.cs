@@ -56,7 +56,8 @@ public sealed record ScanCase
     /// <param name="seed">What the data depends on, beside shapes.</param>
     /// <param name="shape">[B, T, H, Dk, Dv].</param>
     /// <param name="settings">What is computed.</param>
-    /// <param name="gates">Which of α, ε and μ there are, by the letters <c>a</c>, <c>e</c> and <c>m</c>. θ is there when the settings want it.</param>
+    /// <param name="gates">Which of α, ε and μ there are, by the letters <c>a</c>, <c>e</c> and <c>m</c>. θ is there when the settings want
+    /// it.</param>
     /// <param name="initial">Whether there is an initial memory (and momentum, with μ).</param>
     public static ScanCase Create(ulong seed, Shape shape, ScanSettings settings, string gates, bool initial = true)
     {
@@ -92,7 +93,9 @@ public sealed record ScanCase
     /// <summary>The same inputs under other settings.</summary>
     public ScanCase With(ScanSettings settings) => this with { Settings = settings };
 
-    /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from other initial states; inside a chunk where its start is given.</summary>
+    /// <summary>
+    /// Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from other initial states; inside a chunk where its start is given.
+    /// </summary>
     public ScanCase Slice(int start, int end, double[]? s0, double[]? p0, double[]? chunkStart = null)
     {
         return this with
@@ -133,4 +136,5 @@ public sealed record ScanUpstream(double[]? O, double[]? S, double[]? P, double[
 
 /// <summary>A scan's input gradients in double; those of absent inputs are computed as if the input had its default value.</summary>
 public sealed record ScanInputGradients(
-    double[] Q, double[] K, double[] U, double[] LogAlpha, double[] Erase, double[] Mu, double[] Theta, double[] S0, double[] P0, double[] ChunkStart);
+    double[] Q, double[] K, double[] U, double[] LogAlpha, double[] Erase, double[] Mu, double[] Theta, double[] S0, double[] P0,
+    double[] ChunkStart);

@@ -1,6 +1,8 @@
 namespace NestedLearning.Testing;
 
-/// <summary>A self-modifying scan's inputs in double, with the shapes of <see cref="SelfModifyingInputs"/>; elements come from float32.</summary>
+/// <summary>
+/// A self-modifying scan's inputs in double, with the shapes of <see cref="SelfModifyingInputs"/>; elements come from float32.
+/// </summary>
 public sealed record SelfModifyingCase
 {
     public required int Batch { get; init; }
@@ -49,11 +51,14 @@ public sealed record SelfModifyingCase
             X = Compare.ToDouble(data.Normal(shape, deviation)),
             Q = Compare.ToDouble(data.UnitRows(shape)),
             S0 = Compare.ToDouble(data.Normal([b, h, d, SelfModifyingSettings.StateColumns(d)], deviation)),
-            ChunkStart = settings.Phase > 0 ? Compare.ToDouble(data.Normal([b, h, d, SelfModifyingSettings.StateColumns(d)], deviation)) : null,
+            ChunkStart = settings.Phase > 0 ? Compare.ToDouble(data.Normal([b, h, d, SelfModifyingSettings.StateColumns(d)], deviation))
+            : null,
         };
     }
 
-    /// <summary>Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from another initial state; inside a chunk where its start is given.</summary>
+    /// <summary>
+    /// Tokens <paramref name="start"/> to <paramref name="end"/> − 1, from another initial state; inside a chunk where its start is given.
+    /// </summary>
     public SelfModifyingCase Slice(int start, int end, double[] s0, double[]? chunkStart = null) => this with
     {
         Time = end - start,

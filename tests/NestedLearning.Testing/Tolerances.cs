@@ -6,8 +6,9 @@ namespace NestedLearning.Testing;
 public readonly record struct Tolerance(double Forward, double Gradient);
 
 /// <summary>
-/// The one table of tolerances, for every backend. Errors are <see cref="Compare.RelativeError(ReadOnlySpan{float}, ReadOnlySpan{double})"/>.
-/// Changing a number here is a change of its own, with its reason.
+/// The one table of tolerances, for every backend. Errors are
+/// <see cref="Compare.RelativeError(ReadOnlySpan{float}, ReadOnlySpan{double})"/>. Changing a number here is a change of its own, with its
+/// reason.
 /// </summary>
 public static class Tolerances
 {
@@ -44,7 +45,9 @@ public static class Tolerances
     /// </summary>
     public const double BFloat16 = 3.92e-3;
 
-    /// <summary>A step multiplies what lies along small singular values by up to 3.4445, rounding errors too: 485 times in five steps.</summary>
+    /// <summary>
+    /// A step multiplies what lies along small singular values by up to 3.4445, rounding errors too: 485 times in five steps.
+    /// </summary>
     public static readonly Tolerance NewtonSchulz = new(3e-5, 3e-5);
 
     public static readonly Tolerance ColumnSum = new(1e-5, 1e-5);

@@ -44,7 +44,8 @@ public sealed class BenchCommandTests
         string[] lines = Run(json: true, "scan-token", "adamw-200x80k");
         JsonElement[] results = Array.ConvertAll(lines, l => JsonDocument.Parse(l).RootElement);
         Assert.Equal(["scan-token", "adamw-200x80k"], results.Select(r => r.GetProperty("name").GetString()));
-        Assert.All(results, r => Assert.All(["median_ms", "share_of_floor"], field => Assert.True(r.GetProperty(field).GetDouble() > 0, field)));
+        Assert.All(results, r =>
+            Assert.All(["median_ms", "share_of_floor"], field => Assert.True(r.GetProperty(field).GetDouble() > 0, field)));
         Assert.True(results[0].GetProperty("gflops").GetDouble() > 0);
         Assert.True(results[1].GetProperty("gbs").GetDouble() > 0);
     }
@@ -53,7 +54,8 @@ public sealed class BenchCommandTests
     public void IdleCases_AreBesideTheirOrdinaryTwins()
     {
         JsonElement result = JsonDocument.Parse(Assert.Single(Run(json: true, "decay-idle"))).RootElement;
-        Assert.Equal(result.GetProperty("median_ms").GetDouble() / result.GetProperty("ordinary_ms").GetDouble(), result.GetProperty("ratio").GetDouble(), 1e-9);
+        Assert.Equal(result.GetProperty("median_ms").GetDouble() / result.GetProperty("ordinary_ms").GetDouble(),
+            result.GetProperty("ratio").GetDouble(), 1e-9);
         var text = new BenchResult(BenchCase.Find("decay-idle"), 1, 3, new MachineLimits(500, 50)) { TwinMilliseconds = 2 };
         Assert.EndsWith(": 1.50 times its ordinary time", text.ToString(), StringComparison.Ordinal);
         Assert.All(BenchCase.All, c => Assert.Equal(c.Name is "decay-idle" or "moments-idle" or "mlp-wide", c.Twin is not null));
@@ -84,20 +86,25 @@ public sealed class BenchCommandTests
         CommandLineRun run = CommandLineRun.Of("bench", "scan-token", "scan-tokne");
         Assert.Equal(ExitStatus.BadInput, run.Status);
         Assert.Equal("", run.Output);
-        Assert.StartsWith("nl: There is no case 'scan-tokne'; known are scan-delta, ", Assert.Single(run.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+        Assert.StartsWith("nl: There is no case 'scan-tokne'; known are scan-delta, ",
+            Assert.Single(run.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
     }
 
     [Fact]
     public void LargeCases_Run_WithTheirSizes()
     {
-        IReadOnlyList<BenchCase> cases = [.. LargeCases.All(LargeCases.MaxScale).Where(c => c.Name is "scan-gated-backward-64" or "gemm" or "hope-block" or "adamw-100m")];
+        IReadOnlyList<BenchCase> cases =
+            [.. LargeCases.All(LargeCases.MaxScale)
+            .Where(c => c.Name is "scan-gated-backward-64" or "gemm" or "hope-block" or "adamw-100m")];
         using var output = new StringWriter();
         using (Device device = Device.Open("managed"))
             BenchCommand.Run(cases, device, json: true, TimeSpan.Zero, output, TensorCores.None, TensorCores.BFloat16);
-        JsonElement[] results = Array.ConvertAll(output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), l => JsonDocument.Parse(l).RootElement);
+        JsonElement[] results = Array.ConvertAll(output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), l =>
+            JsonDocument.Parse(l).RootElement);
         Assert.Equal(
             [
-                "scan-gated-backward-64 B=8 H=16 T=64 D=64 float32", "scan-gated-backward-64 B=8 H=16 T=64 D=64 bfloat16", "gemm 64³ float32", "gemm 64³ bfloat16",
+                "scan-gated-backward-64 B=8 H=16 T=64 D=64 float32", "scan-gated-backward-64 B=8 H=16 T=64 D=64 bfloat16",
+                    "gemm 64³ float32", "gemm 64³ bfloat16",
                 "hope-block B=4 T=32 D=16 H=16 float32", "hope-block B=4 T=32 D=16 H=16 bfloat16", "adamw-100m 24 tensors of 65536 float32",
             ],
             results.Select(r => $"{r.GetProperty("name")} {r.GetProperty("size")} {r.GetProperty("products")}"));
@@ -116,13 +123,15 @@ public sealed class BenchCommandTests
             Levels = [new("fast", 4, 1e-3f, 6), new("slow", 8, 1e-3f, 6)],
             MemoryChunk = 4,
         };
-        IReadOnlyList<BenchCase> cases = ModelCases.Of(hope, streams: 3, new TransformerSize(Dim: 8, Blocks: 1, Heads: 2, Hidden: 12, Vocabulary: 19, Batch: 2, Time: 5), prompt: 4, decoded: 3);
+        IReadOnlyList<BenchCase> cases = ModelCases.Of(hope, streams: 3,
+            new TransformerSize(Dim: 8, Blocks: 1, Heads: 2, Hidden: 12, Vocabulary: 19, Batch: 2, Time: 5), prompt: 4, decoded: 3);
         Assert.All(cases, c => Assert.True(new MachineLimits(500, 50).Floor(c) > 0, c.Name));
         using Device device = Device.Open("managed");
         device.Threads = 2;
         using var json = new StringWriter();
         BenchCommand.Run(cases, device, json: true, TimeSpan.Zero, json);
-        JsonElement[] results = Array.ConvertAll(json.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), l => JsonDocument.Parse(l).RootElement);
+        JsonElement[] results = Array.ConvertAll(json.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), l =>
+            JsonDocument.Parse(l).RootElement);
         Assert.Equal(
             ["hope-stream 1", "hope-stream 2", "hope-read 2", "hope-decode 2", "hope-decode-3 2", "train-25m 2", "decode-25m 2"],
             results.Select(r => $"{r.GetProperty("name")} {r.GetProperty("threads")}"));

@@ -38,7 +38,9 @@ internal static class Cases
         return file;
     }
 
-    /// <summary>Linear attention over three tokens, Dk = 2 and Dv = 1, without any of the optional inputs: S = Σ kᵀu, o = q S / 2.</summary>
+    /// <summary>
+    /// Linear attention over three tokens, Dk = 2 and Dv = 1, without any of the optional inputs: S = Σ kᵀu, o = q S / 2.
+    /// </summary>
     public static SafetensorsFile LinearAttention()
     {
         var file = new SafetensorsFile();

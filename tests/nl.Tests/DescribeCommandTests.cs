@@ -42,14 +42,21 @@ public sealed class DescribeCommandTests
     {
         using var folder = new TemporaryFolder();
         string path = folder.File("model.json");
-        File.WriteAllText(path, """{ "mixer": "DeltaNet", "dim": 32, "levels": [{ "name": "only", "chunk": 7, "learningRate": 0.01, "hidden": 8 }], "projectionLevel": 0 }""");
+        File.WriteAllText(path,
+            """
+            {
+              "mixer": "DeltaNet", "dim": 32, "projectionLevel": 0,
+              "levels": [{ "name": "only", "chunk": 7, "learningRate": 0.01, "hidden": 8 }]
+            }
+            """);
         CommandLineRun run = CommandLineRun.Of("describe", "hope-attention", "--config", path, "--json", "--batch", "3", "--context", "5");
         Assert.Equal((ExitStatus.Success, ""), (run.Status, run.Error));
         using JsonDocument json = JsonDocument.Parse(run.Output);
         JsonElement description = json.RootElement.GetProperty("description");
         Assert.Equal("DeltaNet", description.GetProperty("mixer").GetString());
         Assert.Equal((3, 5), (description.GetProperty("batch").GetInt32(), description.GetProperty("context").GetInt32()));
-        JsonElement memory = description.GetProperty("memories").EnumerateArray().Single(m => m.GetProperty("name").GetString() == "associative memory");
+        JsonElement memory = description.GetProperty("memories").EnumerateArray()
+            .Single(m => m.GetProperty("name").GetString() == "associative memory");
         // Two blocks, three sequences, four heads of 8 × 8.
         Assert.Equal(2 * 3 * 4 * 8 * 8 * 4, memory.GetProperty("bytes").GetInt64());
         Assert.Equal(7, memory.GetProperty("frequency").GetDouble());
@@ -61,7 +68,13 @@ public sealed class DescribeCommandTests
     {
         using var folder = new TemporaryFolder();
         string path = folder.File("model.json");
-        File.WriteAllText(path, """{ "levels": [{ "name": "only", "chunk": 8, "learningRate": 0.01, "hidden": 8, "optimizer": "m3" }], "projectionLevel": 0 }""");
+        File.WriteAllText(path,
+            """
+            {
+              "levels": [{ "name": "only", "chunk": 8, "learningRate": 0.01, "hidden": 8, "optimizer": "m3" }],
+              "projectionLevel": 0
+            }
+            """);
         CommandLineRun run = CommandLineRun.Of("describe", "transformer", "--config", path);
         Assert.Equal((ExitStatus.Success, ""), (run.Status, run.Error));
         string[] memories = [.. run.Output.Split('\n').Where(l => l.Contains("optimizer of level only", StringComparison.Ordinal))];
@@ -76,7 +89,8 @@ public sealed class DescribeCommandTests
     [InlineData("Dim is 30, expected a multiple of Heads = 4.", "hope", """{ "dim": 30 }""")]
     [InlineData("is not a JSON object", "hope", "[1]")]
     [InlineData("mixer", "hope", """{ "mixer": "Magic" }""")]
-    [InlineData("There is no optimizer 'sgd', expected one of adamw, ", "hope", """{ "levels": [{ "name": "a", "chunk": 1, "learningRate": 1, "hidden": 1, "optimizer": "sgd" }] }""")]
+    [InlineData("There is no optimizer 'sgd', expected one of adamw, ", "hope",
+        """{ "levels": [{ "name": "a", "chunk": 1, "learningRate": 1, "hidden": 1, "optimizer": "sgd" }] }""")]
     public void BadInput_IsOneLineThatNamesIt(string expected, string model, string? config)
     {
         using var folder = new TemporaryFolder();

@@ -22,7 +22,8 @@ public sealed class DoctorCommandTests
         }
 
         using Device best = Device.Open();
-        Assert.StartsWith(best.Name + " ", Assert.Single(lines, l => l.Contains(" chosen ", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.StartsWith(best.Name + " ", Assert.Single(lines, l => l.Contains(" chosen ", StringComparison.Ordinal)),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -52,6 +53,8 @@ public sealed class DoctorCommandTests
     [Fact]
     public void Tolerances_AreTheGoldenOnes()
     {
-        Assert.All(Operation.All, o => Assert.Equal(o.Name.EndsWith("-backward", StringComparison.Ordinal) ? Tolerances.Golden.Gradient : Tolerances.Golden.Forward, o.Tolerance));
+        Assert.All(Operation.All, o =>
+            Assert.Equal(o.Name.EndsWith("-backward", StringComparison.Ordinal) ? Tolerances.Golden.Gradient : Tolerances.Golden.Forward,
+            o.Tolerance));
     }
 }

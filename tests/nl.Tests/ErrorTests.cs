@@ -14,12 +14,14 @@ public sealed class ErrorTests : IDisposable
     [InlineData("unknown option", "'--frobnicate'", "doctor", "--frobnicate")]
     [InlineData("missing file", "nowhere.safetensors: there is no such file", "op", "nowhere.safetensors", "--out", "r.safetensors")]
     [InlineData("nothing matches", "no x*.safetensors there", "check", "nowhere/x*.safetensors")]
-    public void CommandLine_IsExplained(string what, string words, params string[] args) => AssertOneLine(CommandLineRun.Of(args), what, words);
+    public void CommandLine_IsExplained(string what, string words, params string[] args) =>
+        AssertOneLine(CommandLineRun.Of(args), what, words);
 
     [Theory]
     [InlineData("telepathy", "There is no backend 'telepathy'; known are ")]
     [InlineData("", "There is no backend ''; known are ")]
-    public void UnknownBackend_IsExplained(string name, string words) => AssertOneLine(RunCase(Cases.AdamW(), "--device", name), name, words);
+    public void UnknownBackend_IsExplained(string name, string words) =>
+        AssertOneLine(RunCase(Cases.AdamW(), "--device", name), name, words);
 
     [Fact]
     public void AbsentBackend_IsNoFallback()
@@ -31,7 +33,8 @@ public sealed class ErrorTests : IDisposable
     }
 
     [Fact]
-    public void Threads_AreAtLeastOne() => AssertOneLine(RunCase(Cases.AdamW(), "--threads", "0"), "threads", "--threads is 0, expected at least 1.");
+    public void Threads_AreAtLeastOne() =>
+        AssertOneLine(RunCase(Cases.AdamW(), "--threads", "0"), "threads", "--threads is 0, expected at least 1.");
 
     [Theory]
     [InlineData("in.g", "no tensor 'in.g', expected [steps, r, c]")]
@@ -44,7 +47,8 @@ public sealed class ErrorTests : IDisposable
     [InlineData("lr", "fast", "'lr' is 'fast', expected a finite number")]
     [InlineData("lr", "NaN", "'lr' is 'NaN', expected a finite number")]
     [InlineData("momentum", "0.9", "settings that adamw does not take: momentum")]
-    public void WrongSetting_IsNamed(string key, string value, string words) => AssertOneLine(RunCase(Cases.Edit(Cases.AdamW(), null, (key, value))), key, words);
+    public void WrongSetting_IsNamed(string key, string value, string words) =>
+        AssertOneLine(RunCase(Cases.Edit(Cases.AdamW(), null, (key, value))), key, words);
 
     [Theory]
     [InlineData("erase", "2", "Erase is 2, expected 0 to 1.")]
@@ -63,7 +67,8 @@ public sealed class ErrorTests : IDisposable
     [InlineData("1,2,3", "'in.eta' has shape [3, 2], expected [T, 3]")]
     [InlineData("1", "'in.eta' has shape [3, 2], expected [T, 1]")]
     [InlineData("1,,2", "'chunks' has '', expected a whole number")]
-    public void WrongChunks_AreNamed(string chunks, string words) => AssertOneLine(RunCase(Cases.Edit(Cases.Commit(), null, ("chunks", chunks))), chunks, words);
+    public void WrongChunks_AreNamed(string chunks, string words) =>
+        AssertOneLine(RunCase(Cases.Edit(Cases.Commit(), null, ("chunks", chunks))), chunks, words);
 
     [Fact]
     public void ErrorTermsThatAreNotFinite_AreNotCommitted()
@@ -98,17 +103,20 @@ public sealed class ErrorTests : IDisposable
     public void UnreadableFile_IsNamed(string contents)
     {
         File.WriteAllText(_folder.File("case.safetensors"), contents);
-        AssertOneLine(CommandLineRun.Of("op", _folder.File("case.safetensors"), "--out", _folder.File("r.safetensors")), "file", "case.safetensors");
+        AssertOneLine(CommandLineRun.Of("op", _folder.File("case.safetensors"), "--out", _folder.File("r.safetensors")), "file",
+            "case.safetensors");
     }
 
     [Fact]
-    public void Folder_IsNoCase() => AssertOneLine(CommandLineRun.Of("op", _folder.Path, "--out", _folder.File("r.safetensors")), "folder", "is a folder");
+    public void Folder_IsNoCase() =>
+        AssertOneLine(CommandLineRun.Of("op", _folder.Path, "--out", _folder.File("r.safetensors")), "folder", "is a folder");
 
     [Fact]
     public void MissingResultFolder_IsNamed()
     {
         Cases.AdamW().Save(_folder.File("case.safetensors"));
-        AssertOneLine(CommandLineRun.Of("op", _folder.File("case.safetensors"), "--out", _folder.File("no/r.safetensors"), "--device", "managed"), "out", "r.safetensors");
+        AssertOneLine(CommandLineRun.Of("op", _folder.File("case.safetensors"), "--out", _folder.File("no/r.safetensors"), "--device",
+            "managed"), "out", "r.safetensors");
     }
 
     [Fact]
@@ -150,7 +158,8 @@ public sealed class ErrorTests : IDisposable
     {
         file.Save(_folder.File("case.safetensors"));
         string result = _folder.File("result.safetensors");
-        CommandLineRun run = CommandLineRun.Of(["op", _folder.File("case.safetensors"), "--out", result, .. (more.Length > 0 ? more : ["--device", "managed"])]);
+        CommandLineRun run = CommandLineRun.Of(
+            ["op", _folder.File("case.safetensors"), "--out", result, .. (more.Length > 0 ? more : ["--device", "managed"])]);
         Assert.False(File.Exists(result), "A result was written.");
         return run;
     }

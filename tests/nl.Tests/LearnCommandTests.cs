@@ -10,7 +10,8 @@ public sealed class LearnCommandTests
 
     [Fact]
     public void Tasks_AreThese() =>
-        Assert.Equal(["recall", "parity", "modular", "regression", "shift", "meta", "optimizers", "levels"], LearnTask.All.Select(t => t.Name));
+        Assert.Equal(["recall", "parity", "modular", "regression", "shift", "meta", "optimizers", "levels"],
+        LearnTask.All.Select(t => t.Name));
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -27,7 +28,8 @@ public sealed class LearnCommandTests
             foreach (JsonElement row in table.GetProperty("rows").EnumerateArray())
             {
                 Assert.Equal(columns, row.GetProperty("values").GetArrayLength());
-                Assert.Contains(row.GetProperty("values").EnumerateArray(), v => v.ValueKind == JsonValueKind.Number && double.IsFinite(v.GetDouble()));
+                Assert.Contains(row.GetProperty("values").EnumerateArray(), v =>
+                    v.ValueKind == JsonValueKind.Number && double.IsFinite(v.GetDouble()));
             }
         }
     }

@@ -13,7 +13,8 @@ public class AdamWBenchmark : PeerBenchmark
 
     private protected override Computation PreparePeer()
     {
-        TorchParameter[] parameters = [.. Enumerable.Range(0, CaseName == "adamw-16m" ? 1 : 200).Select(i => new TorchParameter(Copy($"w{i}")))];
+        TorchParameter[] parameters = [.. Enumerable.Range(0, CaseName == "adamw-16m" ? 1 : 200)
+            .Select(i => new TorchParameter(Copy($"w{i}")))];
         for (int i = 0; i < parameters.Length; i++)
             parameters[i].grad = Copy($"g{i}");
         AdamW optimizer = torch.optim.AdamW(parameters, lr: 1e-2, weight_decay: 0.01);

@@ -24,7 +24,8 @@ public class DeltaRuleBenchmark : ChunkedScanBenchmark
         TorchTensor erased = erase.reshape(batch, chunks, chunk, 1) * keys;
         TorchTensor keysTransposed = keys.transpose(-1, -2);
         TorchTensor system = erased.matmul(keysTransposed);
-        TorchTensor[] solved = linalg.solve_triangular(system, cat([u.reshape(inChunks), erased], -1), upper: false, left: true, unitriangular: true).tensor_split(2, -1);
+        TorchTensor[] solved = linalg.solve_triangular(system, cat([u.reshape(inChunks), erased], -1), upper: false, left: true,
+            unitriangular: true).tensor_split(2, -1);
         TorchTensor[] reads = queries.matmul(keysTransposed).tril().unbind(1);
         TorchTensor[] qs = queries.unbind(1), ks = keysTransposed.unbind(1), us = solved[0].unbind(1), es = solved[1].unbind(1);
         TorchTensor state = zeros(batch, dim, dim);

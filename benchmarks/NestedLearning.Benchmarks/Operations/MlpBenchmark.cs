@@ -13,10 +13,12 @@ public class MlpBenchmark : PeerBenchmark
     private protected override Computation PreparePeer()
     {
         // As torch.nn.Linear holds them: outputs first.
-        TorchTensor x = Copy("x"), bias = Copy("bias_in"), weightIn = Copy("weight_in").t().contiguous(), weightOut = Copy("weight_out").t().contiguous();
+        TorchTensor x = Copy("x"), bias = Copy("bias_in"), weightIn = Copy("weight_in").t().contiguous(),
+            weightOut = Copy("weight_out").t().contiguous();
         if (CaseName == "mlp")
             return () => [("y", Forward([x, weightIn, bias, weightOut]))];
-        Computation backward = Gradients([x, weightIn, bias, weightOut], Copy("dy"), Forward, ["dx", "dweight_in", "dbias_in", "dweight_out"]);
+        Computation backward = Gradients([x, weightIn, bias, weightOut], Copy("dy"), Forward,
+            ["dx", "dweight_in", "dbias_in", "dweight_out"]);
         return () =>
         {
             (string Name, TorchTensor Value)[] gradients = backward();
@@ -26,5 +28,6 @@ public class MlpBenchmark : PeerBenchmark
         };
     }
 
-    private static TorchTensor Forward(TorchTensor[] inputs) => inputs[0] + linear(gelu(linear(inputs[0], inputs[1], inputs[2])), inputs[3]);
+    private static TorchTensor Forward(TorchTensor[] inputs) =>
+        inputs[0] + linear(gelu(linear(inputs[0], inputs[1], inputs[2])), inputs[3]);
 }

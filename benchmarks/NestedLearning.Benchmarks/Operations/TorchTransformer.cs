@@ -59,7 +59,8 @@ internal sealed class TorchTransformer : Module<TorchTensor, TorchTensor>
             _blocks[b].Take($"block{b}", Take);
         Take("final_norm", _norm.Weight, transposed: false);
         if (_ours.Count != model.Levels.Levels[0].Parameters.Count)
-            throw new InvalidOperationException($"TorchSharp's model has {_ours.Count} parameters, ours {model.Levels.Levels[0].Parameters.Count}.");
+            throw new InvalidOperationException($"TorchSharp's model has {_ours.Count} parameters, ours " +
+                $"{model.Levels.Levels[0].Parameters.Count}.");
 
         // As torch.nn.Linear holds matrices: outputs first.
         void Take(string name, TorchParameter parameter, bool transposed)

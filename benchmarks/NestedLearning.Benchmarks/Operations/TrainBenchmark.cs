@@ -40,14 +40,16 @@ public class TrainBenchmark : PeerBenchmark
             Ours();
             double ours = Tensors["loss"].ToArray()[0], theirs = _step();
             if (!(Math.Abs(ours - theirs) <= LossTolerance * Math.Abs(theirs)))
-                throw new InvalidOperationException($"{CaseName}: the loss of step {step} is {ours}, TorchSharp's {theirs}, expected within {LossTolerance:E1} of it.");
+                throw new InvalidOperationException($"{CaseName}: the loss of step {step} is {ours}, TorchSharp's {theirs}, expected " +
+                    $"within {LossTolerance:E1} of it.");
         }
 
         using DisposeScope scope = NewDisposeScope();
         foreach ((string name, double difference) in _model.DifferenceOfChanges(Tensors.Owned<SequenceModel>()))
         {
             if (!(difference <= ChangeTolerance))
-                throw new InvalidOperationException($"{CaseName}: '{name}' changed otherwise than TorchSharp's, by {difference:P1} of the change, expected at most {ChangeTolerance:P0}.");
+                throw new InvalidOperationException($"{CaseName}: '{name}' changed otherwise than TorchSharp's, by {difference:P1} of " +
+                    $"the change, expected at most {ChangeTolerance:P0}.");
         }
     }
 

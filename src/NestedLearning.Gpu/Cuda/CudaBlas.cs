@@ -46,9 +46,12 @@ internal sealed class CudaBlas(CudaAccelerator accelerator, CuBlas library)
     public static bool Suits(TensorCores rounding, int m, int n, int k) =>
         rounding != TensorCores.BFloat16 && Math.Min(m, Math.Min(n, k)) >= SmallestSide;
 
-    /// <summary>Queues C ← op(A) op(B) + β C of row-major matrices on ILGPU's stream: a column-major Cᵀ = op(B)ᵀ op(A)ᵀ to cuBLAS.</summary>
+    /// <summary>
+    /// Queues C ← op(A) op(B) + β C of row-major matrices on ILGPU's stream: a column-major Cᵀ = op(B)ᵀ op(A)ᵀ to cuBLAS.
+    /// </summary>
     public void Gemm(
-        TensorCores rounding, int m, int n, int k, ArrayView<float> a, bool transposeA, ArrayView<float> b, bool transposeB, float beta, ArrayView<float> c)
+        TensorCores rounding, int m, int n, int k, ArrayView<float> a, bool transposeA, ArrayView<float> b, bool transposeB, float beta,
+        ArrayView<float> c)
     {
         CuBlasMathMode mode = rounding == TensorCores.None ? CuBlasMathMode.DefaultMath : TensorFloat32;
         // A handle is one thread's at a time.
@@ -58,7 +61,8 @@ internal sealed class CudaBlas(CudaAccelerator accelerator, CuBlas library)
             if (_mode != mode)
                 library.MathMode = mode;
             _mode = mode;
-            library.Gemm(Operation(transposeB), Operation(transposeA), n, m, k, 1, b, transposeB ? k : n, a, transposeA ? m : k, beta, c, n);
+            library.Gemm(Operation(transposeB), Operation(transposeA), n, m, k, 1, b, transposeB ? k : n, a, transposeA ? m : k, beta, c,
+                n);
         }
     }
 

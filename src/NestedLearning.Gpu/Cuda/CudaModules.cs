@@ -22,8 +22,9 @@ internal static class CudaKernel
 internal delegate string? PtxSource(string architecture, string file);
 
 /// <summary>
-/// The hand-written kernels of a device. Their PTX is embedded where it was made before the build, loaded into ILGPU's context when it is first asked for, and
-/// launched on its stream. A file that this driver or device refuses is left out with its reason, and ILGPU's kernels do its work.
+/// The hand-written kernels of a device. Their PTX is embedded where it was made before the build, loaded into ILGPU's context when it is
+/// first asked for, and launched on its stream. A file that this driver or device refuses is left out with its reason, and ILGPU's kernels
+/// do its work.
 /// </summary>
 internal sealed unsafe class CudaModules
 {
@@ -116,7 +117,9 @@ internal sealed unsafe class CudaModules
         return line;
     }
 
-    /// <summary>Why a file's kernels do not run here, in words; null where they do. The driver takes a file when it is first asked for.</summary>
+    /// <summary>
+    /// Why a file's kernels do not run here, in words; null where they do. The driver takes a file when it is first asked for.
+    /// </summary>
     public string? FaultOf(string file) => Fault ?? Load(file).Fault;
 
     /// <summary>Queues a kernel, of a file that is here, on ILGPU's stream.</summary>

@@ -20,7 +20,8 @@ internal static class CompiledKernels
         where type.Namespace == typeof(ProductKernels).Namespace && type.Name.EndsWith("Kernels", StringComparison.Ordinal)
         from method in type.GetMethods(BindingFlags.Static | BindingFlags.Public | BindingFlags.DeclaredOnly)
         let parameters = method.GetParameters()
-        where method.ReturnType == typeof(void) && parameters.Length == 1 && parameters[0].ParameterType.Name.EndsWith("Arguments", StringComparison.Ordinal)
+        where method.ReturnType == typeof(void) && parameters.Length == 1
+            && parameters[0].ParameterType.Name.EndsWith("Arguments", StringComparison.Ordinal)
         select method;
 
     public static string NameOf(MethodInfo method) => $"{method.DeclaringType!.Name}.{method.Name}";

@@ -32,14 +32,19 @@ internal static class DeviceFailure
     {
         OutOfMemoryException => true,
         // It keeps the driver's words and not its number.
-        CudaException cuda => cuda.Message.Contains("memory", StringComparison.OrdinalIgnoreCase) && cuda.Message.Contains("out of", StringComparison.OrdinalIgnoreCase),
+        CudaException cuda =>
+            cuda.Message.Contains("memory", StringComparison.OrdinalIgnoreCase)
+            && cuda.Message.Contains("out of", StringComparison.OrdinalIgnoreCase),
         CuBlasException blas => blas.Error == CuBlasStatus.CUBLAS_STATUS_ALLOC_FAILED,
-        CLException cl => cl.Error is CLError.CL_MEM_OBJECT_ALLOCATION_FAILURE or CLError.CL_OUT_OF_HOST_MEMORY or CLError.CL_INVALID_BUFFER_SIZE,
+        CLException cl =>
+            cl.Error is CLError.CL_MEM_OBJECT_ALLOCATION_FAILURE or CLError.CL_OUT_OF_HOST_MEMORY or CLError.CL_INVALID_BUFFER_SIZE,
         _ => false,
     };
 
     /// <summary>Whether it comes from the device and not from a mistake of the caller.</summary>
-    public static bool IsOfDevice(Exception e) => e is AcceleratorException or CuBlasException or ILGPU.InternalCompilerException or NotSupportedException && e is not ObjectDisposedException;
+    public static bool IsOfDevice(Exception e) =>
+        e is AcceleratorException or CuBlasException or ILGPU.InternalCompilerException or NotSupportedException
+        && e is not ObjectDisposedException;
 
     public static Exception Describe(string backend, string device, string doing, Exception e)
     {

@@ -94,7 +94,8 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            if (_free.TryGetValue(size, out Stack<MemoryBuffer1D<float, Stride1D.Dense>>? buffers) && buffers.TryPop(out MemoryBuffer1D<float, Stride1D.Dense>? buffer))
+            if (_free.TryGetValue(size, out Stack<MemoryBuffer1D<float, Stride1D.Dense>>? buffers)
+                && buffers.TryPop(out MemoryBuffer1D<float, Stride1D.Dense>? buffer))
                 return buffer;
             try
             {
@@ -113,7 +114,8 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
             }
             catch (Exception e) when (DeviceFailure.IsOutOfMemory(e))
             {
-                throw new InsufficientMemoryException($"'{accelerator.Name}' has {accelerator.MemorySize >> 20} MiB of memory and not {size * sizeof(float) >> 20} MiB of it free.", e);
+                throw new InsufficientMemoryException($"'{accelerator.Name}' has {accelerator.MemorySize >> 20} MiB of memory and not " +
+                    $"{size * sizeof(float) >> 20} MiB of it free.", e);
             }
         }
     }

@@ -33,7 +33,8 @@ internal static unsafe class DriverLibrary
         nint library = Load(Cuda);
         if (library == 0)
             return $"no NVIDIA driver: {string.Join(" and ", Files(Cuda))} cannot be loaded.";
-        if (!Export(library, "cuInit", out nint init) || !Export(library, "cuDeviceGetCount", out nint getCount) || !Export(library, "cuDriverGetVersion", out nint getVersion))
+        if (!Export(library, "cuInit", out nint init) || !Export(library, "cuDeviceGetCount", out nint getCount)
+            || !Export(library, "cuDriverGetVersion", out nint getVersion))
             return "the NVIDIA driver's library has no cuInit, cuDeviceGetCount or cuDriverGetVersion.";
         int status = ((delegate* unmanaged<uint, int>)init)(0);
         if (status != 0)
@@ -43,7 +44,8 @@ internal static unsafe class DriverLibrary
         if (status != 0)
             return $"the NVIDIA driver does not say its version: {CudaMessage(library, status)}.";
         if (version < OldestCuda)
-            return $"the NVIDIA driver is of CUDA {version / 1000}.{version % 1000 / 10}; {OldestCuda / 1000}.{OldestCuda % 1000 / 10} or newer is needed.";
+            return $"the NVIDIA driver is of CUDA {version / 1000}.{version % 1000 / 10}; {OldestCuda / 1000}.{OldestCuda % 1000 / 10} " +
+                "or newer is needed.";
         int count = 0;
         status = ((delegate* unmanaged<int*, int>)getCount)(&count);
         if (status != 0)
@@ -71,11 +73,15 @@ internal static unsafe class DriverLibrary
     /// <summary>The cuBLAS that was loaded last; 0 before.</summary>
     public static nint Blas { get; private set; }
 
-    /// <summary>Loads the newest cuBLAS that is here, of those that ILGPU knows, or the one that <see cref="CudaBlas.Variable"/> names; null where there is none.</summary>
+    /// <summary>
+    /// Loads the newest cuBLAS that is here, of those that ILGPU knows, or the one that <see cref="CudaBlas.Variable"/> names; null where
+    /// there is none.
+    /// </summary>
     public static CuBlasAPIVersion? LoadBlas()
     {
         string? path = Environment.GetEnvironmentVariable(CudaBlas.Variable);
-        foreach ((CuBlasAPIVersion version, int number) in ((CuBlasAPIVersion, int)[])[(CuBlasAPIVersion.V12, 12), (CuBlasAPIVersion.V11, 11)])
+        foreach ((CuBlasAPIVersion version, int number) in ((CuBlasAPIVersion, int)[])[(CuBlasAPIVersion.V12, 12),
+            (CuBlasAPIVersion.V11, 11)])
         {
             string file = OperatingSystem.IsWindows() ? $"cublas64_{number}.dll" : $"libcublas.so.{number}";
             if (NativeLibrary.TryLoad(string.IsNullOrEmpty(path) ? file : path, out nint handle) && Export(handle, "cublasSgemm_v2", out _))
@@ -107,7 +113,8 @@ internal static unsafe class DriverLibrary
     private static string CudaMessage(nint library, int status)
     {
         byte* text = null;
-        if (Export(library, "cuGetErrorString", out nint getString) && ((delegate* unmanaged<int, byte**, int>)getString)(status, &text) == 0)
+        if (Export(library, "cuGetErrorString", out nint getString)
+            && ((delegate* unmanaged<int, byte**, int>)getString)(status, &text) == 0)
             return $"{Marshal.PtrToStringUTF8((nint)text)} (CUDA error {status})";
         return $"CUDA error {status}";
     }

@@ -156,7 +156,8 @@ internal partial class IlgpuBackend : Backend
         public DeviceStorage Take(long length)
         {
             if (length > int.MaxValue)
-                throw new InsufficientMemoryException($"An operation needs a workspace of {length} elements, more than {int.MaxValue}; give it fewer tokens at once.");
+                throw new InsufficientMemoryException($"An operation needs a workspace of {length} elements, more than {int.MaxValue}; " +
+                    "give it fewer tokens at once.");
             DeviceStorage storage = backend.Take((int)length);
             _storages.Add(storage);
             return storage;

@@ -21,7 +21,8 @@ internal abstract class IlgpuBackendProvider : BackendProvider
     {
         // ILGPU asks for the names that drivers have on Windows.
         NativeLibrary.SetDllImportResolver(typeof(Context).Assembly, (name, _, _) => DriverLibrary.Load(name));
-        NativeLibrary.SetDllImportResolver(typeof(CuBlas).Assembly, (name, _, _) => name.Contains("cublas", StringComparison.Ordinal) ? DriverLibrary.Blas : 0);
+        NativeLibrary.SetDllImportResolver(typeof(CuBlas).Assembly, (name, _, _) =>
+            name.Contains("cublas", StringComparison.Ordinal) ? DriverLibrary.Blas : 0);
     }
 
     public sealed override BackendReport Probe()
@@ -165,7 +166,8 @@ internal sealed class OpenClBackendProvider : IlgpuBackendProvider
         CLDevice? chosen = null;
         foreach (CLDevice device in context.GetCLDevices())
         {
-            if (chosen is null || (device.DeviceType == CLDeviceType.CL_DEVICE_TYPE_GPU && chosen.DeviceType != CLDeviceType.CL_DEVICE_TYPE_GPU))
+            if (chosen is null || (device.DeviceType == CLDeviceType.CL_DEVICE_TYPE_GPU
+                && chosen.DeviceType != CLDeviceType.CL_DEVICE_TYPE_GPU))
                 chosen = device;
         }
 

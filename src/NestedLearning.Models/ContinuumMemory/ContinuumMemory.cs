@@ -55,7 +55,8 @@ public sealed class ContinuumMemory : IDisposable
         bool shared = configuration.Settings.Variant == ContinuumVariant.Independent;
         int hidden = shared ? configuration.Levels.Sum(l => l.Hidden) : configuration.Levels[^1].Hidden;
         if (hidden != mlp.Hidden)
-            throw new ArgumentException($"{(shared ? "The levels have together" : $"Level '{configuration.Levels[^1].Name}' has")} {hidden} hidden units, expected the MLP's {mlp.Hidden}.", nameof(configuration));
+            throw new ArgumentException($"{(shared ? "The levels have together" : $"Level '{configuration.Levels[^1].Name}' has")} " +
+                $"{hidden} hidden units, expected the MLP's {mlp.Hidden}.", nameof(configuration));
         var memory = new ContinuumMemory(device, configuration);
         memory._block.WarmStart(mlp);
         return memory;
@@ -131,7 +132,9 @@ public sealed class ContinuumMemory : IDisposable
         return copy;
     }
 
-    /// <summary>Takes over everything from another memory of the same shape: weights, starts, error terms, optimizer memories, clocks.</summary>
+    /// <summary>
+    /// Takes over everything from another memory of the same shape: weights, starts, error terms, optimizer memories, clocks.
+    /// </summary>
     /// <exception cref="CheckpointException">The other has another shape. Nothing changed.</exception>
     public void CopyFrom(ContinuumMemory other)
     {

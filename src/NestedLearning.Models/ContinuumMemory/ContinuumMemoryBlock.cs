@@ -13,7 +13,8 @@ internal sealed class ContinuumMemoryBlock
     private readonly (Parameter Down, Parameter Up)?[] _generators;
     private readonly Parameter? _weights;
 
-    public ContinuumMemoryBlock(ParameterFactory make, string name, int dim, IReadOnlyList<int> hidden, ContinuumSettings settings, double outputDeviation)
+    public ContinuumMemoryBlock(ParameterFactory make, string name, int dim, IReadOnlyList<int> hidden, ContinuumSettings settings,
+        double outputDeviation)
     {
         int count = hidden.Count;
         _settings = settings;
@@ -24,11 +25,15 @@ internal sealed class ContinuumMemoryBlock
             : [.. block.Parameters.Select(p => (p, new Parameter($"{p.Name}.start", p.Value.Clone(), decays: false)))])];
         _generators = [.. _blocks.Select((_, level) => settings.GeneratorRank == 0 || level == _order[^1]
             ? ((Parameter, Parameter)?)null
-            : (make.Normal($"{name}.{level}.generator_down", [dim, settings.GeneratorRank], 1 / Math.Sqrt(dim)), make.Constant($"{name}.{level}.generator_up", [settings.GeneratorRank, dim], 0)))];
+            : (make.Normal($"{name}.{level}.generator_down", [dim, settings.GeneratorRank], 1 / Math.Sqrt(dim)),
+                make.Constant($"{name}.{level}.generator_up", [settings.GeneratorRank, dim], 0)))];
         _weights = settings.Variant == ContinuumVariant.Independent ? make.Constant($"{name}.weights", [1, count], 0) : null;
     }
 
-    /// <summary>What a level learns: its MLP, its generator, the starts of faster levels that are its own, and for the slowest the weights of the sum.</summary>
+    /// <summary>
+    /// What a level learns: its MLP, its generator, the starts of faster levels that are its own, and for the slowest the weights of the
+    /// sum.
+    /// </summary>
     public IEnumerable<Parameter> Parameters(int level)
     {
         IEnumerable<Parameter> parameters = _blocks[level].Parameters;
@@ -43,8 +48,11 @@ internal sealed class ContinuumMemoryBlock
         return level == _blocks.Length - 1 && _weights is not null ? parameters.Append(_weights) : parameters;
     }
 
-    /// <summary>Where a level's MLPs begin in all of these systems, on levels with these chunks; null when they keep what they learn.</summary>
-    public static LevelStart? StartOf(IEnumerable<ContinuumMemoryBlock> systems, ContinuumSettings settings, int level, IReadOnlyList<int> chunks)
+    /// <summary>
+    /// Where a level's MLPs begin in all of these systems, on levels with these chunks; null when they keep what they learn.
+    /// </summary>
+    public static LevelStart? StartOf(IEnumerable<ContinuumMemoryBlock> systems, ContinuumSettings settings, int level,
+        IReadOnlyList<int> chunks)
     {
         if (settings.StartOwner(level, chunks.Count) is not { } owner)
             return null;
@@ -60,7 +68,8 @@ internal sealed class ContinuumMemoryBlock
         foreach (int level in _order)
         {
             Variable input = Input(x, previous);
-            outputs[level] = _blocks[level].Forward(tape, Reach(input), Generated(tape, level, previous is null ? null : Reach(previous)), residual: input);
+            outputs[level] = _blocks[level]
+                .Forward(tape, Reach(input), Generated(tape, level, previous is null ? null : Reach(previous)), residual: input);
             previous = outputs[level];
         }
 
@@ -129,7 +138,9 @@ internal sealed class ContinuumMemoryBlock
         }
     }
 
-    /// <summary>Sets all MLPs, and their starts, so that together they are the pretrained one; see <see cref="ContinuumMemory.FromPretrained"/>.</summary>
+    /// <summary>
+    /// Sets all MLPs, and their starts, so that together they are the pretrained one; see <see cref="ContinuumMemory.FromPretrained"/>.
+    /// </summary>
     public void WarmStart(PretrainedMlp mlp)
     {
         int first = 0;

@@ -46,13 +46,15 @@ public sealed record ContinuumMemoryConfiguration
             if (level.Hidden < 1)
                 throw new ArgumentException($"Levels[{i}].Hidden is {level.Hidden}, expected at least 1.");
             if (i > 0 && level.Chunk < Levels[i - 1].Chunk)
-                throw new ArgumentException($"Levels[{i}].Chunk is {level.Chunk}, expected at least the faster level's {Levels[i - 1].Chunk}.");
+                throw new ArgumentException($"Levels[{i}].Chunk is {level.Chunk}, expected at least the faster level's " +
+                    $"{Levels[i - 1].Chunk}.");
         }
 
         if (!(OutputDeviation >= 0 && double.IsFinite(OutputDeviation)))
             throw new ArgumentException($"{nameof(OutputDeviation)} is {OutputDeviation}, expected a finite number of at least 0.");
         if (!Enum.IsDefined(Reduction))
-            throw new ArgumentException($"{nameof(Reduction)} is {Reduction}, expected {string.Join(", ", Enum.GetNames<ErrorReduction>())}.");
+            throw new ArgumentException($"{nameof(Reduction)} is {Reduction}, expected " +
+                $"{string.Join(", ", Enum.GetNames<ErrorReduction>())}.");
         if (!(ClipNorm > 0))
             throw new ArgumentException($"{nameof(ClipNorm)} is {ClipNorm}, expected above 0.");
         if (WarmupCommits < 0)

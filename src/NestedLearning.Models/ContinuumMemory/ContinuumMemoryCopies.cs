@@ -28,7 +28,9 @@ public sealed class ContinuumMemoryCopies : IDisposable
     /// <summary>The most tokens that one call may advance every sequence by.</summary>
     public int StepsToNextCommit => _systems.Min(s => s.StepsToNextCommit);
 
-    /// <summary>y [B, T, D] for x [B, T, D], each sequence by its own weights; gradients flow to x and to each copy's error terms.</summary>
+    /// <summary>
+    /// y [B, T, D] for x [B, T, D], each sequence by its own weights; gradients flow to x and to each copy's error terms.
+    /// </summary>
     /// <exception cref="ArgumentException">x is not [B, T, D].</exception>
     public Variable Forward(Tape tape, Variable x)
     {
@@ -40,8 +42,10 @@ public sealed class ContinuumMemoryCopies : IDisposable
 
     /// <summary>Moves every sequence's clock by T steps whose error terms have been added, and commits what is due.</summary>
     /// <returns>The number of levels that committed, over all sequences.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
-    /// <exception cref="NotFiniteNumberException">The error terms of a sequence are not finite; the message says which. Nothing changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than <see cref="StepsToNextCommit"/>. Nothing
+    /// changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a sequence are not finite; the message says which. Nothing
+    /// changed.</exception>
     public int Advance(int steps) => LevelSystem.Advance(_systems, steps);
 
     /// <summary>As <see cref="ContinuumMemory.Regress"/>, each sequence [T, D] of x and target by its own weights and for itself.</summary>
@@ -65,7 +69,8 @@ public sealed class ContinuumMemoryCopies : IDisposable
 
     /// <summary>Commits every partial chunk of every sequence now.</summary>
     /// <returns>The number of levels that committed, over all sequences.</returns>
-    /// <exception cref="NotFiniteNumberException">The error terms of a sequence are not finite; the message says which. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a sequence are not finite; the message says which. Nothing
+    /// changed.</exception>
     public int Flush() => LevelSystem.Flush(_systems);
 
     /// <summary>Forgets the error terms of every partial chunk of every sequence.</summary>

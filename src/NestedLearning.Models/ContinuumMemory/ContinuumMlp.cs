@@ -39,7 +39,8 @@ public sealed record MlpForm
         if (!(NormEpsilon >= 0 && float.IsFinite(NormEpsilon)))
             throw new ArgumentException($"{nameof(NormEpsilon)} is {NormEpsilon}, expected a finite number of at least 0.");
         if (!Enum.IsDefined(Activation))
-            throw new ArgumentException($"{nameof(Activation)} is {Activation}, expected {string.Join(", ", Enum.GetNames<MlpActivation>())}.");
+            throw new ArgumentException($"{nameof(Activation)} is {Activation}, expected " +
+                $"{string.Join(", ", Enum.GetNames<MlpActivation>())}.");
     }
 }
 
@@ -83,7 +84,9 @@ internal sealed class ContinuumMlp
     public IEnumerable<Parameter> Parameters =>
         ((Parameter?[])[Gain, Shift, In, InBias, Gate, GateBias, Out, OutBias]).OfType<Parameter>();
 
-    /// <summary>residual + f(x), with norm(x) times 1 + <paramref name="generated"/> where another block writes that; each [B, T, D].</summary>
+    /// <summary>
+    /// residual + f(x), with norm(x) times 1 + <paramref name="generated"/> where another block writes that; each [B, T, D].
+    /// </summary>
     public Variable Forward(Tape tape, Variable x, Variable? generated, Variable? residual)
     {
         Variable u = _form.Norm is { } norm ? tape.Norm(norm, x, Use(Gain), Use(Shift), _form.NormEpsilon) : x;
@@ -92,7 +95,8 @@ internal sealed class ContinuumMlp
         if (_form is { Activation: MlpActivation.Gelu, Gated: false })
             return tape.Mlp(u, tape.Use(In), tape.Use(InBias), tape.Use(Out), Use(OutBias), residual);
         Variable hidden = tape.Linear(u, tape.Use(In), tape.Use(InBias));
-        hidden = Gate is null ? Activate(tape, hidden) : tape.Multiply(Activate(tape, tape.Linear(u, tape.Use(Gate), Use(GateBias))), hidden);
+        hidden = Gate is null ? Activate(tape, hidden)
+            : tape.Multiply(Activate(tape, tape.Linear(u, tape.Use(Gate), Use(GateBias))), hidden);
         return tape.Linear(hidden, tape.Use(Out), Use(OutBias), residual);
 
         Variable? Use(Parameter? parameter) => parameter is null ? null : tape.Use(parameter);

@@ -28,7 +28,9 @@ public sealed record ContinuumSettings
     /// <summary>How blocks are connected (direct connection) and where their weights begin (initialisation).</summary>
     public ContinuumVariant Variant { get; init; }
 
-    /// <summary>Whether a chain begins with the slowest level's block, so that slow outputs are fast blocks' inputs; otherwise with the fastest.</summary>
+    /// <summary>
+    /// Whether a chain begins with the slowest level's block, so that slow outputs are fast blocks' inputs; otherwise with the fastest.
+    /// </summary>
     public bool SlowestFirst { get; init; }
 
     /// <summary>
@@ -50,7 +52,9 @@ public sealed record ContinuumSettings
     /// <summary>Whether a level's optimizer memories become empty when its weights return to their start.</summary>
     public bool ResetsOptimizers { get; init; } = true;
 
-    /// <summary>The level that meta-learns another's start, of <paramref name="count"/> levels, the fastest being 0; null: it has none.</summary>
+    /// <summary>
+    /// The level that meta-learns another's start, of <paramref name="count"/> levels, the fastest being 0; null: it has none.
+    /// </summary>
     internal int? StartOwner(int level, int count) => Variant switch
     {
         _ when level == count - 1 => null,
@@ -63,7 +67,8 @@ public sealed record ContinuumSettings
     internal void Validate(int dim)
     {
         if (!Enum.IsDefined(Variant))
-            throw new ArgumentException($"{nameof(Variant)} is {Variant}, expected {string.Join(", ", Enum.GetNames<ContinuumVariant>())}.");
+            throw new ArgumentException(
+                $"{nameof(Variant)} is {Variant}, expected {string.Join(", ", Enum.GetNames<ContinuumVariant>())}.");
         if (GeneratorRank < 0 || GeneratorRank > dim)
             throw new ArgumentException($"{nameof(GeneratorRank)} is {GeneratorRank}, expected 0 to {dim}.");
         Form.Validate();

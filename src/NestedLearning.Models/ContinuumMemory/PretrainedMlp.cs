@@ -26,7 +26,9 @@ public sealed record PretrainedMlpLayout(string In, string Out)
     /// <summary>The bias of a layer norm; null is none.</summary>
     public string? NormBias { get; init; }
 
-    /// <summary>Whether weights are stored as [outputs, inputs], as PyTorch's Linear does; otherwise as [inputs, outputs], as GPT-2 does.</summary>
+    /// <summary>
+    /// Whether weights are stored as [outputs, inputs], as PyTorch's Linear does; otherwise as [inputs, outputs], as GPT-2 does.
+    /// </summary>
     public bool OutputsFirst { get; init; } = true;
 
     /// <summary>The nonlinearity.</summary>
@@ -41,19 +43,26 @@ public sealed record PretrainedMlpLayout(string In, string Out)
     /// <summary>GPT-2: layer norm, GELU by tanh, biases, weights as [inputs, outputs].</summary>
     public static PretrainedMlpLayout Gpt2 { get; } = new("h.{layer}.mlp.c_fc.weight", "h.{layer}.mlp.c_proj.weight")
     {
-        InBias = "h.{layer}.mlp.c_fc.bias", OutBias = "h.{layer}.mlp.c_proj.bias", NormGain = "h.{layer}.ln_2.weight", NormBias = "h.{layer}.ln_2.bias",
+        InBias = "h.{layer}.mlp.c_fc.bias", OutBias = "h.{layer}.mlp.c_proj.bias", NormGain = "h.{layer}.ln_2.weight",
+        NormBias = "h.{layer}.ln_2.bias",
         OutputsFirst = false, Activation = MlpActivation.GeluTanh, Norm = NormKind.Layer, NormEpsilon = 1e-5f,
     };
 
-    /// <summary>Llama, Mistral, Qwen and others of their form: RMS norm, SwiGLU, no biases. Set ε as the model's configuration says.</summary>
-    public static PretrainedMlpLayout Llama { get; } = new("model.layers.{layer}.mlp.up_proj.weight", "model.layers.{layer}.mlp.down_proj.weight")
+    /// <summary>
+    /// Llama, Mistral, Qwen and others of their form: RMS norm, SwiGLU, no biases. Set ε as the model's configuration says.
+    /// </summary>
+    public static PretrainedMlpLayout Llama { get; } = new("model.layers.{layer}.mlp.up_proj.weight",
+        "model.layers.{layer}.mlp.down_proj.weight")
     {
         Gate = "model.layers.{layer}.mlp.gate_proj.weight", NormGain = "model.layers.{layer}.post_attention_layernorm.weight",
         Activation = MlpActivation.Silu, Norm = NormKind.Rms, NormEpsilon = 1e-5f,
     };
 
     /// <summary>The form of the MLPs.</summary>
-    public MlpForm Form => new() { Norm = Norm, NormEpsilon = NormEpsilon, Activation = Activation, Gated = Gate is not null, OutputBias = OutBias is not null };
+    public MlpForm Form => new()
+    {
+        Norm = Norm, NormEpsilon = NormEpsilon, Activation = Activation, Gated = Gate is not null, OutputBias = OutBias is not null,
+    };
 }
 
 /// <summary>
@@ -99,14 +108,18 @@ public sealed class PretrainedMlp
 
     /// <summary>Reads one layer's MLP.</summary>
     /// <exception cref="ArgumentException">The layout contradicts itself.</exception>
-    /// <exception cref="CheckpointException">Tensors are missing or do not fit together; the message names them, with their shapes.</exception>
+    /// <exception cref="CheckpointException">Tensors are missing or do not fit together; the message names them, with their
+    /// shapes.</exception>
     public static PretrainedMlp Read(SafetensorsFile file, PretrainedMlpLayout layout, int layer)
     {
         ArgumentNullException.ThrowIfNull(file);
         ArgumentNullException.ThrowIfNull(layout);
         Validate(layout);
-        string Named(string name) => name.Replace("{layer}", layer.ToString(System.Globalization.CultureInfo.InvariantCulture), StringComparison.Ordinal);
-        string[] missing = [.. ((string?[])[layout.In, layout.Out, layout.InBias, layout.OutBias, layout.Gate, layout.GateBias, layout.NormGain, layout.NormBias])
+        string Named(string name) =>
+            name.Replace("{layer}", layer.ToString(System.Globalization.CultureInfo.InvariantCulture), StringComparison.Ordinal);
+        string[] missing =
+            [.. ((string?[])[layout.In, layout.Out, layout.InBias, layout.OutBias, layout.Gate, layout.GateBias, layout.NormGain,
+            layout.NormBias])
             .OfType<string>().Select(Named).Where(n => !file.Contains(n))];
         if (missing.Length > 0)
             throw new CheckpointException($"There is no tensor '{string.Join("', '", missing)}'.");
@@ -114,7 +127,8 @@ public sealed class PretrainedMlp
         string weightIn = Named(layout.In);
         Shape shape = file.ShapeOf(weightIn);
         if (shape.Rank != 2 || shape.ElementCount == 0)
-            throw new CheckpointException($"Tensor '{weightIn}' has shape {shape}, expected {(layout.OutputsFirst ? "[hidden, dim]" : "[dim, hidden]")}.");
+            throw new CheckpointException($"Tensor '{weightIn}' has shape {shape}, expected " +
+                $"{(layout.OutputsFirst ? "[hidden, dim]" : "[dim, hidden]")}.");
         (int dim, int hidden) = layout.OutputsFirst ? (shape[1], shape[0]) : (shape[0], shape[1]);
         return new PretrainedMlp(layout.Form, dim, hidden, Matrix(layout.In, dim, hidden), Matrix(layout.Out, hidden, dim))
         {
@@ -152,8 +166,10 @@ public sealed class PretrainedMlp
         if (layout.GateBias is not null && layout.Gate is null)
             throw new ArgumentException($"The layout names a gate's bias '{layout.GateBias}', but no gate.", nameof(layout));
         if (layout.NormGain is not null && layout.Norm is null or NormKind.L2)
-            throw new ArgumentException($"The layout names a gain '{layout.NormGain}', but its norm is {layout.Norm?.ToString() ?? "none"}.", nameof(layout));
+            throw new ArgumentException(
+                $"The layout names a gain '{layout.NormGain}', but its norm is {layout.Norm?.ToString() ?? "none"}.", nameof(layout));
         if (layout.NormBias is not null && layout.Norm != NormKind.Layer)
-            throw new ArgumentException($"The layout names a norm's bias '{layout.NormBias}', but its norm is {layout.Norm?.ToString() ?? "none"}.", nameof(layout));
+            throw new ArgumentException($"The layout names a norm's bias '{layout.NormBias}', but its norm is " +
+                $"{layout.Norm?.ToString() ?? "none"}.", nameof(layout));
     }
 }

@@ -5,7 +5,8 @@ internal static class ModelDescriber
 {
     public static ModelDescription Describe(SequenceModel model, long context, int batch)
     {
-        MemoryDescription[] memories = [.. FastMemories(model, context, batch), Errors(model), .. model.Levels.Levels.SelectMany(l => SlowMemories(model, l))];
+        MemoryDescription[] memories = [.. FastMemories(model, context, batch), Errors(model),
+            .. model.Levels.Levels.SelectMany(l => SlowMemories(model, l))];
         long slowest = memories.Max(m => m.Period);
         return new ModelDescription(
             model.Configuration.Mixer, model.ParameterCount, batch, context, model.Configuration.ContextLength,
@@ -19,7 +20,8 @@ internal static class ModelDescriber
         int blocks = model.Configuration.Blocks;
         foreach (StateDescription state in mixer.Describe())
         {
-            long elements = mixer.State.Where(p => state.Parts.Contains(p.Name)).Sum(p => (long)(p.Shape(batch, context)?.ElementCount ?? 0));
+            long elements = mixer.State.Where(p => state.Parts.Contains(p.Name))
+                .Sum(p => (long)(p.Shape(batch, context)?.ElementCount ?? 0));
             yield return new MemoryDescription
             {
                 Name = state.Name,
@@ -51,7 +53,8 @@ internal static class ModelDescriber
             yield return new MemoryDescription
             {
                 Name = group.Key ? $"level {level.Name}" : $"level {level.Name}: projections",
-                Memory = group.Key ? $"continuum memory, in {InBlocks(model.Configuration.Blocks)}" : "embedding, projections, norms and learned starts of fast memories",
+                Memory = group.Key ? $"continuum memory, in {InBlocks(model.Configuration.Blocks)}"
+                : "embedding, projections, norms and learned starts of fast memories",
                 ContextFlow = $"error terms of {level.Chunk} steps",
                 Rule = rule,
                 Period = level.Chunk,

@@ -7,4 +7,5 @@ namespace NestedLearning.Models;
 /// <param name="ContextFlow">What it reads.</param>
 /// <param name="Rule">The equation it is written by.</param>
 /// <param name="Period">Tokens from one write to the next.</param>
-internal sealed record StateDescription(string Name, IReadOnlyList<string> Parts, string Memory, string ContextFlow, string Rule, int Period = 1);
+internal sealed record StateDescription(string Name, IReadOnlyList<string> Parts, string Memory, string ContextFlow, string Rule,
+    int Period = 1);

@@ -16,7 +16,9 @@ public sealed class EpisodicTrainer<TEpisode>(IEpisodicLearner<TEpisode> learner
     /// <summary>How the gradient reaches the starts.</summary>
     public MetaGradient Order { get; init; }
 
-    /// <summary>Adapts to one episode, adds the gradient of its queries' loss to the error terms, and commits the levels that are due.</summary>
+    /// <summary>
+    /// Adapts to one episode, adds the gradient of its queries' loss to the error terms, and commits the levels that are due.
+    /// </summary>
     /// <returns>The mean loss of its queries before the commit.</returns>
     /// <exception cref="NotFiniteNumberException">The loss or an error term is not finite; nothing changed.</exception>
     public double Step(TEpisode episode)

@@ -76,7 +76,8 @@ public sealed class LinearMemoryLearner : MemoryLearner<RegressionEpisode>, IDis
         Variable beta = tape.Reshape(tape.UseStart(_rate, [y.Length]), examples);
         beta = tape.Activate(Activation.Sigmoid, beta);
         var settings = new ScanSettings(1, ScanRead.Before, ScanWrite.Scaled, ScanSettings.DefaultChunk);
-        return [tape.Scan(new ScanVariables(key, key, Input(tape, [episode.Batch, episode.Support, 1, 1], y), Erase: beta, Theta: beta, S0: memories[0]), settings).S];
+        return [tape.Scan(new ScanVariables(key, key, Input(tape, [episode.Batch, episode.Support, 1, 1], y), Erase: beta, Theta: beta,
+            S0: memories[0]), settings).S];
     }
 
     /// <inheritdoc/>
@@ -87,7 +88,8 @@ public sealed class LinearMemoryLearner : MemoryLearner<RegressionEpisode>, IDis
         ArgumentNullException.ThrowIfNull(memories);
         int queries = episode.Time - episode.Support;
         (float[] x, float[] y) = episode.Slice(episode.Support, episode.Time);
-        Variable query = Input(tape, [episode.Batch, queries, 1, episode.Dim], x), nothing = Input(tape, [episode.Batch, queries, 1, 1], new float[y.Length]);
+        Variable query = Input(tape, [episode.Batch, queries, 1, episode.Dim], x),
+            nothing = Input(tape, [episode.Batch, queries, 1, 1], new float[y.Length]);
         var settings = new ScanSettings(1, ScanRead.Before, ScanWrite.Given, ScanSettings.DefaultChunk);
         Variable prediction = tape.Scan(new ScanVariables(query, query, nothing, S0: memories[0]), settings).O;
         return tape.MeanSquaredError(prediction, tape.Keep(Device.From(prediction.Shape, y)));

@@ -2,8 +2,8 @@ namespace NestedLearning.Models.Learning;
 
 /// <summary>
 /// An episodic learner whose inner levels are memories on the tape: <see cref="Tape.Scan"/>, <see cref="Tape.SelfModifying"/>
-/// or anything else that maps memories to memories. A task is two methods, <see cref="Adapt"/> and <see cref="QueryLoss(Tape, TEpisode, IReadOnlyList{Variable})"/>;
-/// both orders of the outer gradient follow from them.
+/// or anything else that maps memories to memories. A task is two methods, <see cref="Adapt"/> and
+/// <see cref="QueryLoss(Tape, TEpisode, IReadOnlyList{Variable})"/>; both orders of the outer gradient follow from them.
 /// </summary>
 /// <typeparam name="TEpisode">A batch of tasks.</typeparam>
 public abstract class MemoryLearner<TEpisode> : IEpisodicLearner<TEpisode>
@@ -21,7 +21,8 @@ public abstract class MemoryLearner<TEpisode> : IEpisodicLearner<TEpisode>
     public Variable QueryLoss(Tape tape, TEpisode episode, MetaGradient order)
     {
         ArgumentNullException.ThrowIfNull(tape);
-        return QueryLoss(tape, episode, order == MetaGradient.SecondOrder || !tape.Recording ? Adapted(tape, episode) : AdaptedFirstOrder(tape, episode));
+        return QueryLoss(tape, episode,
+            order == MetaGradient.SecondOrder || !tape.Recording ? Adapted(tape, episode) : AdaptedFirstOrder(tape, episode));
     }
 
     /// <summary>The number of tasks in an episode.</summary>
@@ -44,7 +45,8 @@ public abstract class MemoryLearner<TEpisode> : IEpisodicLearner<TEpisode>
         using var inner = new Tape(Device, recording: false);
         IReadOnlyList<Variable> adapted = Adapted(inner, episode);
         if (adapted.Count != Starts.Count)
-            throw new InvalidOperationException($"There are {adapted.Count} adapted memories, expected one for each of {Starts.Count} starts.");
+            throw new InvalidOperationException($"There are {adapted.Count} adapted memories, expected one for each of {Starts.Count} " +
+                "starts.");
         return [.. adapted.Select((memory, i) => tape.UseFirstOrder(Starts[i], tape.Keep(memory.Value.Clone())))];
     }
 

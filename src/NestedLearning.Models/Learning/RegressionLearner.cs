@@ -26,7 +26,9 @@ public sealed class RegressionLearner : IEpisodicLearner<RegressionEpisode>, IDi
         LevelConfiguration first = configuration.Levels[0];
         Levels = new LevelSystem([
             .. _model.Levels.Levels,
-            new Level("regression", first.Chunk, first.LearningRate, new Adam { Beta2 = configuration.Beta2 }, [_input, _output]) { Reduction = ErrorReduction.Mean, ClipNorm = configuration.ClipNorm, WarmupCommits = configuration.WarmupCommits },
+            new Level("regression", first.Chunk, first.LearningRate, new Adam { Beta2 = configuration.Beta2 },
+            [_input, _output]) { Reduction = ErrorReduction.Mean, ClipNorm = configuration.ClipNorm,
+            WarmupCommits = configuration.WarmupCommits },
         ]);
     }
 
@@ -40,7 +42,8 @@ public sealed class RegressionLearner : IEpisodicLearner<RegressionEpisode>, IDi
     public long ParameterCount => _model.ParameterCount + _input.Value.Count + _output.Value.Count;
 
     /// <inheritdoc/>
-    /// <exception cref="NotSupportedException">First order is asked for: every example is a query, so nothing comes before the first.</exception>
+    /// <exception cref="NotSupportedException">First order is asked for: every example is a query, so nothing comes before the
+    /// first.</exception>
     public Variable QueryLoss(Tape tape, RegressionEpisode episode, MetaGradient order)
     {
         ArgumentNullException.ThrowIfNull(tape);

@@ -34,7 +34,8 @@ public sealed class SequenceLearner(SequenceModel model, LevelSystem? levels = n
         tape.Keep(state);
         (Variable logits, SequenceState next) = Read(tape, episode, start, episode.Time, state);
         next.Dispose();
-        return tape.MeanCrossEntropy(logits, tape.Keep(Device.FromIndices([episode.Batch, episode.Time - start], episode.Slice(start, episode.Time).Targets)));
+        return tape.MeanCrossEntropy(logits,
+            tape.Keep(Device.FromIndices([episode.Batch, episode.Time - start], episode.Slice(start, episode.Time).Targets)));
     }
 
     /// <summary>The share of an episode's targets that get the largest logit.</summary>
@@ -84,11 +85,15 @@ public sealed class SequenceLearner(SequenceModel model, LevelSystem? levels = n
     private static void Validate(SequenceEpisode episode)
     {
         ArgumentNullException.ThrowIfNull(episode);
-        if (episode.Batch < 1 || episode.Tokens.Length == 0 || episode.Tokens.Length % episode.Batch != 0 || episode.Targets.Length != episode.Tokens.Length)
-            throw new ArgumentException($"There are {episode.Tokens.Length} tokens and {episode.Targets.Length} targets in {episode.Batch} sequences, expected as many of both, the same number in each.", nameof(episode));
+        if (episode.Batch < 1 || episode.Tokens.Length == 0 || episode.Tokens.Length % episode.Batch != 0
+            || episode.Targets.Length != episode.Tokens.Length)
+            throw new ArgumentException($"There are {episode.Tokens.Length} tokens and {episode.Targets.Length} targets in " +
+                $"{episode.Batch} sequences, expected as many of both, the same number in each.", nameof(episode));
         if (episode.Support < 0 || episode.Support >= episode.Time)
-            throw new ArgumentException($"The support is {episode.Support} of {episode.Time} tokens, expected 0 to {episode.Time - 1}.", nameof(episode));
+            throw new ArgumentException($"The support is {episode.Support} of {episode.Time} tokens, expected 0 to {episode.Time - 1}.",
+                nameof(episode));
         if (Array.Exists(episode.Slice(0, episode.Support).Targets, t => t >= 0))
-            throw new ArgumentException($"A target stands within the support of {episode.Support} tokens, expected queries only behind it.", nameof(episode));
+            throw new ArgumentException($"A target stands within the support of {episode.Support} tokens, expected queries only behind it.",
+                nameof(episode));
     }
 }

@@ -56,7 +56,8 @@ internal sealed class AssociativeMemory
     }
 
     public IEnumerable<Parameter> Parameters =>
-        [.. _projections.Parameters, .. _write?.Parameters ?? [], .. _momentum?.Parameters ?? [], .. _start is null ? (Parameter[])[] : [_start], .. _decay?.Parameters ?? [], _readNorm];
+        [.. _projections.Parameters, .. _write?.Parameters ?? [], .. _momentum?.Parameters ?? [],
+        .. _start is null ? (Parameter[])[] : [_start], .. _decay?.Parameters ?? [], _readNorm];
 
     /// <summary>The memory in words and its rule.</summary>
     public (string Memory, string Rule) Describe() => (
@@ -98,7 +99,8 @@ internal sealed class AssociativeMemory
         Variable? erase = _rule == MemoryRule.Delta && _decay is not null ? tape.Multiply(rate!, _decay.Value(tape, x)) : rate;
         ScanResults results = tape.Scan(
             new ScanVariables(
-                _projections.UnitQuery(tape, x), _projections.UnitKey(tape, x), _projections.Value(tape, x), _decay?.Log(tape, x), erase, _momentum?.Value(tape, x), rate, s, p),
+                _projections.UnitQuery(tape, x), _projections.UnitKey(tape, x), _projections.Value(tape, x), _decay?.Log(tape, x), erase,
+                _momentum?.Value(tape, x), rate, s, p),
             new ScanSettings(1, ScanRead.After, rate is null ? ScanWrite.Given : ScanWrite.Scaled, ScanSettings.DefaultChunk));
         return (Normed(tape, results.O), results.S, results.P);
     }

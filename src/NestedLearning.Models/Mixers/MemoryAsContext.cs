@@ -41,7 +41,8 @@ internal sealed class MemoryAsContext : ITokenMixer
             Shape? Cached(int batch, long tokens) => tokens % _segment == 0 ? null : _attention.Shape(batch, 2 * (int)(tokens % _segment));
             // The first segment's memory is the learned start.
             Shape? Frozen(int batch, long tokens) => tokens > _segment && tokens % _segment != 0 ? _memory.Shape(batch) : null;
-            return [.. _input.State, .. MemoryMixer.MemoryState(_memory), new(SegmentMemory, Frozen), new(Keys, Cached), new(Values, Cached)];
+            return [.. _input.State, .. MemoryMixer.MemoryState(_memory), new(SegmentMemory, Frozen), new(Keys, Cached),
+                new(Values, Cached)];
         }
     }
 
@@ -49,7 +50,8 @@ internal sealed class MemoryAsContext : ITokenMixer
     public IEnumerable<StateDescription> Describe() =>
     [
         .. _input.Describe(),
-        new("key–value cache", [Keys, Values], $"keys and values of a segment of {_segment} tokens and of what the memory answers to them", "tokens and the frozen memory", SoftmaxAttention.Rule),
+        new("key–value cache", [Keys, Values], $"keys and values of a segment of {_segment} tokens and of what the memory answers to them",
+        "tokens and the frozen memory", SoftmaxAttention.Rule),
         MemoryMixer.DescribeMemory(_memory) with { ContextFlow = "keys and values of what attention read" },
         new("frozen memory", [SegmentMemory], "the memory at the segment's start", "the memory", "M_c ← S", _segment),
     ];
@@ -78,7 +80,8 @@ internal sealed class MemoryAsContext : ITokenMixer
 
         return (_output.Forward(tape, tape.Concatenate([.. outputs]), x), state.After(time,
         [
-            .. next, (Memory, memory.Value), (Momentum, momentum!.Value), (SegmentMemory, segmentMemory.Value), (Keys, cache!.Keys.Value), (Values, cache.Values.Value),
+            .. next, (Memory, memory.Value), (Momentum, momentum!.Value), (SegmentMemory, segmentMemory.Value), (Keys, cache!.Keys.Value),
+                (Values, cache.Values.Value),
         ]));
     }
 

@@ -39,7 +39,8 @@ internal sealed class MemoryAsGate : ITokenMixer
         (Variable mixed, (string, Tensor)[] next) = _input.Forward(tape, x, state);
         (Variable attended, IEnumerable<(string, Tensor)> cache) = _attention.Forward(tape, mixed, state);
         (Variable remembered, IEnumerable<(string, Tensor)> memory) = MemoryMixer.Write(tape, _memory, mixed, state);
-        Variable gated = tape.Multiply(tape.Norm(NormKind.Rms, attended, tape.Use(_readNorm)), tape.Activate(Activation.Sigmoid, remembered));
+        Variable gated = tape.Multiply(tape.Norm(NormKind.Rms, attended, tape.Use(_readNorm)),
+            tape.Activate(Activation.Sigmoid, remembered));
         return (_output.Forward(tape, gated, x), state.After(x.Shape[1], [.. next, .. cache, .. memory]));
     }
 }

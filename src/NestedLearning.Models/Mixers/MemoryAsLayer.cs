@@ -1,6 +1,8 @@
 namespace NestedLearning.Models;
 
-/// <summary>Titans' memory as layer (Titans 4.3): attention to the last tokens over what the memory answers, o = Attention([p, norm(M(x))]).</summary>
+/// <summary>
+/// Titans' memory as layer (Titans 4.3): attention to the last tokens over what the memory answers, o = Attention([p, norm(M(x))]).
+/// </summary>
 internal sealed class MemoryAsLayer : ITokenMixer
 {
     private readonly MixerInput _input;
@@ -19,7 +21,8 @@ internal sealed class MemoryAsLayer : ITokenMixer
     }
 
     /// <inheritdoc/>
-    public IEnumerable<Parameter> Parameters => [.. _input.Parameters, .. _memory.Parameters, .. _projections.Parameters, _output.Parameter];
+    public IEnumerable<Parameter> Parameters =>
+        [.. _input.Parameters, .. _memory.Parameters, .. _projections.Parameters, _output.Parameter];
 
     /// <inheritdoc/>
     public IReadOnlyList<StatePart> State => [.. _input.State, .. MemoryMixer.MemoryState(_memory), .. _attention.State];

@@ -42,11 +42,13 @@ internal sealed class MemoryMixer : ITokenMixer
     public static StateDescription DescribeMemory(AssociativeMemory memory)
     {
         (string what, string rule) = memory.Describe();
-        return new StateDescription("associative memory", memory.HasMomentum ? [Memory, Momentum] : [Memory], what, "keys and values of tokens", rule);
+        return new StateDescription("associative memory", memory.HasMomentum ? [Memory, Momentum] : [Memory], what,
+            "keys and values of tokens", rule);
     }
 
     /// <summary>Writes into the carried memory; the reads and what it is then.</summary>
-    public static (Variable Reads, IEnumerable<(string, Tensor)> Next) Write(Tape tape, AssociativeMemory memory, Variable x, MixerState state)
+    public static (Variable Reads, IEnumerable<(string, Tensor)> Next) Write(Tape tape, AssociativeMemory memory, Variable x,
+        MixerState state)
     {
         Variable? p = memory.HasMomentum && state[Momentum] is { } momentum ? tape.Input(momentum) : null;
         (Variable reads, Variable s, Variable? nextP) = memory.Write(tape, x, memory.Begin(tape, x.Shape[0], state[Memory]), p);

@@ -6,7 +6,8 @@ namespace NestedLearning.Models;
 /// </summary>
 /// <param name="Name">The name in checkpoints.</param>
 /// <param name="Shape">The shape for B sequences after so many tokens of a context; null where there is none.</param>
-/// <param name="OutlivesContext">Whether it is kept when a context ends: it has one shape at every token, others have none at the first.</param>
+/// <param name="OutlivesContext">Whether it is kept when a context ends: it has one shape at every token, others have none at the
+/// first.</param>
 internal sealed record StatePart(string Name, Func<int, long, Shape?> Shape, bool OutlivesContext = false);
 
 /// <summary>
@@ -60,10 +61,12 @@ internal sealed class MixerState : IDisposable
         for (int i = 0; i < shapes.Length; i++)
         {
             if (shapes[i] is { } shape && values[_parts[i].Name].Shape != shape)
-                throw new InvalidOperationException($"'{_parts[i].Name}' has shape {values[_parts[i].Name].Shape} after {Tokens + tokens} tokens, expected {shape}.");
+                throw new InvalidOperationException($"'{_parts[i].Name}' has shape {values[_parts[i].Name].Shape} after " +
+                    $"{Tokens + tokens} tokens, expected {shape}.");
         }
 
-        return new MixerState(_parts, Batch, Tokens + tokens, [.. _parts.Select((p, i) => shapes[i] is { } shape ? values[p.Name].Reshape(shape) : null)]);
+        return new MixerState(_parts, Batch, Tokens + tokens,
+            [.. _parts.Select((p, i) => shapes[i] is { } shape ? values[p.Name].Reshape(shape) : null)]);
     }
 
     /// <summary>An independent copy.</summary>
@@ -104,7 +107,8 @@ internal sealed class MixerState : IDisposable
 
     /// <summary>What <see cref="Save"/> wrote after so many tokens of a context.</summary>
     /// <exception cref="CheckpointException">Something is missing or has another shape.</exception>
-    public static MixerState Load(Device device, IReadOnlyList<StatePart> parts, int batch, long tokens, SafetensorsFile file, string prefix)
+    public static MixerState Load(Device device, IReadOnlyList<StatePart> parts, int batch, long tokens, SafetensorsFile file,
+        string prefix)
     {
         var tensors = new Tensor?[parts.Count];
         var state = new MixerState(parts, batch, tokens, tensors);
@@ -140,6 +144,7 @@ internal sealed class MixerState : IDisposable
                 return i;
         }
 
-        throw new ArgumentException($"There is no part '{name}', expected one of {string.Join(", ", _parts.Select(p => p.Name))}.", nameof(name));
+        throw new ArgumentException($"There is no part '{name}', expected one of {string.Join(", ", _parts.Select(p => p.Name))}.",
+            nameof(name));
     }
 }

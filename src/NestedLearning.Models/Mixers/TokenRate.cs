@@ -3,7 +3,8 @@ namespace NestedLearning.Models;
 /// <summary>A number for each token and head [B, T, H] between 0 and 1: sigmoid(x W + b).</summary>
 internal sealed class TokenRate(ParameterFactory make, string name, ModelConfiguration configuration, float bias)
 {
-    private readonly Parameter _weight = make.Normal($"{name}.weight", [configuration.Dim, configuration.Heads], 1 / Math.Sqrt(configuration.Dim));
+    private readonly Parameter _weight = make.Normal($"{name}.weight", [configuration.Dim, configuration.Heads],
+        1 / Math.Sqrt(configuration.Dim));
     private readonly Parameter _bias = make.Constant($"{name}.bias", [configuration.Heads], bias);
 
     public Parameter[] Parameters => [_weight, _bias];

@@ -17,7 +17,8 @@ internal sealed class ComposedMemories : ISelfModifyingMemories
     // k, v, η, α, mem and, where queries are adaptive, q.
     private readonly SelfWrittenMemory[] _memories;
 
-    public ComposedMemories(ParameterFactory make, string name, int heads, int width, SelfModifyingSettings settings, SelfModifyingOptions options)
+    public ComposedMemories(ParameterFactory make, string name, int heads, int width, SelfModifyingSettings settings,
+        SelfModifyingOptions options)
     {
         _settings = settings;
         _memories =
@@ -38,15 +39,18 @@ internal sealed class ComposedMemories : ISelfModifyingMemories
             string start = $"{name}.start.{memory}";
             if (form.Kind == MemoryKind.Deep)
             {
-                Parameter w1 = random ? Normal($"{start}.w1", form.Hidden, width) : make.Constant($"{start}.w1", [heads, form.Hidden, width], 0);
+                Parameter w1 = random ? Normal($"{start}.w1", form.Hidden, width)
+                    : make.Constant($"{start}.w1", [heads, form.Hidden, width], 0);
                 return new TwoLayerMemory(memory, chunk, w1, Normal($"{start}.w2", width, form.Hidden), residual: !gate);
             }
 
             return new MatrixMemory(
-                memory, chunk, random ? Normal(start, width, width) : gate ? make.Constant(start, [heads, width, 1], 0) : make.From(start, [heads, width, width], Identity()));
+                memory, chunk, random ? Normal(start, width, width) : gate ? make.Constant(start, [heads, width, 1], 0)
+                : make.From(start, [heads, width, width], Identity()));
         }
 
-        Parameter Normal(string start, int inputs, int outputs) => make.Normal(start, [heads, inputs, outputs], 1 / Math.Sqrt(inputs), decays: false);
+        Parameter Normal(string start, int inputs, int outputs) =>
+            make.Normal(start, [heads, inputs, outputs], 1 / Math.Sqrt(inputs), decays: false);
 
         float[] Identity()
         {
@@ -67,7 +71,8 @@ internal sealed class ComposedMemories : ISelfModifyingMemories
     public IEnumerable<StateDescription> Describe() => _memories.SelectMany(m => m.Describe(_settings));
 
     /// <inheritdoc/>
-    public (Variable Reads, IEnumerable<(string Name, Tensor Value)> Next) Forward(Tape tape, Variable x, Variable? queries, MixerState state)
+    public (Variable Reads, IEnumerable<(string Name, Tensor Value)> Next) Forward(Tape tape, Variable x, Variable? queries,
+        MixerState state)
     {
         MemoryWeights[] weights = [.. _memories.Select(m => m.Begin(tape, state))];
         var reads = new List<Variable>();
@@ -90,7 +95,8 @@ internal sealed class ComposedMemories : ISelfModifyingMemories
                 SelfWrittenMemory memory = _memories[i];
                 bool isRead = i == 4;
                 (Variable answers, Variable[] current) = memory.Write(
-                    tape, weights[i], memory.Phase(position), writes, isRead ? query : writes.Keys, isRead ? _settings : _settings with { Read = ScanRead.Before });
+                    tape, weights[i], memory.Phase(position), writes, isRead ? query : writes.Keys,
+                    isRead ? _settings : _settings with { Read = ScanRead.Before });
                 if (isRead)
                     reads.Add(answers);
                 next[i] = new MemoryWeights(current, memory.Phase(position + count) == 0 ? current : weights[i].Frozen);

@@ -29,13 +29,15 @@ internal sealed class FusedMemories : ISelfModifyingMemories
     public IEnumerable<StateDescription> Describe() =>
     [
         new(
-            "self-modifying memories", [Memory], $"{_heads} × 5 memories k, v, mem, η, α, side by side {_width} × {SelfModifyingSettings.StateColumns(_width)}",
+            "self-modifying memories", [Memory], $"{_heads} × 5 memories k, v, mem, η, α, side by side {_width} × " +
+            $"{SelfModifyingSettings.StateColumns(_width)}",
             SelfWrittenMemory.ContextFlow, SelfWrittenMemory.Rule(_settings)),
         new("frozen memories", [ChunkStart], "the memories at the chunk's start", "the memories", "S_c ← S", _settings.Chunk),
     ];
 
     /// <inheritdoc/>
-    public (Variable Reads, IEnumerable<(string Name, Tensor Value)> Next) Forward(Tape tape, Variable x, Variable? queries, MixerState state)
+    public (Variable Reads, IEnumerable<(string Name, Tensor Value)> Next) Forward(Tape tape, Variable x, Variable? queries,
+        MixerState state)
     {
         ArgumentNullException.ThrowIfNull(queries);
         Variable memory = state[Memory] is { } carried ? tape.UseFirstOrder(_start, carried) : tape.UseStart(_start, Shape(x.Shape[0]));

@@ -63,7 +63,8 @@ public sealed record SelfModifyingOptions
     }
 
     /// <summary>Whether the fused operation computes this: five matrices that are frozen together, read by a fixed query.</summary>
-    internal bool IsFused(int chunk) => Query is null && Memories.All(m => m.Options.Kind == MemoryKind.Matrix && (m.Options.Chunk ?? chunk) == chunk);
+    internal bool IsFused(int chunk) =>
+        Query is null && Memories.All(m => m.Options.Kind == MemoryKind.Matrix && (m.Options.Chunk ?? chunk) == chunk);
 
     /// <summary>Checks every option.</summary>
     /// <exception cref="ArgumentException">An option is out of its range; the message names it.</exception>
@@ -74,13 +75,15 @@ public sealed record SelfModifyingOptions
         foreach ((string name, MemoryOptions options) in Memories)
         {
             if (!Enum.IsDefined(options.Kind))
-                throw new ArgumentException($"The kind of M_{name} is {options.Kind}, expected one of {string.Join(", ", Enum.GetNames<MemoryKind>())}.");
+                throw new ArgumentException($"The kind of M_{name} is {options.Kind}, expected one of " +
+                    $"{string.Join(", ", Enum.GetNames<MemoryKind>())}.");
             if (options.Chunk is < 1 or > ScanSettings.MaxChunk)
                 throw new ArgumentException($"The chunk of M_{name} is {options.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
             if (options.Hidden < 1)
                 throw new ArgumentException($"The hidden units of M_{name} are {options.Hidden}, expected at least 1.");
             if (ExactGradient && options.Kind == MemoryKind.Deep)
-                throw new ArgumentException($"{nameof(ExactGradient)} is true and M_{name} deep, expected matrices: the gradient of two layers is frozen at the chunk's start.");
+                throw new ArgumentException($"{nameof(ExactGradient)} is true and M_{name} deep, expected matrices: the gradient of two " +
+                    "layers is frozen at the chunk's start.");
         }
     }
 }

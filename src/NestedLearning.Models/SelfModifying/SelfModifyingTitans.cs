@@ -19,7 +19,8 @@ internal sealed class SelfModifyingTitans : ITokenMixer
         int dim = configuration.Dim, width = dim / configuration.Heads;
         SelfModifyingOptions options = configuration.SelfModifying;
         var settings = new SelfModifyingSettings(
-            configuration.MemoryChunk, configuration.Objective, options.Read, configuration.EtaScale, configuration.EtaBias, configuration.AlphaBias, NormalizeValues: true)
+            configuration.MemoryChunk, configuration.Objective, options.Read, configuration.EtaScale, configuration.EtaBias,
+            configuration.AlphaBias, NormalizeValues: true)
         {
             ExactGradient = options.ExactGradient,
         };
@@ -38,7 +39,8 @@ internal sealed class SelfModifyingTitans : ITokenMixer
 
     /// <inheritdoc/>
     public IEnumerable<Parameter> Parameters =>
-        [.. _before.Parameters, _input, .. _query is null ? Array.Empty<Parameter>() : [_query], .. _memories.Parameters, _readNorm, _after.Parameter];
+        [.. _before.Parameters, _input, .. _query is null ? Array.Empty<Parameter>() : [_query], .. _memories.Parameters, _readNorm,
+        _after.Parameter];
 
     /// <inheritdoc/>
     public IReadOnlyList<StatePart> State => [.. _memories.State, .. _before.State];
@@ -52,7 +54,8 @@ internal sealed class SelfModifyingTitans : ITokenMixer
         (Variable mixed, (string, Tensor)[] next) = _before.Forward(tape, x, state);
         // Inputs of length one: values and targets are products of memories with them, and would feed on their own
         // growth if the memories' inputs were longer than the keys.
-        (Variable reads, IEnumerable<(string, Tensor)> memories) = _memories.Forward(tape, Heads(tape, mixed, _input), _query is null ? null : Heads(tape, mixed, _query), state);
+        (Variable reads, IEnumerable<(string, Tensor)> memories) = _memories.Forward(tape, Heads(tape, mixed, _input),
+            _query is null ? null : Heads(tape, mixed, _query), state);
         Variable normed = tape.Norm(NormKind.Rms, reads, tape.Use(_readNorm));
         return (_after.Forward(tape, normed, x), state.After(x.Shape[1], [.. memories, .. next]));
     }

@@ -25,7 +25,8 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
     public IEnumerable<StatePart> State =>
     [
         .. starts.Select((start, i) => new StatePart(Part("memory", i), (batch, tokens) => tokens > 0 ? WithBatch(start, batch) : null)),
-        .. starts.Select((start, i) => new StatePart(Part("chunk_start", i), (batch, tokens) => tokens % chunk > 0 ? WithBatch(start, batch) : null)),
+        .. starts.Select((start, i) =>
+        new StatePart(Part("chunk_start", i), (batch, tokens) => tokens % chunk > 0 ? WithBatch(start, batch) : null)),
     ];
 
     /// <summary>The update rule in words.</summary>
@@ -42,8 +43,10 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
         string weights = string.Join(" and ", starts.Select(s => string.Join(" × ", s.Value.Shape.AsSpan().ToArray())));
         return
         [
-            new($"self-modifying memory {name}", [.. starts.Select((_, i) => Part("memory", i))], $"{Kind} {weights}", ContextFlow, Rule(settings)),
-            new($"frozen memory {name}", [.. starts.Select((_, i) => Part("chunk_start", i))], "the memory at its chunk's start", "the memory", "S_c ← S", chunk),
+            new($"self-modifying memory {name}", [.. starts.Select((_, i) => Part("memory", i))], $"{Kind} {weights}", ContextFlow,
+                Rule(settings)),
+            new($"frozen memory {name}", [.. starts.Select((_, i) => Part("chunk_start", i))], "the memory at its chunk's start",
+            "the memory", "S_c ← S", chunk),
         ];
     }
 
@@ -54,8 +57,11 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
     public MemoryWeights Begin(Tape tape, MixerState state)
     {
         Variable[] current = [.. starts.Select((start, i) =>
-            state[Part("memory", i)] is { } carried ? tape.UseFirstOrder(start, carried) : tape.UseStart(start, WithBatch(start, state.Batch)))];
-        return new MemoryWeights(current, Phase(state.Tokens) == 0 ? current : [.. starts.Select((start, i) => tape.UseFirstOrder(start, state[Part("chunk_start", i)]!))]);
+            state[Part("memory", i)] is { } carried ? tape.UseFirstOrder(start, carried)
+            : tape.UseStart(start, WithBatch(start, state.Batch)))];
+        return new MemoryWeights(current,
+            Phase(state.Tokens) == 0 ? current
+            : [.. starts.Select((start, i) => tape.UseFirstOrder(start, state[Part("chunk_start", i)]!))]);
     }
 
     /// <summary>What a state after these weights holds.</summary>
@@ -78,7 +84,8 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
     /// <param name="tokens">What the tokens write.</param>
     /// <param name="queries">What is read.</param>
     /// <param name="settings">The objective, its gradient, and the read.</param>
-    public abstract (Variable Reads, Variable[] Weights) Write(Tape tape, MemoryWeights weights, int phase, SelfModifyingWrites tokens, Variable queries, SelfModifyingSettings settings);
+    public abstract (Variable Reads, Variable[] Weights) Write(Tape tape, MemoryWeights weights, int phase, SelfModifyingWrites tokens,
+        Variable queries, SelfModifyingSettings settings);
 
     /// <summary>What it is made of, in words.</summary>
     protected abstract string Kind { get; }
@@ -99,20 +106,23 @@ internal sealed class MatrixMemory(string name, int chunk, Parameter start) : Se
 
     // w_t = η (v̂ − [L2, frozen] k S_c) − [2 for exact L2] η k S_{t−1}, where v̂ − k S_c = (v − k) S_c.
     /// <inheritdoc/>
-    public override (Variable Reads, Variable[] Weights) Write(Tape tape, MemoryWeights weights, int phase, SelfModifyingWrites tokens, Variable queries, SelfModifyingSettings settings)
+    public override (Variable Reads, Variable[] Weights) Write(Tape tape, MemoryWeights weights, int phase, SelfModifyingWrites tokens,
+        Variable queries, SelfModifyingSettings settings)
     {
         bool l2 = settings.Objective == MemoryObjective.L2, atStart = settings.Read == ScanRead.ChunkStart;
         Variable difference = l2 && !settings.ExactGradient ? tape.Add(tokens.Values, tape.Scale(tokens.Keys, -1)) : tokens.Values;
         Variable erase = tape.Scale(tokens.Eta, l2 && settings.ExactGradient ? 2 : 1);
         ScanResults results = tape.Scan(
-            new ScanVariables(queries, tokens.Keys, Answer(tape, weights, difference), tokens.LogAlpha, erase, Theta: tokens.Eta, S0: weights.Current[0]),
+            new ScanVariables(queries, tokens.Keys, Answer(tape, weights, difference), tokens.LogAlpha, erase, Theta: tokens.Eta,
+            S0: weights.Current[0]),
             new ScanSettings(1, atStart ? ScanRead.Before : settings.Read, ScanWrite.Scaled, ScanSettings.DefaultChunk));
         return (atStart ? Answer(tape, weights, queries) : results.O, [results.S]);
     }
 }
 
 /// <summary>M(x) = [residual] x + φ(x W2) W1, W1 [N, D], W2 [D, N]; the gradient is frozen (docs/specification.md, section 2).</summary>
-internal sealed class TwoLayerMemory(string name, int chunk, Parameter w1, Parameter w2, bool residual) : SelfWrittenMemory(name, chunk, [w1, w2])
+internal sealed class TwoLayerMemory(string name, int chunk, Parameter w1, Parameter w2, bool residual)
+    : SelfWrittenMemory(name, chunk, [w1, w2])
 {
     /// <inheritdoc/>
     protected override string Kind => "two layers";
@@ -125,12 +135,14 @@ internal sealed class TwoLayerMemory(string name, int chunk, Parameter w1, Param
     }
 
     /// <inheritdoc/>
-    public override (Variable Reads, Variable[] Weights) Write(Tape tape, MemoryWeights weights, int phase, SelfModifyingWrites tokens, Variable queries, SelfModifyingSettings settings)
+    public override (Variable Reads, Variable[] Weights) Write(Tape tape, MemoryWeights weights, int phase, SelfModifyingWrites tokens,
+        Variable queries, SelfModifyingSettings settings)
     {
         bool began = phase > 0;
         DeepMemoryResults results = tape.DeepMemory(
             new DeepMemoryVariables(
-                queries, tokens.Keys, Answer(tape, weights, tokens.Values), weights.Current[0], weights.Current[1], tokens.LogAlpha, tokens.Eta, tokens.Eta,
+                queries, tokens.Keys, Answer(tape, weights, tokens.Values), weights.Current[0], weights.Current[1], tokens.LogAlpha,
+                tokens.Eta, tokens.Eta,
                 ChunkStart1: began ? weights.Frozen[0] : null, ChunkStart2: began ? weights.Frozen[1] : null),
             new DeepMemorySettings(Chunk, settings.Objective, settings.Read, residual) { Phase = phase });
         return (results.O, [results.W1, results.W2]);

@@ -31,7 +31,8 @@ public interface IStreamLearner : IDisposable
     /// Predicts each byte of the segment from everything before it, writes the loss of each in nats, then learns from
     /// the segment. The first byte of a segment is predicted from the last byte of the one before.
     /// </summary>
-    /// <exception cref="ArgumentException">An empty segment, one longer than <see cref="SegmentLength"/>, or losses of another length.</exception>
+    /// <exception cref="ArgumentException">An empty segment, one longer than <see cref="SegmentLength"/>, or losses of another
+    /// length.</exception>
     void Read(ReadOnlySpan<byte> segment, Span<float> losses);
 
     /// <summary>

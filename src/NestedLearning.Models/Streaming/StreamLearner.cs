@@ -56,7 +56,8 @@ public sealed class StreamLearner : IStreamLearner
             throw new ArgumentException($"There is room for {losses.Length} losses, expected {segment.Length}.", nameof(losses));
         while (!segment.IsEmpty)
         {
-            int length = Math.Min(segment.Length, Math.Min(_model.StepsToContextEnd(_state), Learns ? _model.Levels.StepsToNextCommit : int.MaxValue));
+            int length = Math.Min(segment.Length,
+                Math.Min(_model.StepsToContextEnd(_state), Learns ? _model.Levels.StepsToNextCommit : int.MaxValue));
             ReadPiece(segment[..length], losses[..length]);
             segment = segment[length..];
             losses = losses[length..];
@@ -160,7 +161,8 @@ public sealed class StreamLearner : IStreamLearner
             foreach (float loss in losses)
             {
                 if (!float.IsFinite(loss))
-                    throw new NotFiniteNumberException($"'{Name}' predicts with loss {loss} at byte {Position}; it stopped before learning from it.", loss);
+                    throw new NotFiniteNumberException($"'{Name}' predicts with loss {loss} at byte {Position}; it stopped before " +
+                        "learning from it.", loss);
             }
 
             if (Learns)
@@ -182,7 +184,8 @@ public sealed class StreamLearner : IStreamLearner
     }
 
     // The loss of each byte given the ones before it, and the fast memory after them.
-    private (Variable Losses, SequenceState Next) Predict(Tape tape, ReadOnlySpan<byte> text, int last, SequenceState state, Span<float> losses)
+    private (Variable Losses, SequenceState Next) Predict(Tape tape, ReadOnlySpan<byte> text, int last, SequenceState state,
+        Span<float> losses)
     {
         int[] tokens = new int[text.Length], targets = new int[text.Length];
         for (int t = 0; t < text.Length; t++)

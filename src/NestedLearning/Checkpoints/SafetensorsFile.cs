@@ -40,7 +40,8 @@ public sealed class SafetensorsFile
     {
         CheckName(name);
         if (elements.Length != shape.ElementCount)
-            throw new ArgumentException($"'{name}' of shape {shape} has {shape.ElementCount} elements, got {elements.Length}.", nameof(elements));
+            throw new ArgumentException($"'{name}' of shape {shape} has {shape.ElementCount} elements, got {elements.Length}.",
+                nameof(elements));
         _entries.Add(name, new SafetensorsEntry(shape, elements.ToArray()));
     }
 
@@ -95,7 +96,8 @@ public sealed class SafetensorsFile
     /// Writes to a temporary file beside the path, flushes it to the disk, and renames it over the path. When that
     /// fails, what was at the path is as it was and the temporary file is gone. The same contents make the same bytes.
     /// </summary>
-    /// <exception cref="ArgumentException">The metadata uses <see cref="ChecksumKey"/> or has a null, or a name is not valid Unicode.</exception>
+    /// <exception cref="ArgumentException">The metadata uses <see cref="ChecksumKey"/> or has a null, or a name is not valid
+    /// Unicode.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public void Save(string path)

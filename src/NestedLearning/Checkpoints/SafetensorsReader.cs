@@ -82,7 +82,8 @@ internal static class SafetensorsReader
             stream.ReadExactly(bytes);
             crc.Append(bytes);
             for (int i = 0; i < piece.Length; i++)
-                destination[i] = type == "BF16" ? BitConverter.UInt32BitsToSingle((uint)piece[i] << 16) : (float)BitConverter.UInt16BitsToHalf(piece[i]);
+                destination[i] = type == "BF16" ? BitConverter.UInt32BitsToSingle((uint)piece[i] << 16)
+                    : (float)BitConverter.UInt16BitsToHalf(piece[i]);
             destination = destination[piece.Length..];
         }
     }
@@ -196,7 +197,8 @@ internal static class SafetensorsReader
         }
 
         if (type is null || shape is null || offsets is null)
-            throw new CheckpointException($"tensor '{name}' lacks its {(type is null ? "dtype" : shape is null ? "shape" : "data_offsets")}.");
+            throw new CheckpointException($"tensor '{name}' lacks its " +
+                $"{(type is null ? "dtype" : shape is null ? "shape" : "data_offsets")}.");
         if (type is not ("F32" or "BF16" or "F16" or "I64"))
             throw new CheckpointException($"tensor '{name}' is {type}, expected F32, BF16, F16 or I64.");
         if (offsets.Count != 2)
@@ -214,7 +216,8 @@ internal static class SafetensorsReader
         {
             count *= (ulong)Math.Max(axis, 1);
             if (count > (UInt128)Array.MaxLength)
-                throw new CheckpointException($"tensor '{name}' has shape [{string.Join(", ", axes)}], at most {Array.MaxLength} elements are allowed.");
+                throw new CheckpointException($"tensor '{name}' has shape [{string.Join(", ", axes)}], at most {Array.MaxLength} " +
+                    "elements are allowed.");
         }
 
         return new Shape([.. axes.Select(a => (int)a)]);
@@ -245,7 +248,8 @@ internal static class SafetensorsReader
             if (entry.End < entry.Begin || entry.End - entry.Begin != bytes)
             {
                 throw new CheckpointException(
-                    $"tensor '{entry.Name}' has data_offsets {entry.Begin} to {entry.End}, but {entry.Type} {entry.Shape} takes {bytes} bytes.");
+                    $"tensor '{entry.Name}' has data_offsets {entry.Begin} to {entry.End}, but {entry.Type} {entry.Shape} takes {bytes} " +
+                    "bytes.");
             }
 
             if (entry.End > dataLength)
@@ -253,7 +257,8 @@ internal static class SafetensorsReader
             if (entry.Begin != end)
             {
                 throw new CheckpointException(
-                    $"tensor '{entry.Name}' begins at byte {entry.Begin} of the data, expected {end}: tensors must neither overlap nor leave gaps.");
+                    $"tensor '{entry.Name}' begins at byte {entry.Begin} of the data, expected {end}: tensors must neither overlap nor " +
+                    "leave gaps.");
             }
 
             end = entry.End;

@@ -100,7 +100,8 @@ internal static class SafetensorsWriter
         buffer.Advance(padding);
         int header = buffer.WrittenCount - sizeof(ulong);
         if (header > SafetensorsFile.MaxHeader)
-            throw new ArgumentException($"The header would take {header} bytes, at most {SafetensorsFile.MaxHeader} are allowed.", nameof(file));
+            throw new ArgumentException($"The header would take {header} bytes, at most {SafetensorsFile.MaxHeader} are allowed.",
+                nameof(file));
         byte[] prefix = buffer.WrittenSpan.ToArray();
         BinaryPrimitives.WriteUInt64LittleEndian(prefix, (ulong)header);
         return prefix;

@@ -81,7 +81,8 @@ public sealed class Device : IDisposable
         get => Backend.TensorCores;
         set => Backend.TensorCores = Enum.IsDefined(value)
             ? value
-            : throw new ArgumentOutOfRangeException(nameof(value), value, $"{nameof(TensorCores)} is one of {string.Join(", ", Enum.GetNames<TensorCores>())}.");
+            : throw new ArgumentOutOfRangeException(nameof(value), value,
+                $"{nameof(TensorCores)} is one of {string.Join(", ", Enum.GetNames<TensorCores>())}.");
     }
 
     /// <summary>Adds a backend from another package, or replaces the one of the same name.</summary>
@@ -130,7 +131,8 @@ public sealed class Device : IDisposable
     {
         BackendProvider[] providers = Providers();
         BackendProvider provider = Array.Find(providers, p => p.Name == name)
-            ?? throw new ArgumentException($"There is no backend '{name}'; known are {string.Join(", ", providers.Select(p => p.Name))}.", nameof(name));
+            ?? throw new ArgumentException($"There is no backend '{name}'; known are {string.Join(", ", providers.Select(p => p.Name))}.",
+                nameof(name));
         return new Device(provider.Create());
     }
 

@@ -38,7 +38,8 @@ public abstract partial class HostBackend : Backend
         if (source.Count <= CopyPiece)
             source.Span.CopyTo(destination.Span);
         else
-            Work.For((source.Count + CopyPiece - 1) / CopyPiece, source.Count, new CopyAction(source.Pointer, destination.Pointer, source.Count));
+            Work.For((source.Count + CopyPiece - 1) / CopyPiece, source.Count,
+                new CopyAction(source.Pointer, destination.Pointer, source.Count));
     }
 
     /// <inheritdoc/>

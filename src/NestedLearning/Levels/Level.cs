@@ -59,7 +59,8 @@ public sealed class Level
     public double ClipNorm
     {
         get;
-        init => field = value > 0 ? value : throw new ArgumentOutOfRangeException(nameof(ClipNorm), value, $"ClipNorm is {value}, expected above 0.");
+        init => field = value > 0 ? value
+            : throw new ArgumentOutOfRangeException(nameof(ClipNorm), value, $"ClipNorm is {value}, expected above 0.");
     } = double.PositiveInfinity;
 
     /// <summary>The update rule f of NL 71.</summary>
@@ -75,7 +76,8 @@ public sealed class Level
             foreach ((Parameter parameter, _) in value?.Pairs ?? [])
             {
                 if (!Parameters.Contains(parameter))
-                    throw new ArgumentException($"Level '{Name}' has no parameter '{parameter.Name}' that could begin at a learned start.", nameof(value));
+                    throw new ArgumentException($"Level '{Name}' has no parameter '{parameter.Name}' that could begin at a learned start.",
+                        nameof(value));
             }
 
             field = value;
@@ -99,7 +101,8 @@ public sealed class Level
 
     /// <summary>The bytes of the error terms that gather between commits, and of the optimizer's memories.</summary>
     public long StateBytes =>
-        OptimizerMemory.Bytes([.. Parameters.Select(p => p.Error), .. Memories.SelectMany(m => m.State).Select(s => s.Value)]) + Parameters.Sum(p => p.Factors?.Bytes ?? 0);
+        OptimizerMemory.Bytes([.. Parameters.Select(p => p.Error), .. Memories.SelectMany(m => m.State).Select(s => s.Value)])
+        + Parameters.Sum(p => p.Factors?.Bytes ?? 0);
 
     /// <summary>The number of commits so far.</summary>
     public long Commits { get; internal set; }

@@ -13,7 +13,8 @@ namespace NestedLearning;
 public sealed class LevelStart
 {
     /// <summary>Starts for some of a level's parameters.</summary>
-    /// <param name="pairs">Parameters of the level, each with its start: a parameter of another level, of the same shape and device.</param>
+    /// <param name="pairs">Parameters of the level, each with its start: a parameter of another level, of the same shape and
+    /// device.</param>
     /// <param name="chunks">
     /// How many of the level's chunks pass from one return to the next, at least 1: the parameters return where
     /// chunks · C divides the step. 0: only <see cref="LevelSystem.ReturnToStart"/> returns them.

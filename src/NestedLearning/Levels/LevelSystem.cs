@@ -35,7 +35,8 @@ public sealed class LevelSystem : IDisposable
             foreach ((_, Parameter start) in level.Start?.Pairs ?? [])
             {
                 if (!Levels.Any(l => l != level && l.Parameters.Contains(start)))
-                    throw new ArgumentException($"The start '{start.Name}' of level '{level.Name}' is not a parameter of another level.", nameof(levels));
+                    throw new ArgumentException($"The start '{start.Name}' of level '{level.Name}' is not a parameter of another level.",
+                        nameof(levels));
             }
         }
     }
@@ -82,7 +83,8 @@ public sealed class LevelSystem : IDisposable
     /// Runs what adds the error terms of these steps to parameters, such as a backward pass, then advances by them: all of it
     /// or nothing.
     /// </summary>
-    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than <see cref="StepsToNextCommit"/>. Nothing
+    /// changed.</exception>
     /// <exception cref="NotFiniteNumberException">The error terms are not finite. Nothing changed.</exception>
     public void Learn(int steps, Action addErrors) => Learn([this], steps, addErrors);
 
@@ -90,8 +92,10 @@ public sealed class LevelSystem : IDisposable
     /// Runs what adds the error terms of these steps to parameters, such as a backward pass, then advances every system by
     /// them: all of it or nothing. Systems move together that belong to different sequences of one batch.
     /// </summary>
-    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
-    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing
+    /// changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing
+    /// changed.</exception>
     public static void Learn(IReadOnlyList<LevelSystem> systems, int steps, Action addErrors)
     {
         ArgumentNullException.ThrowIfNull(systems);
@@ -124,8 +128,10 @@ public sealed class LevelSystem : IDisposable
 
     /// <summary>Advances every system, or none when one's error terms are not finite.</summary>
     /// <returns>The number of levels that committed, over all systems.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing changed.</exception>
-    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than 1 step, or more than a system's <see cref="StepsToNextCommit"/>. Nothing
+    /// changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing
+    /// changed.</exception>
     public static int Advance(IReadOnlyList<LevelSystem> systems, int steps)
     {
         ArgumentNullException.ThrowIfNull(systems);
@@ -136,7 +142,8 @@ public sealed class LevelSystem : IDisposable
 
     /// <summary>Flushes every system, or none when one's error terms are not finite.</summary>
     /// <returns>The number of levels that committed, over all systems.</returns>
-    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error terms of a system are not finite; the message says which. Nothing
+    /// changed.</exception>
     public static int Flush(IReadOnlyList<LevelSystem> systems)
     {
         ArgumentNullException.ThrowIfNull(systems);
@@ -169,7 +176,9 @@ public sealed class LevelSystem : IDisposable
             level.Drop();
     }
 
-    /// <summary>Writes parameters, waiting error terms, optimizer memories, clocks and the timeline, each name starting with the prefix.</summary>
+    /// <summary>
+    /// Writes parameters, waiting error terms, optimizer memories, clocks and the timeline, each name starting with the prefix.
+    /// </summary>
     public void Save(SafetensorsFile file, string prefix)
     {
         ArgumentNullException.ThrowIfNull(file);
@@ -225,7 +234,8 @@ public sealed class LevelSystem : IDisposable
 
             Timeline.Clear();
             for (int i = 0; i < timeline.Length; i += TimelineFields)
-                Timeline.Add(new LevelCommit((int)timeline[i], timeline[i + 1], BitConverter.Int64BitsToDouble(timeline[i + 2]), BitConverter.Int64BitsToDouble(timeline[i + 3])));
+                Timeline.Add(new LevelCommit((int)timeline[i], timeline[i + 1], BitConverter.Int64BitsToDouble(timeline[i + 2]),
+                    BitConverter.Int64BitsToDouble(timeline[i + 3])));
         };
     }
 
@@ -260,7 +270,8 @@ public sealed class LevelSystem : IDisposable
             {
                 double norm = level.ErrorNorm();
                 if (!double.IsFinite(norm))
-                    throw new NotFiniteNumberException($"The error terms of level '{level.Name}'{(systems.Count > 1 ? $" of sequence {i}" : "")} have norm {norm}; nothing was committed.", norm);
+                    throw new NotFiniteNumberException("The error terms of level " +
+                        $"'{level.Name}'{(systems.Count > 1 ? $" of sequence {i}" : "")} have norm {norm}; nothing was committed.", norm);
                 norms[level] = norm;
             }
         }

@@ -1,6 +1,8 @@
 namespace NestedLearning.Optimizers;
 
-/// <summary>AdaGrad (Duchi, Hazan and Singer), a memory of the squared gradients (NL 106–111): v ← v + g²; W ← W − η (g/(√v + ε) + λ W).</summary>
+/// <summary>
+/// AdaGrad (Duchi, Hazan and Singer), a memory of the squared gradients (NL 106–111): v ← v + g²; W ← W − η (g/(√v + ε) + λ W).
+/// </summary>
 public sealed class AdaGrad : ElementwiseOptimizer
 {
     /// <summary>Added to √v, above 0.</summary>

@@ -35,7 +35,8 @@ public sealed class Adam : Optimizer
 
     /// <inheritdoc/>
     public override string Rule => Readable.Text(
-        $"{(Decoupled ? "AdamW" : "Adam")}: {(Decoupled ? "" : "g ← g + λ W, ")}m ← β1 m + (1 − β1) g, v ← β2 v + (1 − β2) g², W ← W − η {(Decoupled ? "(m̂/(√v̂ + ε) + λ W)" : "m̂/(√v̂ + ε)")}; β1 = {Beta1}, β2 = {Beta2}, ε = {Epsilon}, λ = {WeightDecay}");
+        $"{(Decoupled ? "AdamW" : "Adam")}: {(Decoupled ? "" : "g ← g + λ W, ")}m ← β1 m + (1 − β1) g, v ← β2 v + (1 − β2) g², W ← W − " +
+        $"η {(Decoupled ? "(m̂/(√v̂ + ε) + λ W)" : "m̂/(√v̂ + ε)")}; β1 = {Beta1}, β2 = {Beta2}, ε = {Epsilon}, λ = {WeightDecay}");
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">A setting is out of its range.</exception>
@@ -80,14 +81,18 @@ public sealed class Adam : Optimizer
                 ParameterCommit commit = commits[i];
                 var memory = (Memory)commit.Memory;
                 tensors[i] = new AdamTensors(commit.Parameter.Value, commit.Parameter.Error, memory._m, memory._v);
-                settings[i] = memory.Settings(commit.Parameter, commit.LearningRate, commit.ErrorScale, memory.Commits + 1) with { ClearGradient = true };
+                settings[i] = memory.Settings(commit.Parameter, commit.LearningRate, commit.ErrorScale, memory.Commits + 1) with
+                {
+                    ClearGradient = true,
+                };
             }
 
             AdamCommit.Apply(tensors, settings, changes);
         }
 
         private AdamSettings Settings(Parameter parameter, float learningRate, float errorScale, long commit) =>
-            new(learningRate, _adam.Beta1, _adam.Beta2, _adam.Epsilon, parameter.Decays ? _adam.WeightDecay : 0, _adam.Decoupled, commit, errorScale)
+            new(learningRate, _adam.Beta1, _adam.Beta2, _adam.Epsilon, parameter.Decays ? _adam.WeightDecay : 0, _adam.Decoupled, commit,
+            errorScale)
             {
                 Moments = _adam.Moments,
                 Seed = _seed,

@@ -34,7 +34,9 @@ public sealed class DeepMomentum : Optimizer
     /// <summary>P, a memory of k.</summary>
     public Preconditioner Preconditioner { get; init; } = Preconditioner.Identity;
 
-    /// <summary>Chooses the first layer that the memory starts from; each parameter has its own by its name. The second starts as zero.</summary>
+    /// <summary>
+    /// Chooses the first layer that the memory starts from; each parameter has its own by its name. The second starts as zero.
+    /// </summary>
     public ulong Seed { get; init; }
 
     /// <inheritdoc/>
@@ -45,7 +47,8 @@ public sealed class DeepMomentum : Optimizer
             string memory = Residual ? "k + φ(k W₂) W₁" : "φ(k W₂) W₁", target = Preconditioner.Rule.Length > 0 ? "P k" : "k";
             string loss = Objective == MemoryObjective.L2 ? $"½‖M(k) − {target}‖²" : $"−⟨M(k), {target}⟩";
             return Readable.Text(
-                $"Deep momentum: M(k) = {memory}, M ← α M − θ ∇{loss} over the rows k of g/s, W ← W − η s M(g/s); {Hidden} hidden, α = {Decay}, θ = {InnerRate}/rows/hidden, ε = {Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
+                $"Deep momentum: M(k) = {memory}, M ← α M − θ ∇{loss} over the rows k of g/s, W ← W − η s M(g/s); {Hidden} hidden, α = " +
+                $"{Decay}, θ = {InnerRate}/rows/hidden, ε = {Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
         }
     }
 
@@ -86,7 +89,8 @@ public sealed class DeepMomentum : Optimizer
 
         public override IReadOnlyList<(string Name, Tensor Value)> State { get; }
 
-        public override IReadOnlyList<OptimizerMemoryLevel> Levels => [new("w1, w2", Period: 1, Bytes(_w1, _w2)), .. _preconditioner.Levels];
+        public override IReadOnlyList<OptimizerMemoryLevel> Levels =>
+            [new("w1, w2", Period: 1, Bytes(_w1, _w2)), .. _preconditioner.Levels];
 
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit)
         {
@@ -135,7 +139,8 @@ public sealed class DeepMomentum : Optimizer
             Device device = keys.Device;
             int columns = keys.Shape[1], hidden = _optimizer.Hidden;
             Tensor answers = device.Empty(keys.Shape);
-            using Tensor w1 = _w1.Reshape([hidden, columns]), w2 = _w2.Reshape([columns, hidden]), h = device.Empty([keys.Shape[0], hidden]);
+            using Tensor w1 = _w1.Reshape([hidden, columns]), w2 = _w2.Reshape([columns, hidden]),
+                h = device.Empty([keys.Shape[0], hidden]);
             Gemm.Multiply(new GemmArguments { A = keys, B = w2, C = h, Epilogue = Epilogue.Gelu });
             Gemm.Multiply(new GemmArguments { A = h, B = w1, C = answers, Residual = _optimizer.Residual ? keys : null });
             return answers;

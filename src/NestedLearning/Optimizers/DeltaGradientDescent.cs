@@ -18,7 +18,8 @@ namespace NestedLearning.Optimizers;
 public sealed class DeltaGradientDescent : Optimizer
 {
     /// <inheritdoc/>
-    public override string Rule => "Delta gradient descent: W ← W − η' xᵀ(x W + ∇L_y), η' = η/(1 + η‖x‖²), token by token; without x, W ← W − η g";
+    public override string Rule =>
+        "Delta gradient descent: W ← W − η' xᵀ(x W + ∇L_y), η' = η/(1 + η‖x‖²), token by token; without x, W ← W − η g";
 
     /// <summary>A memory without a past, for a parameter that from now on keeps the factors of its error terms if it is a matrix.</summary>
     public override OptimizerMemory CreateMemory(Parameter parameter)
@@ -62,7 +63,8 @@ public sealed class DeltaGradientDescent : Optimizer
         // ‖x‖² of each row: the squares times a column of ones.
         private static float[] SquaredLengths(Tensor x)
         {
-            using Tensor squares = x.Device.Empty(x.Shape), ones = x.Device.Full([x.Shape[1], 1], 1), sums = x.Device.Empty([x.Shape[0], 1]);
+            using Tensor squares = x.Device.Empty(x.Shape), ones = x.Device.Full([x.Shape[1], 1], 1),
+                sums = x.Device.Empty([x.Shape[0], 1]);
             Elementwise.Multiply(x, x, squares);
             Gemm.Multiply(new GemmArguments { A = squares, B = ones, C = sums });
             return sums.ToArray();

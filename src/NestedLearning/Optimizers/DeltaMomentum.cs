@@ -22,7 +22,8 @@ public sealed class DeltaMomentum : Optimizer
 
     /// <inheritdoc/>
     public override string Rule => Readable.Text(
-        $"Delta momentum: m ← α m − ε (m gᵀ) g/‖g‖² − η {(Preconditioner.Rule.Length > 0 ? "P g" : "g")}, W ← W + m; α = {Decay}, ε = {Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
+        $"Delta momentum: m ← α m − ε (m gᵀ) g/‖g‖² − η {(Preconditioner.Rule.Length > 0 ? "P g" : "g")}, W ← W + m; α = {Decay}, ε = " +
+        $"{Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>

@@ -1,6 +1,8 @@
 namespace NestedLearning.Optimizers;
 
-/// <summary>W ← W − η (g + λ W): a memory with no past (NL 1–3). With η = 1 and error terms weighted as they come, NL 71 as it stands.</summary>
+/// <summary>
+/// W ← W − η (g + λ W): a memory with no past (NL 1–3). With η = 1 and error terms weighted as they come, NL 71 as it stands.
+/// </summary>
 public sealed class GradientDescent : ElementwiseOptimizer
 {
     /// <summary>λ, for parameters that decay.</summary>

@@ -38,7 +38,8 @@ public sealed class M3 : Optimizer
 
     /// <inheritdoc/>
     public override string Rule => Readable.Text(
-        $"M3: m₁ ← m₁ + β1 g, m₂ ← m₂ + β3 Σ g every {Period} commits, v ← v + β2 g², W ← W − η ((NS(m₁) + a NS(m₂))/(√v + ε) + λ W); β1 = {Beta1}, β2 = {Beta2}, β3 = {Beta3}, a = {SlowWeight}, ε = {Epsilon}, {Steps} steps, λ = {WeightDecay}");
+        $"M3: m₁ ← m₁ + β1 g, m₂ ← m₂ + β3 Σ g every {Period} commits, v ← v + β2 g², W ← W − η ((NS(m₁) + a NS(m₂))/(√v + ε) + λ W); " +
+        $"β1 = {Beta1}, β2 = {Beta2}, β3 = {Beta3}, a = {SlowWeight}, ε = {Epsilon}, {Steps} steps, λ = {WeightDecay}");
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>

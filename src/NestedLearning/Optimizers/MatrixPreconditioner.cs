@@ -62,7 +62,10 @@ public sealed class MatrixPreconditioner : Preconditioner
         {
             Device device = gradient.Device;
             using Tensor square = device.Empty(_h.Shape), preconditioned = device.Empty(gradient.Shape);
-            Gemm.Multiply(new GemmArguments { A = gradient, TransposeA = _tall, B = gradient, TransposeB = !_tall, C = square, Symmetric = true });
+            Gemm.Multiply(new GemmArguments
+            {
+                A = gradient, TransposeA = _tall, B = gradient, TransposeB = !_tall, C = square, Symmetric = true,
+            });
             device.Backend.Scale(_h, (float)_settings.Decay);
             Elementwise.AddScaled((float)(1 - _settings.Decay), square, _h);
             if ((commit - 1) % _settings.Period == 0)

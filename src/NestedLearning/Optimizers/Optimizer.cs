@@ -14,7 +14,9 @@ public abstract class Optimizer
     /// <summary>An empty memory for one parameter.</summary>
     public abstract OptimizerMemory CreateMemory(Parameter parameter);
 
-    /// <summary>A seed of the parameter's own, from its name: the same in every run and on every machine, as a checkpoint's continuation needs it.</summary>
+    /// <summary>
+    /// A seed of the parameter's own, from its name: the same in every run and on every machine, as a checkpoint's continuation needs it.
+    /// </summary>
     private protected static ulong SeedFor(Parameter parameter, ulong seed)
     {
         // FNV-1a.
@@ -92,7 +94,8 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
         }
 
         ParameterCommit[] all = commits.ToArray();
-        foreach (IGrouping<(Type, Device), int> group in Enumerable.Range(0, all.Length).GroupBy(i => (all[i].Memory.GetType(), all[i].Parameter.Value.Device)))
+        foreach (IGrouping<(Type, Device),
+            int> group in Enumerable.Range(0, all.Length).GroupBy(i => (all[i].Memory.GetType(), all[i].Parameter.Value.Device)))
         {
             int[] members = [.. group];
             var measured = new CommitChange[changes.IsEmpty ? 0 : members.Length];

@@ -56,7 +56,8 @@ public sealed class OptimizerRules : Optimizer
     {
         ArgumentNullException.ThrowIfNull(parameter);
         OptimizerRule rule = Array.Find(_rules, r => r.Applies(parameter))
-            ?? throw new ArgumentException($"No rule applies to '{parameter.Name}' {parameter.Value.Shape}: {string.Join(", ", _rules.Select(r => r.For))}.", nameof(parameter));
+            ?? throw new ArgumentException($"No rule applies to '{parameter.Name}' {parameter.Value.Shape}: " +
+                $"{string.Join(", ", _rules.Select(r => r.For))}.", nameof(parameter));
         return rule.Optimizer.CreateMemory(parameter);
     }
 }

@@ -23,9 +23,11 @@ public sealed class PreconditionedMomentum : Optimizer
     {
         get
         {
-            string product = Preconditioner.Rule.Length > 0 ? "P g" : "g", features = Features.Term == "g" ? "" : $", with {Features.Term} for g";
+            string product = Preconditioner.Rule.Length > 0 ? "P g" : "g",
+                features = Features.Term == "g" ? "" : $", with {Features.Term} for g";
             return Readable.Text(
-                $"Preconditioned momentum: m ← α m − η {product}, W ← W + m; α = {Decay}{features}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
+                $"Preconditioned momentum: m ← α m − η {product}, W ← W + m; α = " +
+                $"{Decay}{features}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
         }
     }
 

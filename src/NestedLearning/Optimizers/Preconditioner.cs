@@ -39,7 +39,8 @@ public abstract class PreconditionerMemory
 
     /// <summary>How often its parts are written; see <see cref="OptimizerMemory.Levels"/>.</summary>
     public virtual IReadOnlyList<OptimizerMemoryLevel> Levels =>
-        State.Count == 0 ? [] : [new(string.Join(", ", State.Select(s => s.Name)), Period: 1, OptimizerMemory.Bytes(State.Select(s => s.Value)))];
+        State.Count == 0 ? []
+        : [new(string.Join(", ", State.Select(s => s.Name)), Period: 1, OptimizerMemory.Bytes(State.Select(s => s.Value)))];
 
     /// <summary>Writes g into the memory, then gradient ← P g. Commits are counted from 1.</summary>
     public abstract void Precondition(Tensor gradient, long commit);

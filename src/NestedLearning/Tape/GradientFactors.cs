@@ -86,7 +86,8 @@ public sealed class GradientFactors : IDisposable
             ReadOnlySpan<float> x = file.Floats(name + ".x"), dy = file.Floats(name + ".dy");
             foreach (int length in lengths)
             {
-                _segments.Add((_weight.Device.From([length, width], x[..(length * width)]), _weight.Device.From([length, outputs], dy[..(length * outputs)])));
+                _segments.Add((_weight.Device.From([length, width], x[..(length * width)]),
+                    _weight.Device.From([length, outputs], dy[..(length * outputs)])));
                 x = x[(length * width)..];
                 dy = dy[(length * outputs)..];
             }

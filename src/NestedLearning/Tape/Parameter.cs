@@ -41,7 +41,10 @@ public sealed class Parameter : IDisposable
     /// </summary>
     public GradientFactors? Factors { get; private set; }
 
-    /// <summary>From now on linear layers leave the factors of this weight's gradient in <see cref="Factors"/> and not their product in <see cref="Error"/>.</summary>
+    /// <summary>
+    /// From now on linear layers leave the factors of this weight's gradient in <see cref="Factors"/> and not their product in
+    /// <see cref="Error"/>.
+    /// </summary>
     /// <exception cref="ArgumentException">The parameter is not a matrix [K, N].</exception>
     public void KeepFactors()
     {

@@ -23,6 +23,7 @@ public sealed partial class Tape
     {
         Require.OnDevice(start.Value, Device, start.Name);
         if (shape.Rank == 0 || shape[0] < 1 || shape.ElementCount != shape[0] * (long)start.Value.Count)
-            throw new ArgumentException($"{name} is {shape}, expected [B, ..] with the {start.Value.Count} elements of {start.Name} {start.Value.Shape} for each of B sequences.", name);
+            throw new ArgumentException($"{name} is {shape}, expected [B, ..] with the {start.Value.Count} elements of {start.Name} " +
+                $"{start.Value.Shape} for each of B sequences.", name);
     }
 }

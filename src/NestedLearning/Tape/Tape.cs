@@ -66,7 +66,8 @@ public sealed partial class Tape : IDisposable
         Require.OnDevice(carried, Device);
         int size = start.Value.Count;
         if (carried.Count == 0 || carried.Count % size != 0)
-            throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} {start.Value.Shape}, or several times that.", nameof(carried));
+            throw new ArgumentException($"carried has shape {carried.Shape}, expected as many elements as {start.Name} " +
+                $"{start.Value.Shape}, or several times that.", nameof(carried));
         if (!Recording)
             return new Variable(carried, false);
         if (carried.Count == size)

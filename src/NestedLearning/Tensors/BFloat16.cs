@@ -15,7 +15,8 @@ public static class BFloat16
     {
         ArgumentNullException.ThrowIfNull(packed);
         if (count < 0 || PackedCount(count) > packed.Count)
-            throw new ArgumentException($"A packed tensor {packed.Shape} holds up to {2L * packed.Count} numbers, expected {count}.", nameof(packed));
+            throw new ArgumentException($"A packed tensor {packed.Shape} holds up to {2L * packed.Count} numbers, expected {count}.",
+                nameof(packed));
         float[] elements = packed.ToArray(), numbers = new float[count];
         for (int i = 0; i < count; i++)
         {

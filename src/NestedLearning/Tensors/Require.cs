@@ -67,7 +67,8 @@ internal static partial class Require
     {
         Shape shape = parameter.Value.Shape;
         if (shape.Rank != 2 || shape.ElementCount == 0)
-            throw new ArgumentException($"'{parameter.Name}' has shape {shape}. {optimizer} takes matrices [r, c]; give it another optimizer by {nameof(OptimizerRules)}.", nameof(parameter));
+            throw new ArgumentException($"'{parameter.Name}' has shape {shape}. {optimizer} takes matrices [r, c]; give it another " +
+                $"optimizer by {nameof(OptimizerRules)}.", nameof(parameter));
     }
 
     public static void Above(float value, float low, [CallerArgumentExpression(nameof(value))] string? name = null)

@@ -42,7 +42,8 @@ public sealed class Tensor : IDisposable
     public bool IsDisposed => _storage is null;
 
     /// <summary>The elements, on a device whose memory the host can address.</summary>
-    /// <exception cref="InvalidOperationException">The device's memory cannot be addressed by the host; use <see cref="CopyTo(Span{float})"/>.</exception>
+    /// <exception cref="InvalidOperationException">The device's memory cannot be addressed by the host; use
+    /// <see cref="CopyTo(Span{float})"/>.</exception>
     public unsafe Span<float> Span => new(Host.Pointer, Count);
 
     /// <summary>The address of the first element, on a device whose memory the host can address.</summary>
@@ -83,7 +84,8 @@ public sealed class Tensor : IDisposable
     public void CopyTo(Span<float> destination)
     {
         if (destination.Length != Count)
-            throw new ArgumentException($"The destination has {destination.Length} elements, the tensor {Shape} has {Count}.", nameof(destination));
+            throw new ArgumentException($"The destination has {destination.Length} elements, the tensor {Shape} has {Count}.",
+                nameof(destination));
         Device.Backend.Download(Storage, MemoryMarshal.AsBytes(destination));
     }
 

@@ -11,7 +11,9 @@ public abstract class TensorStorage
     /// <summary>The number of 32-bit elements that may be used.</summary>
     public abstract int Length { get; }
 
-    /// <summary>Elements <paramref name="start"/> to <paramref name="start"/> + <paramref name="length"/> − 1, which keep this memory alive.</summary>
+    /// <summary>
+    /// Elements <paramref name="start"/> to <paramref name="start"/> + <paramref name="length"/> − 1, which keep this memory alive.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">They are not all in it.</exception>
     public abstract TensorStorage Part(int start, int length);
 

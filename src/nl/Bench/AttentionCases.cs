@@ -14,7 +14,8 @@ internal static class AttentionCases
         // Q Kᵀ, P V
         new("attention", $"softmax causal attention, forward, {AttentionShape}", Flops(2), Bytes(4), Forward),
         // and back: once more Q Kᵀ; dO Vᵀ, Pᵀ dO, dS K, dSᵀ Q
-        new("attention-backward", $"softmax causal attention, forward and backward, {AttentionShape}", Flops(2 + 5), Bytes(4 + 5), ForwardAndBackward),
+        new("attention-backward", $"softmax causal attention, forward and backward, {AttentionShape}", Flops(2 + 5), Bytes(4 + 5),
+            ForwardAndBackward),
     ];
 
     // So many products with a triangle of T × T.
@@ -22,7 +23,10 @@ internal static class AttentionCases
 
     private static double Bytes(int tensors) => Heads * tensors * Time * Dim * sizeof(float);
 
-    private static AttentionInputs Inputs(BenchTensors t) => new() { Q = t.Uniform("q", s_tokens), K = t.Uniform("k", s_tokens), V = t.Uniform("v", s_tokens) };
+    private static AttentionInputs Inputs(BenchTensors t) => new()
+    {
+        Q = t.Uniform("q", s_tokens), K = t.Uniform("k", s_tokens), V = t.Uniform("v", s_tokens),
+    };
 
     private static Action Forward(BenchTensors t)
     {

@@ -60,7 +60,8 @@ internal sealed record BenchResult(BenchCase Measured, int Threads, double Milli
             ? FormattableString.Invariant($"{TokensPerSecond,9:F0} {Measured.Unit + "/s",-8}")
             : FormattableString.Invariant($"{Rate,9:F1} {(CountsFlops ? "GFLOP/s" : "GB/s"),-8}");
         string share = HasFloor ? FormattableString.Invariant($"{ShareOfFloor,8:P0}") : "";
-        string work = Measured.Title + (Measured.Size is null ? "" : ", " + Measured.Size) + (TensorCores == TensorCores.None ? "" : $", {TensorCores} allowed");
+        string work = Measured.Title + (Measured.Size is null ? "" : ", " + Measured.Size)
+            + (TensorCores == TensorCores.None ? "" : $", {TensorCores} allowed");
         if (TwinMilliseconds is { } twin)
             work += FormattableString.Invariant($": {Milliseconds / twin:F2} times its ordinary time");
         return FormattableString.Invariant($"{Measured.Name,-22} {Threads,7} {Milliseconds,12:F4} {rate}{share,8}  {work}");

@@ -19,7 +19,8 @@ internal static class DenseCases
     [
         new("gemm-1024", "matrix product 1024³", GemmFlops, GemmBytes, t => TimeGemm(t, GemmPrecision.Float32)),
         // Its floor is that of float32 products, whatever the processor can do with pairs of bfloat16.
-        new("gemm-1024-bf16", "matrix product 1024³, operands rounded to bfloat16", GemmFlops, GemmBytes, t => TimeGemm(t, GemmPrecision.BFloat16)),
+        new("gemm-1024-bf16", "matrix product 1024³, operands rounded to bfloat16", GemmFlops, GemmBytes, t =>
+            TimeGemm(t, GemmPrecision.BFloat16)),
         new("gemm-64x512", "batch of 512 products 64³", 512 * 2.0 * 64 * 64 * 64, 512 * 3.0 * 64 * 64 * sizeof(float), BatchedGemm),
         new("mlp", $"residual MLP, forward, {MlpShape}", MlpFlops, WeightBytes + TokenBytes, MlpForward),
         MlpBackward("mlp-backward", "residual MLP, forward and backward", t => MlpForwardAndBackward(t)),
@@ -27,9 +28,11 @@ internal static class DenseCases
         new("adamw-16m", "AdamW, one tensor of 16M", 0, 7.0 * Parameters * sizeof(float), t => AdamW(t, 1, Parameters)),
         new("adamw-200x80k", "AdamW, 200 tensors of 80k", 0, 7.0 * 200 * 80_000 * sizeof(float), t => AdamW(t, 200, 80_000)),
         // X Xᵀ and A² are symmetric: half a product each.
-        new("newton-schulz-1024", "Newton–Schulz, 5 steps, 1024×1024", NewtonSchulzSteps * (0.5 + 0.5 + 1) * 2 * 1024 * 1024 * 1024, 2.0 * 1024 * 1024 * sizeof(float), TimeNewtonSchulz),
+        new("newton-schulz-1024", "Newton–Schulz, 5 steps, 1024×1024", NewtonSchulzSteps * (0.5 + 0.5 + 1) * 2 * 1024 * 1024 * 1024,
+            2.0 * 1024 * 1024 * sizeof(float), TimeNewtonSchulz),
         // Reads the logits and writes their gradient.
-        new("cross-entropy", "softmax cross-entropy, forward and backward, logits 2048×32000", 0, 2.0 * Tokens * Classes * sizeof(float), TimeCrossEntropy),
+        new("cross-entropy", "softmax cross-entropy, forward and backward, logits 2048×32000", 0, 2.0 * Tokens * Classes * sizeof(float),
+            TimeCrossEntropy),
     ];
 
     private static Action TimeGemm(BenchTensors t, GemmPrecision precision)
@@ -66,9 +69,18 @@ internal static class DenseCases
         Tensor z = t.Zeros("z", [Tokens, Hidden]), dz = t.Zeros("dz", [Tokens, Hidden]);
         (GemmArguments hidden, GemmArguments output) = Mlp(t, z, weights);
         Tensor dy = t.Uniform("dy", [Tokens, Dim], -gradient, gradient), dBias = t.Zeros("dbias_in", [Hidden]);
-        var dWeightOut = new GemmArguments { A = output.A, TransposeA = true, B = dy, C = t.Zeros("dweight_out", [Hidden, Dim]), Accumulate = true };
-        var dPreActivation = new GemmArguments { A = dy, B = output.B, TransposeB = true, C = dz, Epilogue = Epilogue.GeluGradient, PreActivation = z };
-        var dWeightIn = new GemmArguments { A = hidden.A, TransposeA = true, B = dz, C = t.Zeros("dweight_in", [Dim, Hidden]), Accumulate = true };
+        var dWeightOut = new GemmArguments
+        {
+            A = output.A, TransposeA = true, B = dy, C = t.Zeros("dweight_out", [Hidden, Dim]), Accumulate = true,
+        };
+        var dPreActivation = new GemmArguments
+        {
+            A = dy, B = output.B, TransposeB = true, C = dz, Epilogue = Epilogue.GeluGradient, PreActivation = z,
+        };
+        var dWeightIn = new GemmArguments
+        {
+            A = hidden.A, TransposeA = true, B = dz, C = t.Zeros("dweight_in", [Dim, Hidden]), Accumulate = true,
+        };
         var dx = new GemmArguments { A = dz, B = hidden.B, TransposeB = true, C = t.Zeros("dx", [Tokens, Dim]), Residual = dy };
         return () =>
         {
@@ -107,7 +119,8 @@ internal static class DenseCases
     private static Action AdamW(BenchTensors t, int tensors, int length)
     {
         AdamTensors[] memories = [.. Enumerable.Range(0, tensors).Select(i =>
-            new AdamTensors(t.Uniform($"w{i}", [length]), t.Uniform($"g{i}", [length]), t.Zeros($"m{i}", [length]), t.Zeros($"v{i}", [length])))];
+            new AdamTensors(t.Uniform($"w{i}", [length]), t.Uniform($"g{i}", [length]), t.Zeros($"m{i}", [length]),
+            t.Zeros($"v{i}", [length])))];
         var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
         return () =>
         {

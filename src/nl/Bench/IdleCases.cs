@@ -16,16 +16,19 @@ internal static class IdleCases
     public static IReadOnlyList<BenchCase> All { get; } =
     [
         // α S + kᵀu, q S
-        new("decay-idle", $"a memory that decays, {Tokens} tokens after its last write, B=1 H={Heads} D={Dim}", 5.0 * Tokens * Heads * Dim * Dim, 0, t => Stream(t, IdleDecay))
+        new("decay-idle", $"a memory that decays, {Tokens} tokens after its last write, B=1 H={Heads} D={Dim}",
+            5.0 * Tokens * Heads * Dim * Dim, 0, t => Stream(t, IdleDecay))
         {
             Twin = t => Stream(t, 0),
         },
         // Adam's 14 operations an element, the moments' 10.
-        new("moments-idle", $"{Commits} commits of Adam and of moments, zero gradients in nine rows of ten, {Rows}×{Columns}", 24.0 * Commits * Rows * Columns, 0, t => Commit(t, everyRow: false))
+        new("moments-idle", $"{Commits} commits of Adam and of moments, zero gradients in nine rows of ten, {Rows}×{Columns}",
+            24.0 * Commits * Rows * Columns, 0, t => Commit(t, everyRow: false))
         {
             Twin = t => Commit(t, everyRow: true),
         },
-        DenseCases.MlpBackward("mlp-wide", "residual MLP, forward and backward, pre-activations of deviation 6", t => DenseCases.MlpForwardAndBackward(t, WideWeights, MeanGradient)) with
+        DenseCases.MlpBackward("mlp-wide", "residual MLP, forward and backward, pre-activations of deviation 6", t =>
+        DenseCases.MlpForwardAndBackward(t, WideWeights, MeanGradient)) with
         {
             Twin = t => DenseCases.MlpForwardAndBackward(t, 1, MeanGradient),
         },
@@ -63,7 +66,10 @@ internal static class IdleCases
         Tensor g = t.Own(t.Device.From(shape, gradient)), first = t.Uniform("first", shape), second = t.Uniform("second", shape, 0, 1);
         Tensor w = t.Uniform("w", shape), m = t.Zeros("m", shape), v = t.Zeros("v", shape);
         Tensor w2 = t.Uniform("w2", shape), m2 = t.Zeros("m2", shape), v2 = t.Zeros("v2", shape);
-        var moments = new MomentSettings { LearningRate = 1e-4f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.95f, Write2 = 0.05f, ReadMoment = 1, Epsilon = 1e-8f };
+        var moments = new MomentSettings
+        {
+            LearningRate = 1e-4f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.95f, Write2 = 0.05f, ReadMoment = 1, Epsilon = 1e-8f,
+        };
         var adam = new AdamSettings(1e-4f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
         AdamTensors[] adamTensors = [new(w, g, m, v)];
         return () =>

@@ -47,9 +47,11 @@ internal static class LargeCases
 
         // As ScanCases counts them; decay is once more a pass over the state, and backward α dS and ⟨dS, S⟩.
         yield return Scan("scan-delta", "delta rule, forward", 6, 4, t => ScanCases.Forward(t, Delta(t), settings));
-        yield return Scan("scan-delta-backward", "delta rule, forward and backward", 6 + 14, 4 + 7, t => ScanCases.ForwardAndBackward(t, Delta(t), settings));
+        yield return Scan("scan-delta-backward", "delta rule, forward and backward", 6 + 14, 4 + 7, t =>
+            ScanCases.ForwardAndBackward(t, Delta(t), settings));
         yield return Scan("scan-gated", "gated delta rule, forward", 7, 4, t => ScanCases.Forward(t, Gated(t), settings));
-        yield return Scan("scan-gated-backward", "gated delta rule, forward and backward", 7 + 18, 4 + 7, t => ScanCases.ForwardAndBackward(t, Gated(t), settings));
+        yield return Scan("scan-gated-backward", "gated delta rule, forward and backward", 7 + 18, 4 + 7, t =>
+            ScanCases.ForwardAndBackward(t, Gated(t), settings));
 
         BenchCase Scan(string name, string title, int passes, int tensors, Func<BenchTensors, Action> prepare) =>
             new($"{name}-{dim}", title, passes * perState, tensors * perTensor, prepare) { Size = size, HasProducts = true };
@@ -59,19 +61,24 @@ internal static class LargeCases
         ScanInputs Gated(BenchTensors t) => Delta(t) with { LogAlpha = t.Uniform("log_alpha", coefficients, -0.1f, 0) };
     }
 
-    private static BenchCase TimeGemm(int side) => new("gemm", "matrix product", 2.0 * side * side * side, 3.0 * side * side * sizeof(float), t =>
+    private static BenchCase TimeGemm(int side) =>
+        new("gemm", "matrix product", 2.0 * side * side * side, 3.0 * side * side * sizeof(float), t =>
     {
-        var product = new GemmArguments { A = t.Uniform("a", [side, side]), B = t.Uniform("b", [side, side]), C = t.Zeros("c", [side, side]) };
+        var product = new GemmArguments
+        {
+            A = t.Uniform("a", [side, side]), B = t.Uniform("b", [side, side]), C = t.Zeros("c", [side, side]),
+        };
         return () => Gemm.Multiply(product);
     })
-    {
-        Size = $"{side}³",
-        HasProducts = true,
-    };
+        {
+            Size = $"{side}³",
+            HasProducts = true,
+        };
 
     // X Xᵀ and A² are symmetric: half a product each.
     private static BenchCase TimeNewtonSchulz(int side) =>
-        new("newton-schulz", "Newton–Schulz, 5 steps", NewtonSchulzSteps * 2 * 2.0 * side * side * side, 2.0 * side * side * sizeof(float), t =>
+        new("newton-schulz", "Newton–Schulz, 5 steps", NewtonSchulzSteps * 2 * 2.0 * side * side * side, 2.0 * side * side * sizeof(float),
+        t =>
         {
             Tensor g = t.Uniform("g", [side, side]), x = t.Zeros("x", [side, side]);
             return () => NewtonSchulz.Orthogonalize(g, x, NewtonSchulzSteps);
@@ -114,7 +121,8 @@ internal static class LargeCases
                 Heads = Heads,
                 Blocks = 1,
                 ContextLength = time,
-                Levels = [new("fast", time, 1e-4f, 4 * dim / 3), new("middle", 4 * time, 1e-4f, 4 * dim / 3), new("slow", 16 * time, 1e-4f, 4 * dim / 3)],
+                Levels = [new("fast", time, 1e-4f, 4 * dim / 3), new("middle", 4 * time, 1e-4f, 4 * dim / 3),
+                new("slow", 16 * time, 1e-4f, 4 * dim / 3)],
             }));
             IndexTensor tokens = t.Below("tokens", [Sequences, time], 256);
             Tensor seed = t.Zeros("seed", [Sequences, time]);

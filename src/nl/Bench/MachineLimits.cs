@@ -8,7 +8,8 @@ using System.Runtime.Intrinsics.X86;
 namespace NestedLearning.CommandLine.Bench;
 
 /// <summary>What this machine can do at most, measured with as many threads as the cases use.</summary>
-/// <param name="Gflops">float32 multiply-adds from registers, in 10⁹ operations a second; infinite of a device, where it is not measured.</param>
+/// <param name="Gflops">float32 multiply-adds from registers, in 10⁹ operations a second; infinite of a device, where it is not
+/// measured.</param>
 /// <param name="GigabytesPerSecond">
 /// Memory traffic over seven streams, four read and three written, as AdamW has them; of a device that of a copy, read and written.
 /// </param>
@@ -144,20 +145,23 @@ internal sealed record MachineLimits(double Gflops, double GigabytesPerSecond)
     {
         public static Vector512<float> All(float value) => Vector512.Create(value);
 
-        public static Vector512<float> MultiplyAdd(Vector512<float> x, Vector512<float> y, Vector512<float> z) => Vector512.FusedMultiplyAdd(x, y, z);
+        public static Vector512<float> MultiplyAdd(Vector512<float> x, Vector512<float> y, Vector512<float> z) =>
+            Vector512.FusedMultiplyAdd(x, y, z);
     }
 
     private readonly struct Medium : IOperations<Vector256<float>>
     {
         public static Vector256<float> All(float value) => Vector256.Create(value);
 
-        public static Vector256<float> MultiplyAdd(Vector256<float> x, Vector256<float> y, Vector256<float> z) => Vector256.FusedMultiplyAdd(x, y, z);
+        public static Vector256<float> MultiplyAdd(Vector256<float> x, Vector256<float> y, Vector256<float> z) =>
+            Vector256.FusedMultiplyAdd(x, y, z);
     }
 
     private readonly struct Narrow : IOperations<Vector128<float>>
     {
         public static Vector128<float> All(float value) => Vector128.Create(value);
 
-        public static Vector128<float> MultiplyAdd(Vector128<float> x, Vector128<float> y, Vector128<float> z) => Vector128.FusedMultiplyAdd(x, y, z);
+        public static Vector128<float> MultiplyAdd(Vector128<float> x, Vector128<float> y, Vector128<float> z) =>
+            Vector128.FusedMultiplyAdd(x, y, z);
     }
 }

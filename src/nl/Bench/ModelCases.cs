@@ -33,28 +33,34 @@ internal static class ModelCases
         double weights = 4 * transformer.Matrices;
         return
         [
-            new("hope-stream", $"learning from a stream, a byte after the other, {size}", 3 * HopeFlops(hope) * slowest, 0, t => Read(t, hope, slowest, learns: true))
+            new("hope-stream", $"learning from a stream, a byte after the other, {size}", 3 * HopeFlops(hope) * slowest, 0, t =>
+                Read(t, hope, slowest, learns: true))
             {
                 Tokens = slowest, Unit = "bytes", AlsoOnOneThread = true,
             },
-            new("hope-read", $"predicting a stream without learning, in segments of {segment}, {size}", HopeFlops(hope) * slowest, 0, t => Read(t, hope, slowest, learns: false))
+            new("hope-read", $"predicting a stream without learning, in segments of {segment}, {size}", HopeFlops(hope) * slowest, 0, t =>
+            Read(t, hope, slowest, learns: false))
             {
                 Tokens = slowest, Unit = "bytes",
             },
-            new("hope-decode", $"generating, 1 stream, {size}", HopeFlops(hope) * decoded, 0, t => Generate(t, hope, 0, decoded)) { Tokens = decoded, Unit = "bytes" },
-            new($"hope-decode-{streams}", $"generating, {streams} streams side by side, {size}", HopeFlops(hope) * decoded * streams, 0, t => Decode(t, hope, streams, decoded))
+            new("hope-decode", $"generating, 1 stream, {size}", HopeFlops(hope) * decoded, 0, t =>
+            Generate(t, hope, 0, decoded)) { Tokens = decoded, Unit = "bytes" },
+            new($"hope-decode-{streams}", $"generating, {streams} streams side by side, {size}", HopeFlops(hope) * decoded * streams, 0,
+            t => Decode(t, hope, streams, decoded))
             {
                 Tokens = decoded * streams, Unit = "bytes",
             },
             new(
                 "train-25m", $"Transformer, forward, backward and AdamW, {transformer.Batch} × {transformer.Time} tokens, {transformer}",
-                3 * (2 * transformer.Matrices * transformer.Batch * transformer.Time + transformer.AttentionFlops), 28.0 * transformer.Matrices, t => Train(t, transformer))
+                3 * (2 * transformer.Matrices * transformer.Batch * transformer.Time + transformer.AttentionFlops),
+                28.0 * transformer.Matrices, t => Train(t, transformer))
             {
                 Tokens = transformer.Batch * transformer.Time,
             },
             new(
                 "decode-25m", $"generating after {prompt} tokens, 1 stream, Transformer, {transformer}",
-                2 * transformer.Matrices * decoded, decoded * weights + Cache(transformer, prompt, decoded), t => Generate(t, transformer.Configuration, prompt, decoded))
+                2 * transformer.Matrices * decoded, decoded * weights + Cache(transformer, prompt, decoded), t =>
+                Generate(t, transformer.Configuration, prompt, decoded))
             {
                 Tokens = decoded,
             },

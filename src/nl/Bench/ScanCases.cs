@@ -17,12 +17,18 @@ internal static class ScanCases
         // k S, kᵀw, q S
         new("scan-delta", $"delta rule, forward, {ScanShape}", Flops(6), Bytes(4), t => Forward(t, Delta(t), s_settings)),
         // and back: qᵀdo, S do, k dS, w dS, kᵀdr, S dr; once more kᵀw
-        new("scan-delta-backward", $"delta rule, forward and backward, {ScanShape}", Flops(6 + 14), Bytes(4 + 7), t => ForwardAndBackward(t, Delta(t), s_settings)),
+        new("scan-delta-backward", $"delta rule, forward and backward, {ScanShape}", Flops(6 + 14), Bytes(4 + 7), t =>
+            ForwardAndBackward(t, Delta(t), s_settings)),
         // α S + kᵀu, q S; and back: qᵀdo, S do, k dS, u dS, ⟨dS, S⟩, α dS; once more α S + kᵀu
-        new("scan-linear-backward", $"linear attention with decay, forward and backward, {ScanShape}", Flops(5 + 14), Bytes(4 + 7), t => ForwardAndBackward(t, Linear(t), s_settings)),
+        new("scan-linear-backward", $"linear attention with decay, forward and backward, {ScanShape}", Flops(5 + 14), Bytes(4 + 7), t =>
+            ForwardAndBackward(t, Linear(t), s_settings)),
         // k S, μ P + kᵀw, α S + P, q S; and back: qᵀdo, S do, dP + dS, ⟨dS, S⟩, k dP, w dP, ⟨dP, P⟩, S dr,
         // α dS + kᵀdr, μ dP; once more μ P + kᵀw, α S + P
-        new("scan-titans-backward", $"Titans with momentum, exact, forward and backward, {ScanShape}", Flops(9 + 24), Bytes(4 + 7), t => ForwardAndBackward(t, Titans(t), s_settings with { Write = ScanWrite.Scaled })),
+        new("scan-titans-backward", $"Titans with momentum, exact, forward and backward, {ScanShape}", Flops(9 + 24), Bytes(4 + 7), t =>
+            ForwardAndBackward(t, Titans(t), s_settings with
+        {
+            Write = ScanWrite.Scaled,
+        })),
     ];
 
     /// <summary>One token, B = 1, H = 8, D = 64, on a state that stays in cache.</summary>
@@ -78,7 +84,8 @@ internal static class ScanCases
     internal static Action ForwardAndBackward(BenchTensors t, ScanInputs inputs, ScanSettings settings)
     {
         Shape states = Scan.SavedShape(inputs, settings);
-        ScanOutputs outputs = Outputs(t, inputs, new ScanSaved(t.Zeros("states", states), inputs.Mu is null ? null : t.Zeros("momenta", states)));
+        ScanOutputs outputs = Outputs(t, inputs,
+            new ScanSaved(t.Zeros("states", states), inputs.Mu is null ? null : t.Zeros("momenta", states)));
         var upstream = new ScanOutputGradients(t.Uniform("do", inputs.U.Shape), null, null);
         var gradients = new ScanGradients
         {

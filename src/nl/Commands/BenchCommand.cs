@@ -24,11 +24,25 @@ internal static class BenchCommand
             Description = "One JSON object a line: name, threads, median_ms, gflops, gbs, tokens_per_s or bytes_per_s, share_of_floor; "
                 + "ordinary_ms and ratio of a case that has a twin on ordinary numbers.",
         };
-        var large = new Option<bool>("--large") { Description = "Cases of a GPU's size instead: " + string.Join(", ", LargeCases.All(1).Select(c => c.Name)) + ". A floor is then that of bytes at a copy's rate." };
-        var scale = new Option<int>("--scale") { Description = "Divides the tokens, parameters and sides of matrices of large cases.", HelpName = "divisor", DefaultValueFactory = _ => 1 };
-        var tensorCores = new Option<bool>("--tensor-cores") { Description = "Measure large cases with products once more, where the device may round their operands to bfloat16." };
+        var large = new Option<bool>("--large")
+        {
+            Description = "Cases of a GPU's size instead: " + string.Join(", ", LargeCases.All(1).Select(c => c.Name))
+            + ". A floor is then that of bytes at a copy's rate.",
+        };
+        var scale = new Option<int>("--scale")
+        {
+            Description = "Divides the tokens, parameters and sides of matrices of large cases.", HelpName = "divisor",
+            DefaultValueFactory = _ => 1,
+        };
+        var tensorCores = new Option<bool>("--tensor-cores")
+        {
+            Description = "Measure large cases with products once more, where the device may round their operands to bfloat16.",
+        };
         var device = new DeviceOptions();
-        var command = new Command("bench", "Measure operations, each as a share of what this machine's arithmetic and memory allow.") { names, json, large, scale, tensorCores };
+        var command = new Command("bench", "Measure operations, each as a share of what this machine's arithmetic and memory allow.")
+        {
+            names, json, large, scale, tensorCores,
+        };
         device.AddTo(command);
         command.SetAction(parse =>
         {
@@ -39,14 +53,16 @@ internal static class BenchCommand
             IReadOnlyList<BenchCase> cases = asked.Length == 0 ? known : [.. asked.Select(name => BenchCase.Find(name, known))];
             using Device opened = device.Open(parse);
             TensorCores[] roundings = parse.GetValue(tensorCores) ? [TensorCores.None, TensorCores.BFloat16] : [TensorCores.None];
-            Run(cases, opened, parse.GetValue(json), parse.GetValue(large) ? s_budgetOfLarge : s_budget, parse.InvocationConfiguration.Output, roundings);
+            Run(cases, opened, parse.GetValue(json), parse.GetValue(large) ? s_budgetOfLarge : s_budget,
+                parse.InvocationConfiguration.Output, roundings);
             return ExitStatus.Success;
         });
         return command;
     }
 
     /// <summary>Measures cases, each within about a budget of time, and writes each as soon as it is known.</summary>
-    internal static void Run(IReadOnlyList<BenchCase> cases, Device device, bool json, TimeSpan budget, TextWriter output, params ReadOnlySpan<TensorCores> roundings)
+    internal static void Run(IReadOnlyList<BenchCase> cases, Device device, bool json, TimeSpan budget, TextWriter output,
+        params ReadOnlySpan<TensorCores> roundings)
     {
         int threads = device.Threads;
         MachineLimits limits = MachineLimits.Measure(device);
@@ -80,7 +96,10 @@ internal static class BenchCommand
         void Report(BenchCase measured, Action run, MachineLimits limits)
         {
             (double median, double? twin) = Time(measured, run);
-            var result = new BenchResult(measured, device.Threads, median, limits) { TensorCores = device.TensorCores, TwinMilliseconds = twin };
+            var result = new BenchResult(measured, device.Threads, median, limits)
+            {
+                TensorCores = device.TensorCores, TwinMilliseconds = twin,
+            };
             output.WriteLine(json ? result.ToJson() : result.ToString());
         }
 

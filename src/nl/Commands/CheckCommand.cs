@@ -61,7 +61,8 @@ internal static class CheckCommand
         if (table.Rows.Count > 0)
             console.Write(table);
         parse.InvocationConfiguration.Output.WriteLine(
-            $"{paths.Count} cases on {device.Name} ({device.Description}): {passed} passed, {failed} over tolerance, {unsupported} not supported, {unreadable} not usable.");
+            $"{paths.Count} cases on {device.Name} ({device.Description}): {passed} passed, {failed} over tolerance, {unsupported} not " +
+            $"supported, {unreadable} not usable.");
         if (unreadable > 0)
             return ExitStatus.BadInput;
         return failed > 0 || (unsupported > 0 && !skipUnsupported) ? ExitStatus.Failed : ExitStatus.Success;
@@ -78,7 +79,8 @@ internal static class CheckCommand
             if (!results.Contains(tensor))
                 throw new CaseException($"{path}: {operation.Name} gives no '{tensor}'; it gives {string.Join(", ", results.Names)}.");
             if (results.ShapeOf(tensor) != file.ShapeOf(tensor))
-                throw new CaseException($"{path}: '{tensor}' has shape {file.ShapeOf(tensor)}, {operation.Name} gives {results.ShapeOf(tensor)}.");
+                throw new CaseException($"{path}: '{tensor}' has shape {file.ShapeOf(tensor)}, {operation.Name} gives " +
+                    $"{results.ShapeOf(tensor)}.");
         }
 
         bool good = true;
@@ -88,7 +90,8 @@ internal static class CheckCommand
             bool within = error <= operation.Tolerance;
             good &= within;
             table.AddRow(Cells(
-                Name(path), operation.Name, tensor, file.ShapeOf(tensor).ToString(), Scientific(error), Scientific(operation.Tolerance), within ? "ok" : "OVER"));
+                Name(path), operation.Name, tensor, file.ShapeOf(tensor).ToString(), Scientific(error), Scientific(operation.Tolerance),
+                within ? "ok" : "OVER"));
         }
 
         return good;

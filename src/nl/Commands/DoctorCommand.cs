@@ -13,9 +13,14 @@ internal static class DoctorCommand
 {
     public static Command Create()
     {
-        var ptx = new Option<string?>("--ptx") { Description = "Instead write the PTX of every GPU kernel into a folder.", HelpName = "folder", Hidden = true };
+        var ptx = new Option<string?>("--ptx")
+        {
+            Description = "Instead write the PTX of every GPU kernel into a folder.",
+            HelpName = "folder", Hidden = true
+        };
         var command = new Command("doctor", "Show which backends work here, and why others do not.") { ptx };
-        command.SetAction(parse => parse.GetValue(ptx) is { } folder ? WritePtx(folder, parse.InvocationConfiguration.Output) : Run(Terminal.Output(parse)));
+        command.SetAction(parse =>
+            parse.GetValue(ptx) is { } folder ? WritePtx(folder, parse.InvocationConfiguration.Output) : Run(Terminal.Output(parse)));
         return command;
     }
 

@@ -12,13 +12,25 @@ internal static class LearnCommand
 {
     public static Command Create()
     {
-        var name = new Argument<string>("task") { Description = string.Join("; ", LearnTask.All.Select(t => $"{t.Name}: {t.Title}")) + "." };
-        var seed = new Option<ulong>("--seed") { Description = "Of initial weights and data.", HelpName = "number", DefaultValueFactory = _ => 1 };
-        var steps = new Option<int?>("--steps") { Description = "Outer steps (bytes, for streams). Default: the task's own, a few minutes on two cores.", HelpName = "count" };
+        var name = new Argument<string>("task")
+        {
+            Description = string.Join("; ", LearnTask.All.Select(t => $"{t.Name}: {t.Title}")) + ".",
+        };
+        var seed = new Option<ulong>("--seed")
+        {
+            Description = "Of initial weights and data.", HelpName = "number", DefaultValueFactory = _ => 1,
+        };
+        var steps = new Option<int?>("--steps")
+        {
+            Description = "Outer steps (bytes, for streams). Default: the task's own, a few minutes on two cores.", HelpName = "count"
+        };
         var json = new Option<bool>("--json") { Description = "The result as JSON." };
         var quiet = new Option<bool>("--quiet", "-q") { Description = "No progress, only the result." };
         var device = new DeviceOptions();
-        var command = new Command("learn", "Train learners on a small task and show what each of them learned.") { name, seed, steps, json, quiet };
+        var command = new Command("learn", "Train learners on a small task and show what each of them learned.")
+        {
+            name, seed, steps, json, quiet,
+        };
         device.AddTo(command);
         command.SetAction(parse =>
         {
@@ -27,11 +39,13 @@ internal static class LearnCommand
             if (asked < 1)
                 throw new CaseException($"--steps is {asked}, expected at least 1.");
             using Device opened = device.Open(parse);
-            var run = new LearnRun(opened, parse.GetRequiredValue(seed), asked ?? task.DefaultSteps, parse.GetValue(quiet) ? null : parse.InvocationConfiguration.Error);
+            var run = new LearnRun(opened, parse.GetRequiredValue(seed), asked ?? task.DefaultSteps,
+                parse.GetValue(quiet) ? null : parse.InvocationConfiguration.Error);
             var watch = Stopwatch.StartNew();
             IReadOnlyList<LearnTable> tables = task.Run(run);
             var report = new LearnReport(
-                task.Name, task.Title, run.Seed, run.Steps, $"{opened.Name} ({opened.Description})", Machine.Current(), watch.Elapsed.TotalSeconds, tables);
+                task.Name, task.Title, run.Seed, run.Steps, $"{opened.Name} ({opened.Description})", Machine.Current(),
+                watch.Elapsed.TotalSeconds, tables);
             if (parse.GetValue(json))
                 parse.InvocationConfiguration.Output.WriteLine(report.ToJson());
             else
@@ -43,7 +57,8 @@ internal static class LearnCommand
 
     private static void Write(LearnReport report, IAnsiConsole console)
     {
-        console.WriteLine($"{report.Task}: {report.Title}; seed {report.Seed}, {report.Steps.ToString("N0", CultureInfo.InvariantCulture)} steps, {report.Device} on {report.Machine.Processor}");
+        console.WriteLine($"{report.Task}: {report.Title}; seed {report.Seed}, " +
+            $"{report.Steps.ToString("N0", CultureInfo.InvariantCulture)} steps, {report.Device} on {report.Machine.Processor}");
         foreach (LearnTable table in report.Tables)
             table.Write(console);
         console.WriteLine();

@@ -34,7 +34,8 @@ internal static class OpCommand
         SafetensorsFile file = CaseFile.Load(casePath);
         Operation operation = CaseFile.Operation(casePath, file)
             ?? throw new CaseException(
-                $"{casePath}: there is no operation '{OperationRun.OperationName(file)}'; known are {string.Join(", ", Operation.All.Select(o => o.Name))}.");
+                $"{casePath}: there is no operation '{OperationRun.OperationName(file)}'; known are " +
+                $"{string.Join(", ", Operation.All.Select(o => o.Name))}.");
         using Device device = open();
         SafetensorsFile results = CaseFile.Execute(casePath, operation, file, device);
         try

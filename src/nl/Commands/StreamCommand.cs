@@ -15,7 +15,8 @@ internal static class StreamCommand
     {
         var paths = new Argument<string[]>("texts")
         {
-            Description = "A text file (also .gz) or a folder for each phase. Default: English prose from the SDK's documentation, this repository's source code, more prose.",
+            Description = "A text file (also .gz) or a folder for each phase. Default: English prose from the SDK's documentation, this " +
+                "repository's source code, more prose.",
             Arity = ArgumentArity.ZeroOrMore,
         };
         var bytes = new Option<int>("--bytes")
@@ -30,9 +31,20 @@ internal static class StreamCommand
             HelpName = "names",
             DefaultValueFactory = _ => string.Join(',', LearnerKinds.All.Select(k => k.Id())),
         };
-        var seed = new Option<ulong>("--seed") { Description = "Of the initial weights.", HelpName = "number", DefaultValueFactory = _ => 1 };
-        var folder = new Option<string>("--out") { Description = "Folder for report.json, the chart and the checkpoint.", HelpName = "folder", DefaultValueFactory = _ => "nl-stream" };
-        var checkpoint = new Option<string?>("--checkpoint") { Description = "The checkpoint, if not stream.safetensors in the folder of --out.", HelpName = "file" };
+        var seed = new Option<ulong>("--seed")
+        {
+            Description = "Of the initial weights.", HelpName = "number", DefaultValueFactory = _ => 1,
+        };
+        var folder = new Option<string>("--out")
+        {
+            Description = "Folder for report.json, the chart and the checkpoint.", HelpName = "folder", DefaultValueFactory = _ =>
+            "nl-stream",
+        };
+        var checkpoint = new Option<string?>("--checkpoint")
+        {
+            Description = "The checkpoint, if not stream.safetensors in the folder " +
+            "of --out.", HelpName = "file"
+        };
         var every = new Option<long>("--checkpoint-every")
         {
             Description = "Save also each time so many bytes of the stream are read. 0: only at the end and when interrupted.",
@@ -41,7 +53,8 @@ internal static class StreamCommand
         var resume = new Option<bool>("--resume") { Description = "Go on from the checkpoint, with the same texts and settings." };
         var quiet = new Option<bool>("--quiet", "-q") { Description = "No progress, only the result." };
         var device = new DeviceOptions();
-        var command = new Command("stream", "Predict, score and learn from a stream of text, byte by byte, with several learners side by side.")
+        var command = new Command("stream", "Predict, score and learn from a stream of text, byte by byte, with several learners side " +
+            "by side.")
         {
             paths, bytes, learners, seed, folder, checkpoint, every, resume, quiet,
         };
@@ -53,7 +66,8 @@ internal static class StreamCommand
             {
                 Paths = parse.GetValue(paths) ?? [],
                 Bytes = parse.GetRequiredValue(bytes),
-                Learners = [.. parse.GetRequiredValue(learners).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(LearnerKinds.Parse)],
+                Learners = [.. parse.GetRequiredValue(learners)
+                .Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(LearnerKinds.Parse)],
                 Seed = parse.GetRequiredValue(seed),
                 Out = output,
                 Checkpoint = parse.GetValue(checkpoint) ?? Path.Combine(output, "stream.safetensors"),
@@ -71,10 +85,12 @@ internal static class StreamCommand
 
     /// <summary>Runs with any learners.</summary>
     /// <returns>The exit status.</returns>
-    internal static int Run(StreamSettings settings, ILearnerFactory factory, IAnsiConsole console, TextWriter error, CancellationToken stop)
+    internal static int Run(StreamSettings settings, ILearnerFactory factory, IAnsiConsole console, TextWriter error,
+        CancellationToken stop)
     {
         int bytesOfText = PhasePlan.TextFor(settings.Bytes);
-        IReadOnlyList<PhaseText> texts = settings.Paths.Count > 0 ? TextSources.FromPaths(settings.Paths, bytesOfText) : TextSources.Default(bytesOfText);
+        IReadOnlyList<PhaseText> texts = settings.Paths.Count > 0 ? TextSources.FromPaths(settings.Paths, bytesOfText)
+            : TextSources.Default(bytesOfText);
         PhasePlan plan = PhasePlan.Create(texts, settings.Bytes);
         IReadOnlyList<LearnerKind> learners = settings.Learners;
         if (plan.Phases.Count == 1 && learners.Count > 1 && learners.Contains(LearnerKind.Frozen))
@@ -122,7 +138,8 @@ internal static class StreamCommand
         foreach (Phase phase in plan.Phases)
         {
             string less = phase.Text.Length < settings.Bytes ? $" (there is no more than that, asked for were {settings.Bytes:N0})" : "";
-            console.WriteLine($"phase {phase.Index + 1}, {phase.Name}: {phase.Text.Length:N0} bytes{less}, {phase.HeldOut.Length:N0} held out, from {phase.Source}");
+            console.WriteLine($"phase {phase.Index + 1}, {phase.Name}: {phase.Text.Length:N0} bytes{less}, {phase.HeldOut.Length:N0} " +
+                $"held out, from {phase.Source}");
         }
 
         console.WriteLine($"device {factory.DeviceName}: {factory.DeviceDescription}");
@@ -155,7 +172,9 @@ internal static class StreamCommand
         {
             files.Insert(1, LossChart.Save(run, report, settings.Out));
         }
-        catch (Exception e) when (e is DllNotFoundException or TypeInitializationException or IOException or UnauthorizedAccessException or InvalidOperationException)
+        catch (Exception e) when (
+            e is DllNotFoundException or TypeInitializationException or IOException or UnauthorizedAccessException
+                or InvalidOperationException)
         {
             // The result is there without its picture.
             error.WriteLine($"nl: the chart cannot be drawn: {Program.Describe(e.InnerException ?? e)}");

@@ -5,7 +5,9 @@ using NestedLearning.Models;
 
 namespace NestedLearning.CommandLine.Describe;
 
-/// <summary>A model's configuration from a preset and, over it, the fields of a JSON file with the names of <see cref="ModelConfiguration"/>.</summary>
+/// <summary>
+/// A model's configuration from a preset and, over it, the fields of a JSON file with the names of <see cref="ModelConfiguration"/>.
+/// </summary>
 internal static class ConfigurationFile
 {
     public static JsonSerializerOptions Json { get; } = new()
@@ -22,7 +24,8 @@ internal static class ConfigurationFile
     public static ModelConfiguration Load(string preset, string? path)
     {
         ModelConfiguration configuration = ModelConfiguration.Presets.FirstOrDefault(p => p.Name == preset).Configuration
-            ?? throw new CaseException($"There is no model '{preset}'; known are {string.Join(", ", ModelConfiguration.Presets.Select(p => p.Name))}.");
+            ?? throw new CaseException($"There is no model '{preset}'; known are " +
+                $"{string.Join(", ", ModelConfiguration.Presets.Select(p => p.Name))}.");
         if (path is null)
             return configuration;
         try
@@ -57,6 +60,7 @@ internal static class ConfigurationFile
             }
         }
 
-        public override void Write(Utf8JsonWriter writer, Optimizer value, JsonSerializerOptions options) => writer.WriteStringValue(value.Rule);
+        public override void Write(Utf8JsonWriter writer, Optimizer value, JsonSerializerOptions options) =>
+            writer.WriteStringValue(value.Rule);
     }
 }

@@ -7,7 +7,8 @@ using NestedLearning.CommandLine.Streaming;
 namespace NestedLearning.CommandLine.Learn;
 
 /// <summary>Everything that came out of a task, and what it came out on.</summary>
-internal sealed record LearnReport(string Task, string Title, ulong Seed, int Steps, string Device, Machine Machine, double Seconds, IReadOnlyList<LearnTable> Tables)
+internal sealed record LearnReport(string Task, string Title, ulong Seed, int Steps, string Device, Machine Machine, double Seconds,
+    IReadOnlyList<LearnTable> Tables)
 {
     private static readonly JsonSerializerOptions s_json = new()
     {

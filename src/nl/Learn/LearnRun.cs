@@ -46,7 +46,8 @@ internal sealed class LearnRun(Device device, ulong seed, int steps, TextWriter?
     }
 
     /// <summary>Does every job with every rate, and keeps of each job's results the one with the least loss.</summary>
-    public IReadOnlyList<TResult> BestOf<TJob, TResult>(IReadOnlyList<TJob> jobs, IReadOnlyList<float> rates, Func<TJob, float, TResult> run, Func<TResult, double> loss)
+    public IReadOnlyList<TResult> BestOf<TJob,
+        TResult>(IReadOnlyList<TJob> jobs, IReadOnlyList<float> rates, Func<TJob, float, TResult> run, Func<TResult, double> loss)
     {
         (TJob Job, float Rate)[] all = [.. jobs.SelectMany(j => rates.Select(r => (j, r)))];
         return [.. Each(all, a => run(a.Job, a.Rate)).Chunk(rates.Count).Select(results => results.MinBy(loss)!)];

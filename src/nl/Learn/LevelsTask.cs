@@ -18,11 +18,13 @@ internal sealed class LevelsTask : LearnTask
     public override IReadOnlyList<LearnTable> Run(LearnRun run)
     {
         MarkovSource[] sources = [.. Enumerable.Range(0, 3).Select(i => new MarkovSource(3 * run.Seed + (ulong)i))];
-        byte[] a = sources[0].Draw(0, run.Steps, out double entropy), again = sources[0].Draw(1, run.Steps, out _), heldOut = sources[0].Draw(2, 4096, out _);
+        byte[] a = sources[0].Draw(0, run.Steps, out double entropy), again = sources[0].Draw(1, run.Steps, out _),
+            heldOut = sources[0].Draw(2, 4096, out _);
         byte[] b = sources[1].Draw(0, run.Steps, out _), c = sources[2].Draw(0, run.Steps, out _);
         var rows = run.Each([1, 2, 3, 4], k =>
         {
-            LevelConfiguration[] levels = [.. s_chunks[..k].Select((chunk, i) => new LevelConfiguration($"level{i}", chunk, 3e-3f, Hidden / k))];
+            LevelConfiguration[] levels = [.. s_chunks[..k]
+                .Select((chunk, i) => new LevelConfiguration($"level{i}", chunk, 3e-3f, Hidden / k))];
             var configuration = new ModelConfiguration { Dim = 64, Levels = levels, ProjectionLevel = 0, Seed = run.Seed };
             using StreamLearner learner = StreamLearner.Create(run.Device, configuration, $"{k} levels");
             double[] first = StreamTraining.Read(learner, a);

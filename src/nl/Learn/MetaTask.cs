@@ -37,7 +37,8 @@ internal sealed class MetaTask : LearnTask
         {
             using var learner = new LinearMemoryLearner(run.Device, job.Start, LearningRate, job.Learns);
             var trainer = new EpisodicTrainer<RegressionEpisode>(learner) { Order = job.Order };
-            SequenceTraining.Train(trainer, learner.Levels, LearningRate, run.Steps, step => Task(mean, TrainedSupport).Draw(run.Seed, step, Batch));
+            SequenceTraining.Train(trainer, learner.Levels, LearningRate, run.Steps, step =>
+                Task(mean, TrainedSupport).Draw(run.Seed, step, Batch));
             double distance = Math.Sqrt(learner.Start.Value.ToArray().Zip(mean, (s, m) => (double)(s - m) * (s - m)).Sum());
             run.Say($"{job.Name}: the start is {distance:F3} from the tasks' mean");
             return new LearnRow(job.Name, [.. s_tested.Select(n => (double?)trainer.Evaluate(Test(run, mean, n))), distance]);
@@ -45,11 +46,13 @@ internal sealed class MetaTask : LearnTask
         return
         [
             new LearnTable(
-                $"squared error on new inputs by number of examples, noise {Noise * Noise:F3}; D = {Dim}, one pass of the delta rule, outer loop trained with {TrainedSupport} examples",
+                $"squared error on new inputs by number of examples, noise {Noise * Noise:F3}; D = {Dim}, one pass of the delta rule, " +
+                $"outer loop trained with {TrainedSupport} examples",
                 [.. s_tested.Select(n => n.ToString(CultureInfo.InvariantCulture)), "start to mean"],
                 [
                     .. learners,
-                    new LearnRow("ridge regression around the mean", [.. s_tested.Select(n => (double?)Ridge(Test(run, mean, n), mean)), 0]),
+                    new LearnRow("ridge regression around the mean",
+                    [.. s_tested.Select(n => (double?)Ridge(Test(run, mean, n), mean)), 0]),
                     new LearnRow("ridge regression around zero", [.. s_tested.Select(n => (double?)Ridge(Test(run, mean, n), zero)), null]),
                 ]),
         ];
@@ -57,7 +60,8 @@ internal sealed class MetaTask : LearnTask
 
     private static LinearRegression Task(float[] mean, int support) => new(Dim, support + Queries, Noise, support, mean);
 
-    private static RegressionEpisode Test(LearnRun run, float[] mean, int support) => Task(mean, support).Draw(run.Seed + SequenceTraining.TestSeed, 0, 16 * Batch);
+    private static RegressionEpisode Test(LearnRun run, float[] mean, int support) =>
+        Task(mean, support).Draw(run.Seed + SequenceTraining.TestSeed, 0, 16 * Batch);
 
     private static double Ridge(RegressionEpisode episode, float[] center)
     {

@@ -33,7 +33,8 @@ internal sealed class OptimizersTask : LearnTask
             ("Muon, rest AdamW", () => OptimizerRules.ByShape(new Muon { UpdateRms = AdamRms }, NewAdam())),
             ("M3, rest AdamW", () => OptimizerRules.ByShape(new M3(), NewAdam())),
         ];
-        IEnumerable<LearnRow> rows = run.BestOf(optimizers, s_rates, (o, rate) => (Losses: Train(run, task, o.Name, o.New(), rate), o.Name, Rate: rate), r => r.Losses[^1])
+        IEnumerable<LearnRow> rows = run.BestOf(optimizers, s_rates, (o, rate) =>
+            (Losses: Train(run, task, o.Name, o.New(), rate), o.Name, Rate: rate), r => r.Losses[^1])
             .Select(r => new LearnRow(r.Name, [.. r.Losses.Select(l => (double?)l), r.Rate]));
         return
         [
@@ -54,9 +55,16 @@ internal sealed class OptimizersTask : LearnTask
 
     private static double[] Train(LearnRun run, MarkovText task, string name, Optimizer optimizer, float rate)
     {
-        ModelConfiguration configuration = SequenceTraining.Shape(ModelConfiguration.HopeAttention, dim: 32, heads: 2, blocks: 2) with { Vocabulary = Symbols, Seed = run.Seed };
+        ModelConfiguration configuration = SequenceTraining.Shape(ModelConfiguration.HopeAttention, dim: 32, heads: 2, blocks: 2) with
+        {
+            Vocabulary = Symbols,
+            Seed = run.Seed,
+        };
         using var model = new SequenceModel(run.Device, configuration);
-        using var levels = new LevelSystem(new Level("all", 1, rate, optimizer, model.Levels.Levels.SelectMany(l => l.Parameters)) { ClipNorm = 1, WarmupCommits = 20 });
+        using var levels = new LevelSystem(new Level("all", 1, rate, optimizer, model.Levels.Levels.SelectMany(l => l.Parameters))
+        {
+            ClipNorm = 1, WarmupCommits = 20,
+        });
         var trainer = new EpisodicTrainer<SequenceEpisode>(new SequenceLearner(model, levels));
         int[] checkpoints = Checkpoints(run.Steps);
         double[] bits = new double[checkpoints.Length];

@@ -30,9 +30,11 @@ internal sealed class RecallTask : LearnTask
         AssociativeRecall Task(params int[] pairs) => new(Keys, Values, pairs) { Writes = writes };
         var training = new SequenceTraining(run, Task(trained), run.Steps);
         IReadOnlyList<TrainedCandidate> results = training.Run(
-            Learners.OfMemories(dim: 32, heads: 2, blocks: 2), learner => [.. tested.Select(pairs => training.Accuracy(learner, Task(pairs)))]);
+            Learners.OfMemories(dim: 32, heads: 2, blocks: 2), learner =>
+            [.. tested.Select(pairs => training.Accuracy(learner, Task(pairs)))]);
         return new LearnTable(
-            $"{what}: accuracy by number of keys, trained on {string.Join(", ", trained)}; {Keys} keys, {Values} values, chance {1.0 / Values:F3}; two blocks, two heads of 16x16",
+            $"{what}: accuracy by number of keys, trained on {string.Join(", ", trained)}; {Keys} keys, {Values} values, chance " +
+            $"{1.0 / Values:F3}; two blocks, two heads of 16x16",
             [.. tested.Select(p => $"{p} keys"), "rate", "parameters"],
             [.. results.Select(r => r.ToRow())]);
     }

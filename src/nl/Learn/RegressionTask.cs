@@ -23,7 +23,8 @@ internal sealed class RegressionTask : LearnTask
         var task = new LinearRegression(Dim, Examples, Noise);
         IReadOnlyList<Candidate> candidates = Learners.OfMemories(dim: 32, heads: 2, blocks: 2);
         RegressionEpisode test = task.Draw(run.Seed + SequenceTraining.TestSeed, 0, 16 * Batch);
-        IEnumerable<LearnRow> learners = run.BestOf(candidates, SequenceTraining.Rates, (candidate, rate) => Train(run, task, candidate, rate, test), r => r.Validation)
+        IEnumerable<LearnRow> learners = run.BestOf(candidates, SequenceTraining.Rates, (candidate, rate) =>
+            Train(run, task, candidate, rate, test), r => r.Validation)
             .Select(r => r.Row);
         return
         [
@@ -38,12 +39,14 @@ internal sealed class RegressionTask : LearnTask
         ];
     }
 
-    private static (double Validation, LearnRow Row) Train(LearnRun run, LinearRegression task, Candidate candidate, float rate, RegressionEpisode test)
+    private static (double Validation, LearnRow Row) Train(LearnRun run, LinearRegression task, Candidate candidate, float rate,
+        RegressionEpisode test)
     {
         using var learner = new RegressionLearner(run.Device, candidate.Configuration with { Vocabulary = 1, Seed = run.Seed }, Dim);
         var trainer = new EpisodicTrainer<RegressionEpisode>(learner);
         bool finite = SequenceTraining.Train(trainer, learner.Levels, rate, run.Steps, step => task.Draw(run.Seed, step, Batch));
-        double validation = finite ? trainer.Evaluate(task.Draw(run.Seed + SequenceTraining.ValidationSeed, 0, 8 * Batch)) : double.PositiveInfinity;
+        double validation = finite ? trainer.Evaluate(task.Draw(run.Seed + SequenceTraining.ValidationSeed, 0, 8 * Batch))
+            : double.PositiveInfinity;
         run.Say($"{candidate.Name}, rate {Readable.Number(rate)}: squared error {validation:F4}");
         double[] predictions = Array.ConvertAll(learner.PredictEach(test), p => (double)p);
         return (validation, Row(candidate.Name, test, predictions, rate, learner.ParameterCount));
@@ -51,7 +54,8 @@ internal sealed class RegressionTask : LearnTask
 
     private static LearnRow Row(string name, RegressionEpisode test, double[] predictions, double? rate, double? parameters)
     {
-        double?[] errors = [.. s_shown.Select(n => (double?)Enumerable.Range(0, test.Batch).Average(b => Math.Pow(predictions[b * Examples + n] - test.Y[b * Examples + n], 2)))];
+        double?[] errors = [.. s_shown.Select(n =>
+            (double?)Enumerable.Range(0, test.Batch).Average(b => Math.Pow(predictions[b * Examples + n] - test.Y[b * Examples + n], 2)))];
         return new LearnRow(name, [.. errors, rate, parameters]);
     }
 

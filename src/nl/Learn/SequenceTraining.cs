@@ -57,7 +57,8 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
     /// <paramref name="stepped"/> is told how many there were.
     /// </summary>
     /// <returns>Whether every step was finite; it stops at the first that is not.</returns>
-    public static bool Train<TEpisode>(EpisodicTrainer<TEpisode> trainer, LevelSystem levels, float rate, int steps, Func<ulong, TEpisode> draw, Action<int>? stepped = null)
+    public static bool Train<TEpisode>(EpisodicTrainer<TEpisode> trainer, LevelSystem levels, float rate, int steps, Func<ulong,
+        TEpisode> draw, Action<int>? stepped = null)
     {
         try
         {
@@ -84,7 +85,8 @@ internal sealed class SequenceTraining(LearnRun run, ISequenceTask task, int ste
         var learner = new SequenceLearner(model);
         var trainer = new EpisodicTrainer<SequenceEpisode>(learner);
         bool finite = Train(trainer, learner.Levels, rate, steps, step => task.Draw(run.Seed, step, Batch));
-        double validation = finite ? Enumerable.Range(0, 8).Average(i => trainer.Evaluate(task.Draw(run.Seed + ValidationSeed, (ulong)i, Batch))) : double.PositiveInfinity;
+        double validation = finite ? Enumerable.Range(0, 8)
+            .Average(i => trainer.Evaluate(task.Draw(run.Seed + ValidationSeed, (ulong)i, Batch))) : double.PositiveInfinity;
         run.Say($"{candidate.Name}, rate {Readable.Number(rate)}: loss {validation:F4}");
         return (validation, new TrainedCandidate(candidate.Name, rate, model.ParameterCount, measure(learner)));
     }

@@ -41,12 +41,17 @@ internal sealed class ShiftTask : LearnTask
         return
         [
             new LearnTable(
-                $"bits a byte before and after the shift; recovered is where the mean over {Window:N0} bytes is as near the source's entropy as in the last eighth before the shift; entropy {entropyBefore:F3} and {entropyAfter:F3}",
-                ["before: last eighth", "after: first 1,024", "first 4,096", "whole", "last eighth", "recovered after", "rate", "parameters"],
+                $"bits a byte before and after the shift; recovered is where the mean over {Window:N0} bytes is as near the source's " +
+                $"entropy as in the last eighth before the shift; entropy {entropyBefore:F3} and {entropyAfter:F3}",
+                ["before: last eighth", "after: first 1,024", "first 4,096", "whole", "last eighth", "recovered after", "rate",
+                "parameters"],
                 [
                     .. best.Select(b => new LearnRow(
-                        b.Name, StreamTraining.Mean(b.Bits[0], end, run.Steps), StreamTraining.Mean(b.Bits[1], 0, 1024), StreamTraining.Mean(b.Bits[1], 0, 4096), b.Bits[1].Average(),
-                        StreamTraining.Mean(b.Bits[1], end, run.Steps), StreamTraining.Reaches(b.Bits[1], StreamTraining.Mean(b.Bits[0], end, run.Steps) + entropyAfter - entropyBefore, Window), b.Rate, b.ParameterCount)),
+                        b.Name, StreamTraining.Mean(b.Bits[0], end, run.Steps), StreamTraining.Mean(b.Bits[1], 0, 1024),
+                        StreamTraining.Mean(b.Bits[1], 0, 4096), b.Bits[1].Average(),
+                        StreamTraining.Mean(b.Bits[1], end, run.Steps),
+                        StreamTraining.Reaches(b.Bits[1], StreamTraining.Mean(b.Bits[0], end, run.Steps) + entropyAfter - entropyBefore,
+                        Window), b.Rate, b.ParameterCount)),
                 ]),
         ];
     }

@@ -6,7 +6,8 @@ namespace NestedLearning.CommandLine.Learn;
 internal static class StreamTraining
 {
     /// <summary>The losses of each phase; each byte is predicted, scored, and then learned from.</summary>
-    public static IReadOnlyList<double[]> Read(StreamLearner learner, IEnumerable<byte[]> phases) => [.. phases.Select(p => Read(learner, p))];
+    public static IReadOnlyList<double[]> Read(StreamLearner learner, IEnumerable<byte[]> phases) =>
+        [.. phases.Select(p => Read(learner, p))];
 
     /// <summary>The losses of one phase; infinite from where a learner's own are not finite any more.</summary>
     public static double[] Read(StreamLearner learner, byte[] text)

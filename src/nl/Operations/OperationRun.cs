@@ -99,7 +99,8 @@ internal sealed partial class OperationRun : IDisposable
     public int Axis(string name) => _axes[name];
 
     /// <summary>The shape with these axes, all set by inputs or numbers.</summary>
-    public Shape Shape(string axes) => [.. axes.Split(' ').Select(a => int.TryParse(a, CultureInfo.InvariantCulture, out int n) ? n : _axes[a])];
+    public Shape Shape(string axes) =>
+        [.. axes.Split(' ').Select(a => int.TryParse(a, CultureInfo.InvariantCulture, out int n) ? n : _axes[a])];
 
     /// <summary>A tensor with undefined contents that lives as long as this run.</summary>
     public Tensor Empty(Shape shape) => Own(Device.Empty(shape));
@@ -203,7 +204,8 @@ internal sealed partial class OperationRun : IDisposable
     public ScanRead Read() => Choice("read", ("after", ScanRead.After), ("before", ScanRead.Before));
 
     /// <summary>The same of rules whose chunk is part of the meaning: a query may read the chunk's start too.</summary>
-    public ScanRead ReadOfChunks() => Choice("read", ("after", ScanRead.After), ("before", ScanRead.Before), ("chunk_start", ScanRead.ChunkStart));
+    public ScanRead ReadOfChunks() =>
+        Choice("read", ("after", ScanRead.After), ("before", ScanRead.Before), ("chunk_start", ScanRead.ChunkStart));
 
     public void Dispose()
     {
@@ -284,7 +286,8 @@ internal sealed partial class OperationRun : IDisposable
         if (!fits)
         {
             string expected = string.Join(", ", names);
-            string known = string.Join(", ", names.Select(n => Known(n, out int length) ? length.ToString(CultureInfo.InvariantCulture) : n));
+            string known = string.Join(", ",
+                names.Select(n => Known(n, out int length) ? length.ToString(CultureInfo.InvariantCulture) : n));
             throw new CaseException($"'{key}' has shape {shape}, expected [{expected}]{(known == expected ? "" : $" = [{known}]")}.");
         }
 

@@ -15,7 +15,8 @@ internal enum Anchor
 }
 
 /// <summary>One piece of text on a chart; the position is that of its baseline, in pixels from the top left corner.</summary>
-internal sealed record ChartLabel(string Text, float X, float Y, Anchor Anchor = Anchor.Start, string Color = "#222222", float Size = 14, bool Upwards = false);
+internal sealed record ChartLabel(string Text, float X, float Y, Anchor Anchor = Anchor.Start, string Color = "#222222", float Size = 14,
+    bool Upwards = false);
 
 /// <summary>
 /// Plots and labels on one picture. Plots leave all text to labels: where a machine has no fonts at all, as many
@@ -48,7 +49,13 @@ internal sealed class ChartCanvas(int width, int height)
             surface.Canvas.Translate(label.X, label.Y);
             if (label.Upwards)
                 surface.Canvas.RotateDegrees(-90);
-            SKTextAlign align = label.Anchor switch { Anchor.Start => SKTextAlign.Left, Anchor.Middle => SKTextAlign.Center, _ => SKTextAlign.Right };
+            SKTextAlign align = label.Anchor switch
+            {
+                Anchor.Start => SKTextAlign.Left,
+                Anchor.Middle => SKTextAlign.Center,
+                _ =>
+                SKTextAlign.Right
+            };
             surface.Canvas.DrawText(label.Text, 0, 0, align, font, paint);
             surface.Canvas.Restore();
         }
@@ -70,7 +77,8 @@ internal sealed class ChartCanvas(int width, int height)
         foreach (ChartLabel label in _labels)
         {
             string anchor = label.Anchor switch { Anchor.Start => "start", Anchor.Middle => "middle", _ => "end" };
-            text.Append(CultureInfo.InvariantCulture, $"<text transform=\"translate({label.X:F1} {label.Y:F1}){(label.Upwards ? " rotate(-90)" : "")}\" ")
+            text.Append(CultureInfo.InvariantCulture,
+                $"<text transform=\"translate({label.X:F1} {label.Y:F1}){(label.Upwards ? " rotate(-90)" : "")}\" ")
                 .Append(CultureInfo.InvariantCulture, $"font-size=\"{label.Size}\" fill=\"{label.Color}\" text-anchor=\"{anchor}\">")
                 .Append(WebUtility.HtmlEncode(label.Text)).Append("</text>\n");
         }
@@ -82,7 +90,8 @@ internal sealed class ChartCanvas(int width, int height)
     private static SKTypeface FindTypeface()
     {
         string[] families = SKFontManager.Default.GetFontFamilies();
-        string? family = s_families.FirstOrDefault(f => families.Contains(f)) ?? families.FirstOrDefault(f => f.EndsWith(" Sans", StringComparison.Ordinal));
+        string? family = s_families.FirstOrDefault(f => families.Contains(f))
+            ?? families.FirstOrDefault(f => f.EndsWith(" Sans", StringComparison.Ordinal));
         return SKTypeface.FromFamilyName(family) ?? SKTypeface.Default;
     }
 

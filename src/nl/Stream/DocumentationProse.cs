@@ -25,7 +25,8 @@ internal static class DocumentationProse
         // …/shared/Microsoft.NETCore.App/VERSION/
         roots.Add(Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..")));
         string executable = OperatingSystem.IsWindows() ? "dotnet.exe" : "dotnet";
-        foreach (string folder in (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
+        foreach (string folder in (Environment.GetEnvironmentVariable("PATH") ?? "")
+            .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
         {
             var file = new FileInfo(Path.Combine(folder, executable));
             if (file.Exists)
@@ -46,11 +47,13 @@ internal static class DocumentationProse
                 continue;
             byte[] text = Write(Paragraphs(files), bytes);
             if (text.Length < 2 * PhasePlan.LeastText)
-                throw new StreamException($"The XML documentation in {Path.Combine(root, "packs")} has only {text.Length:N0} bytes of prose. {WayOut}");
+                throw new StreamException($"The XML documentation in {Path.Combine(root, "packs")} has only {text.Length:N0} bytes of " +
+                    $"prose. {WayOut}");
             return (text, $"XML documentation in {Path.Combine(root, "packs")}");
         }
 
-        throw new StreamException($"There is no XML documentation of an SDK: no packs/*.Ref/*/ref/*/*.xml in {string.Join(", ", roots)}. {WayOut}");
+        throw new StreamException("There is no XML documentation of an SDK: no packs/*.Ref/*/ref/*/*.xml in " +
+            $"{string.Join(", ", roots)}. {WayOut}");
     }
 
     private static string WayOut => "Install the .NET SDK, or name the text of each phase: nl stream FILE-OR-FOLDER…";
@@ -64,7 +67,8 @@ internal static class DocumentationProse
         var files = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (string pack in Directory.GetDirectories(packs, "*.Ref").Order(StringComparer.Ordinal))
         {
-            if (Newest(pack) is not { } version || !Directory.Exists(Path.Combine(version, "ref")) || Newest(Path.Combine(version, "ref")) is not { } framework)
+            if (Newest(pack) is not { } version || !Directory.Exists(Path.Combine(version, "ref"))
+                || Newest(Path.Combine(version, "ref")) is not { } framework)
                 continue;
             foreach (string file in Directory.GetFiles(framework, "*.xml"))
                 files.TryAdd(Path.GetFileName(file), file);
@@ -105,7 +109,10 @@ internal static class DocumentationProse
     {
         var paragraphs = new List<string>();
         var openings = new HashSet<string>();
-        var settings = new XmlReaderSettings { IgnoreComments = true, IgnoreProcessingInstructions = true, DtdProcessing = DtdProcessing.Prohibit };
+        var settings = new XmlReaderSettings
+        {
+            IgnoreComments = true, IgnoreProcessingInstructions = true, DtdProcessing = DtdProcessing.Prohibit,
+        };
         var text = new StringBuilder();
         var paragraph = new StringBuilder();
         foreach (string file in files)

@@ -84,7 +84,10 @@ internal interface ILearnerFactory : IDisposable
 /// <summary>Makes the models of the library.</summary>
 internal sealed class LearnerFactory : ILearnerFactory
 {
-    private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.CamelCase, Converters = { new JsonStringEnumConverter() } };
+    private static readonly JsonSerializerOptions s_json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase, Converters = { new JsonStringEnumConverter() },
+    };
     private readonly Device _device;
     private readonly ModelConfiguration _configuration;
     private readonly int _threads;

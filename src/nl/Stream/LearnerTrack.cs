@@ -127,7 +127,8 @@ internal sealed class LearnerTrack : IDisposable
         {
             double loss = Learner.Evaluate(_plan.Phases[of].HeldOut);
             if (!double.IsFinite(loss))
-                throw new DivergenceException($"{Kind.Title()}: the loss on the held-out part of phase {of + 1} is {loss} after phase {phase.Index + 1}.");
+                throw new DivergenceException($"{Kind.Title()}: the loss on the held-out part of phase {of + 1} is {loss} after phase " +
+                    $"{phase.Index + 1}.");
             _heldOutLosses[phase.Index * _plan.Phases.Count + of] = loss;
         }
 
@@ -166,7 +167,8 @@ internal sealed class LearnerTrack : IDisposable
         foreach (string name in file.Names.Where(n => n.StartsWith(prefix, StringComparison.Ordinal)))
         {
             if (file.HoldsFloats(name) && file.Floats(name).ContainsAnyExceptInRange(float.MinValue, float.MaxValue))
-                throw new DivergenceException($"{Kind.Title()}: {name[prefix.Length..]} is no longer finite at byte {Position:N0} of the stream.");
+                throw new DivergenceException($"{Kind.Title()}: {name[prefix.Length..]} is no longer finite at byte {Position:N0} of " +
+                    "the stream.");
         }
     }
 
@@ -181,7 +183,8 @@ internal sealed class LearnerTrack : IDisposable
         (Position, Inherited, Seconds) = (run[0], run[1], Number(run[3]));
         long commits = run[2];
         if (Position < 0 || Position > _plan.Length || Inherited < 0 || Inherited > Position || commits < 0 || commits > int.MaxValue / 4)
-            throw new CheckpointException($"'{id}.run.position' is [{string.Join(", ", run.ToArray())}], which no stream of {_plan.Length} bytes has.");
+            throw new CheckpointException($"'{id}.run.position' is [{string.Join(", ", run.ToArray())}], which no stream of " +
+                $"{_plan.Length} bytes has.");
         if (!file.Contains($"{id}.run.losses"))
             return;
 

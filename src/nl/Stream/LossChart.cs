@@ -57,7 +57,8 @@ internal static class LossChart
                 line.Color = Color.FromHex(ColorOf(track.Kind));
                 line.LineWidth = 1.5f;
                 low = Math.Min(low, points.Min(p => p.Loss));
-                high = Math.Max(high, points.Where(p => p.Position > plan.Length * StartLeftOut).Select(p => p.Loss).DefaultIfEmpty(points[^1].Loss).Max());
+                high = Math.Max(high, points.Where(p => p.Position > plan.Length * StartLeftOut).Select(p => p.Loss)
+                    .DefaultIfEmpty(points[^1].Loss).Max());
             }
 
             legend.Insert(0, (track.Kind.Title(), ColorOf(track.Kind)));
@@ -66,14 +67,17 @@ internal static class LossChart
         low = Math.Floor(low * 4) / 4;
         high = Math.Max(low + 0.5, Math.Ceiling(high * 4) / 4);
         double step = (high - low) switch { <= 1 => 0.1, <= 2.5 => 0.25, <= 5 => 0.5, _ => 1 };
-        Tick[] ticks = [.. Steps(low, high, step).Select(y => new Tick(y, y.ToString("0.##", CultureInfo.InvariantCulture), isMajor: true))];
+        Tick[] ticks = [.. Steps(low, high, step)
+            .Select(y => new Tick(y, y.ToString("0.##", CultureInfo.InvariantCulture), isMajor: true))];
         Finish(canvas, plot, area, plan, low, high, ticks);
-        canvas.Add(new ChartLabel($"Loss over the stream: bits per byte, mean over {StreamMetrics.WindowLength:N0} bytes", s_padding.Left, 24, Size: 17));
+        canvas.Add(new ChartLabel($"Loss over the stream: bits per byte, mean over {StreamMetrics.WindowLength:N0} bytes", s_padding.Left,
+            24, Size: 17));
         AddLegend(canvas, 0, legend);
 
         PixelRect data = DataOf(area);
         foreach (Phase phase in plan.Phases)
-            canvas.Add(new ChartLabel($"{phase.Index + 1} {phase.Name}", plot.Axes.Bottom.GetPixel(phase.Start, data) + 6, data.Top + 16, Color: "#666666"));
+            canvas.Add(new ChartLabel($"{phase.Index + 1} {phase.Name}", plot.Axes.Bottom.GetPixel(phase.Start, data) + 6, data.Top + 16,
+                Color: "#666666"));
     }
 
     private static void AddLevels(ChartCanvas canvas, PhasePlan plan, StreamReport report)
@@ -84,7 +88,8 @@ internal static class LossChart
         var legend = new List<(string, string)>();
         int most = 1;
         // The frozen learner's levels are Hope's until they stop.
-        foreach (LearnerReport learner in report.Learners.Where(l => l.Id != LearnerKind.Frozen.Id() || report.Learners.Count == 1).Reverse())
+        foreach (LearnerReport learner in report.Learners.Where(l => l.Id != LearnerKind.Frozen.Id() || report.Learners.Count == 1)
+            .Reverse())
         {
             var entries = new List<(string, string)>();
             foreach (LevelReport level in learner.Levels)
@@ -95,7 +100,8 @@ internal static class LossChart
                         .Where(i => level.Change[i] > 0 && level.Norm[i] > 0)
                         .Select(i => new Coordinates(level.Position[i], Math.Log10(level.Change[i] / level.Norm[i]))),
                 ];
-                string color = learner.Id == LearnerKind.OneLevel.Id() ? ColorOf(LearnerKind.OneLevel) : s_levelColors[entries.Count % s_levelColors.Length];
+                string color = learner.Id == LearnerKind.OneLevel.Id() ? ColorOf(LearnerKind.OneLevel)
+                    : s_levelColors[entries.Count % s_levelColors.Length];
                 entries.Add(($"{learner.Name}: {level.Name} ({level.Commits:N0} commits)", color));
                 most = Math.Max(most, level.CommitsPerPoint);
                 if (points.Length == 0)
@@ -115,7 +121,8 @@ internal static class LossChart
         Tick[] marks =
         [
             .. Enumerable.Range((int)Math.Floor(low), (int)Math.Ceiling(high) - (int)Math.Floor(low) + 1)
-                .SelectMany(power => (int[])[1, 2, 5], (power, digit) => new Tick(power + Math.Log10(digit), power == 0 ? $"{digit}" : $"{digit}e{power}", isMajor: true)),
+                .SelectMany(power => (int[])[1, 2, 5], (power, digit) =>
+                    new Tick(power + Math.Log10(digit), power == 0 ? $"{digit}" : $"{digit}e{power}", isMajor: true)),
         ];
         low = marks.Last(t => t.Position <= low).Position;
         high = marks.First(t => t.Position >= high && t.Position > low).Position;
@@ -123,7 +130,8 @@ internal static class LossChart
         if (ticks.Length > 8)
             ticks = [.. ticks.Where(t => t.Label.StartsWith('1'))];
         Finish(canvas, plot, area, plan, low, high, ticks);
-        canvas.Add(new ChartLabel("Level commits: relative change of a level's weights, |Δθ| / |θ|" + (most > 1 ? $", each point the mean of up to {most} commits" : ""), s_padding.Left, area.Top + 24, Size: 17));
+        canvas.Add(new ChartLabel("Level commits: relative change of a level's weights, |Δθ| / |θ|"
+            + (most > 1 ? $", each point the mean of up to {most} commits" : ""), s_padding.Left, area.Top + 24, Size: 17));
         canvas.Add(new ChartLabel("bytes of the stream", Width - s_padding.Right, area.Bottom - 8, Anchor.End));
         AddLegend(canvas, area.Top, legend);
     }
@@ -148,7 +156,8 @@ internal static class LossChart
         canvas.Add(plot, area);
         PixelRect data = DataOf(area);
         foreach (Tick tick in positions)
-            canvas.Add(new ChartLabel(tick.Label, plot.Axes.Bottom.GetPixel(tick.Position, data), data.Bottom + 20, Anchor.Middle, Size: 13));
+            canvas.Add(new ChartLabel(tick.Label, plot.Axes.Bottom.GetPixel(tick.Position, data), data.Bottom + 20, Anchor.Middle,
+                Size: 13));
         foreach (Tick tick in ticks.Where(t => t.IsMajor))
             canvas.Add(new ChartLabel(tick.Label, data.Left - 9, plot.Axes.Left.GetPixel(tick.Position, data) + 5, Anchor.End, Size: 13));
     }

@@ -76,7 +76,8 @@ internal sealed class PhasePlan
         foreach (PhaseText text in texts)
         {
             if (text.Bytes.Length < LeastText)
-                throw new StreamException($"'{text.Name}' ({text.Source}) has {text.Bytes.Length:N0} bytes of text, a phase needs at least {LeastText:N0}.");
+                throw new StreamException($"'{text.Name}' ({text.Source}) has {text.Bytes.Length:N0} bytes of text, a phase needs at " +
+                    $"least {LeastText:N0}.");
             int taken = Math.Min(text.Bytes.Length, TextFor(bytes));
             (byte[] streamed, byte[] heldOut) = Divide(text.Bytes.AsSpan(0, taken), HeldOutFor(Math.Min(bytes, taken)));
             var phase = new Phase

@@ -23,7 +23,8 @@ internal static class ReportTable
 
         console.WriteLine();
         console.WriteLine(
-            $"Adaptation: bytes until the mean over {StreamMetrics.WindowLength:N0} bytes (a quarter of a short phase) is within {StreamMetrics.AdaptationMargin:P0} of the phase's final level (its last {StreamMetrics.FinalPart:P0})");
+            $"Adaptation: bytes until the mean over {StreamMetrics.WindowLength:N0} bytes (a quarter of a short phase) is within " +
+            $"{StreamMetrics.AdaptationMargin:P0} of the phase's final level (its last {StreamMetrics.FinalPart:P0})");
         Table adaptation = NewTable(console, ["learner", .. PhaseTitles(report).SelectMany(p => (string[])[$"{p}: bytes", "to level"])]);
         foreach (LearnerReport learner in report.Learners)
         {
@@ -37,7 +38,8 @@ internal static class ReportTable
         if (report.Phases.Count > 1)
         {
             console.WriteLine();
-            console.WriteLine("Retention: bits per byte on held-out text of earlier phases, right after the phase and at the end of the stream");
+            console.WriteLine("Retention: bits per byte on held-out text of earlier phases, right after the phase and at the end of the " +
+                "stream");
             Table retention = NewTable(console, ["learner", "held-out part of", "before", "after", "change"]);
             foreach (LearnerReport learner in report.Learners)
             {

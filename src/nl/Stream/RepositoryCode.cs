@@ -14,7 +14,8 @@ internal static class RepositoryCode
     {
         string root = startingPoints.Select(FindRoot).FirstOrDefault(r => r is not null)
             ?? throw new StreamException(
-                $"There is no source code for the second phase: no {Marker} in {string.Join(" or ", startingPoints.Distinct())} or above. " +
+                $"There is no source code for the second phase: no {Marker} in " +
+                $"{string.Join(" or ", startingPoints.Distinct())} or above. " +
                 "Run inside the repository, or name the text of each phase: nl stream FILE-OR-FOLDER…");
         IReadOnlyList<string> files = TextSources.Files(root, folder => !s_builtFolders.Contains(folder));
         string[] code = [.. files.Where(f => s_extensions.Contains(Path.GetExtension(f)))];
@@ -25,7 +26,8 @@ internal static class RepositoryCode
         if (text.Length < PhasePlan.LeastText)
         {
             throw new StreamException(
-                $"There is too little source code for the second phase: {text.Length:N0} bytes in {root}, needed are {PhasePlan.LeastText:N0}. " +
+                $"There is too little source code for the second phase: {text.Length:N0} bytes in {root}, needed are " +
+                $"{PhasePlan.LeastText:N0}. " +
                 "Name the text of each phase: nl stream FILE-OR-FOLDER…");
         }
 

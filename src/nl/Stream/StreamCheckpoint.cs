@@ -13,7 +13,8 @@ internal static class StreamCheckpoint
     private const string SecondsName = "run.seconds";
 
     /// <summary>Everything that must be the same for a run to go on where another stopped, by what the user calls it.</summary>
-    public static IReadOnlyList<(string Name, string Value)> Identity(PhasePlan plan, ILearnerFactory factory, IReadOnlyList<LearnerKind> kinds)
+    public static IReadOnlyList<(string Name, string Value)> Identity(PhasePlan plan, ILearnerFactory factory,
+        IReadOnlyList<LearnerKind> kinds)
     {
         var identity = new List<(string, string)>
         {
@@ -25,14 +26,16 @@ internal static class StreamCheckpoint
             ("number of phases", plan.Phases.Count.ToString(CultureInfo.InvariantCulture)),
         };
         foreach (Phase phase in plan.Phases)
-            identity.Add(($"text of phase {phase.Index + 1}", $"{phase.Text.Length} bytes and {phase.HeldOut.Length} held out, sha256 {phase.Sha256[..16]}"));
+            identity.Add(($"text of phase {phase.Index + 1}",
+                $"{phase.Text.Length} bytes and {phase.HeldOut.Length} held out, sha256 {phase.Sha256[..16]}"));
         return identity;
     }
 
     /// <summary>Writes the run beside the path and renames it over the path.</summary>
     /// <exception cref="StreamException">The file cannot be written; what was there is as it was.</exception>
     /// <exception cref="DivergenceException">A learner is not fit to be kept; what was there is as it was.</exception>
-    public static void Save(string path, IReadOnlyList<(string Name, string Value)> identity, double seconds, IEnumerable<LearnerTrack> tracks)
+    public static void Save(string path, IReadOnlyList<(string Name, string Value)> identity, double seconds,
+        IEnumerable<LearnerTrack> tracks)
     {
         var file = new SafetensorsFile();
         foreach ((string name, string value) in identity)

@@ -83,7 +83,8 @@ internal sealed class StreamProgress(IAnsiConsole console, StreamRun run)
     private string Line()
     {
         long total = run.BytesToRead, done = run.BytesRead;
-        IEnumerable<string> losses = run.Tracks.Select(t => $"{t.Kind.Title()} {(double.IsNaN(t.Snapshot.RecentLoss) ? "-" : Loss(t.Snapshot.RecentLoss))}");
+        IEnumerable<string> losses = run.Tracks.Select(t =>
+            $"{t.Kind.Title()} {(double.IsNaN(t.Snapshot.RecentLoss) ? "-" : Loss(t.Snapshot.RecentLoss))}");
         string left = done == total || _rateOfAll.PerSecond <= 0 ? "" : $", {TimeLeft((total - done) / _rateOfAll.PerSecond)} left";
         return $"{(double)done / total,4:P0}  {string.Join("  ", losses)}  {Rate(_rateOfAll.PerSecond)}{left}";
     }

@@ -139,7 +139,8 @@ internal sealed record StreamReport
         foreach (Phase phase in plan.Phases)
         {
             for (int block = 0; block < phase.Blocks; block++)
-                lossOfBlock[phase.FirstBlock + block] = StreamMetrics.Bits(track.Losses[phase.FirstBlock + block] / phase.BytesOfBlock(block));
+                lossOfBlock[phase.FirstBlock + block] =
+                    StreamMetrics.Bits(track.Losses[phase.FirstBlock + block] / phase.BytesOfBlock(block));
         }
 
         return new LearnerReport
@@ -165,30 +166,35 @@ internal sealed record StreamReport
             ],
             HeldOutLoss =
             [
-                .. plan.Phases.Select(after => Enumerable.Range(0, after.Index + 1).Select(of => StreamMetrics.Bits(track.HeldOutLoss(after.Index, of))).ToArray()),
+                .. plan.Phases.Select(after =>
+                    Enumerable.Range(0, after.Index + 1).Select(of => StreamMetrics.Bits(track.HeldOutLoss(after.Index, of))).ToArray()),
             ],
             Levels =
             [
-                .. track.Learner.LevelNames.Select((name, level) => LevelReport.Create(name, [.. track.Commits.Where(c => c.Level == level)])),
+                .. track.Learner.LevelNames.Select((name, level) =>
+                    LevelReport.Create(name, [.. track.Commits.Where(c => c.Level == level)])),
             ],
             LossOfBlock = lossOfBlock,
         };
     }
 
-    private static double SevenDigits(double value) => double.Parse(value.ToString("G7", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);
+    private static double SevenDigits(double value) =>
+        double.Parse(value.ToString("G7", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);
 
     // Losses are sums of float32 numbers; more digits would only make the file longer.
     private sealed class ShortNumber : JsonConverter<double>
     {
         public override double Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => reader.GetDouble();
 
-        public override void Write(Utf8JsonWriter writer, double value, JsonSerializerOptions options) => writer.WriteNumberValue(SevenDigits(value));
+        public override void Write(Utf8JsonWriter writer, double value, JsonSerializerOptions options) =>
+            writer.WriteNumberValue(SevenDigits(value));
     }
 
     // A series on one line.
     private sealed class Series<T>(Func<T, string> format) : JsonConverter<T[]>
     {
-        public override T[]? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => throw new NotSupportedException();
+        public override T[]? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+            throw new NotSupportedException();
 
         public override void Write(Utf8JsonWriter writer, T[] value, JsonSerializerOptions options) =>
             writer.WriteRawValue($"[{string.Join(',', value.Select(format))}]");

@@ -27,7 +27,8 @@ internal sealed class StreamRun : IDisposable
     /// <param name="kinds">Which learners take part, each once.</param>
     /// <param name="checkpointPath">Where the run is saved; null to save nothing.</param>
     /// <param name="checkpointEvery">Save each time the leading learner has read so many bytes more; 0 for only at the end.</param>
-    public StreamRun(PhasePlan plan, ILearnerFactory factory, IReadOnlyList<LearnerKind> kinds, string? checkpointPath, long checkpointEvery)
+    public StreamRun(PhasePlan plan, ILearnerFactory factory, IReadOnlyList<LearnerKind> kinds, string? checkpointPath,
+        long checkpointEvery)
     {
         Plan = plan;
         _factory = factory;
@@ -45,7 +46,9 @@ internal sealed class StreamRun : IDisposable
     public double Seconds => _secondsBefore + (_begun == 0 ? 0 : Stopwatch.GetElapsedTime(_begun).TotalSeconds);
 
     /// <summary>The bytes that all learners together read; the beginning of a copy is read once, for both.</summary>
-    public long BytesToRead => _tracks.Sum(t => t.Kind == LearnerKind.Frozen && Find(LearnerKind.Hope) is not null ? Plan.Length - Plan.Phases[0].End : Plan.Length);
+    public long BytesToRead =>
+        _tracks.Sum(t =>
+        t.Kind == LearnerKind.Frozen && Find(LearnerKind.Hope) is not null ? Plan.Length - Plan.Phases[0].End : Plan.Length);
 
     /// <summary>How many of <see cref="BytesToRead"/> are read, from any thread.</summary>
     public long BytesRead => _tracks.Sum(t => t.Snapshot.Position - t.Snapshot.Inherited);
@@ -93,7 +96,8 @@ internal sealed class StreamRun : IDisposable
         {
             var workers = new Task[Math.Clamp(_factory.AtOnce, 1, _tracks.Length)];
             for (int i = 0; i < workers.Length; i++)
-                workers[i] = Task.Factory.StartNew(() => Work(stop), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+                workers[i] = Task.Factory.StartNew(() =>
+                    Work(stop), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
             Task.WaitAll(workers, CancellationToken.None);
         }
 

@@ -52,7 +52,8 @@ internal static class TextSources
         try
         {
             if (File.Exists(path))
-                return new PhaseText(name, path, ReadText(path, bytes) ?? throw new StreamException($"'{path}' is not text: it has zero bytes."));
+                return new PhaseText(name, path,
+                    ReadText(path, bytes) ?? throw new StreamException($"'{path}' is not text: it has zero bytes."));
             if (!Directory.Exists(path))
                 throw new StreamException($"'{path}' does not exist.");
 

@@ -9,7 +9,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
     private const double Tolerance = 3e-5;
 
     /// <summary>Every variant, plain and with everything turned from its default.</summary>
-    public static TheoryData<ContinuumVariant, bool> Cases => [.. Enum.GetValues<ContinuumVariant>().SelectMany(v => (TheoryDataRow<ContinuumVariant, bool>[])[(v, false), (v, true)])];
+    public static TheoryData<ContinuumVariant, bool> Cases =>
+        [.. Enum.GetValues<ContinuumVariant>().SelectMany(v => (TheoryDataRow<ContinuumVariant, bool>[])[(v, false), (v, true)])];
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -127,10 +128,12 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
     public void APartialChunk_IsKeptFlushedOrDropped()
     {
         ContinuumMemoryConfiguration configuration = Configuration(ContinuumVariant.Nested, turned: false);
-        using ContinuumMemory kept = new(Device, configuration), flushed = new(Device, configuration), dropped = new(Device, configuration), untouched = new(Device, configuration);
+        using ContinuumMemory kept = new(Device, configuration), flushed = new(Device, configuration), dropped = new(Device, configuration),
+            untouched = new(Device, configuration);
         var reference = new ReferenceContinuumMemory(flushed);
         var data = new TestData(7);
-        using Tensor x = From([1, 1, configuration.Dim], data.Normal(configuration.Dim)), target = From(x.Shape, data.Normal(configuration.Dim));
+        using Tensor x = From([1, 1, configuration.Dim], data.Normal(configuration.Dim)),
+            target = From(x.Shape, data.Normal(configuration.Dim));
         foreach (ContinuumMemory memory in (ContinuumMemory[])[kept, flushed, dropped])
             memory.Regress(x, target).Dispose();
         reference.AddRegressionGradient(Rows(x)[0], Rows(target)[0]);
@@ -176,7 +179,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
             for (int b = 0; b < apart.Length; b++)
             {
                 int from = b * one.ElementCount, to = from + one.ElementCount;
-                using Tensor xb = Device.From(one, x.ToArray().AsSpan(from..to)), targetb = Device.From(one, target.ToArray().AsSpan(from..to));
+                using Tensor xb = Device.From(one, x.ToArray().AsSpan(from..to)),
+                    targetb = Device.From(one, target.ToArray().AsSpan(from..to));
                 float[] alone;
                 if (call % 2 == 0)
                 {
@@ -258,7 +262,11 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
     public void Threads_DoNotChangeBits(ContinuumVariant variant, bool turned)
     {
         ContinuumMemoryConfiguration configuration = Configuration(variant, turned);
-        configuration = configuration with { Dim = 40, Levels = [.. configuration.Levels.Select(l => l with { Chunk = 16 * l.Chunk, Hidden = 60 })] };
+        configuration = configuration with
+        {
+            Dim = 40,
+            Levels = [.. configuration.Levels.Select(l => l with { Chunk = 16 * l.Chunk, Hidden = 60 })],
+        };
         var data = new TestData(10);
         float[] x = data.Normal(64 * 40), target = data.Normal(64 * 40);
         SameBitsForAnyThreads(() =>
@@ -307,7 +315,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
         using Tensor x = From([2, 3, 5], new TestData(12).Normal(30));
         using var tape = new Tape(Device);
         Variable input = tape.Input(x);
-        Variable expected = tape.Mlp(tape.Norm(NormKind.Rms, input, tape.Use(p["memory.0.norm"])), tape.Use(p["memory.0.in"]), tape.Use(p["memory.0.in_bias"]), tape.Use(p["memory.0.out"]), null, input);
+        Variable expected = tape.Mlp(tape.Norm(NormKind.Rms, input, tape.Use(p["memory.0.norm"])), tape.Use(p["memory.0.in"]),
+            tape.Use(p["memory.0.in_bias"]), tape.Use(p["memory.0.out"]), null, input);
         Compare.SameBits("y", memory.Forward(tape, input).Value.ToArray(), expected.Value.ToArray());
         Assert.Single(memory.Levels.Levels);
     }
@@ -323,7 +332,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
             {
                 Dim = dim,
                 Settings = new ContinuumSettings { Variant = variant, GeneratorRank = 1 },
-                Levels = [.. Enumerable.Range(0, levels).Select(l => new LevelConfiguration($"level{l}", 1, 1e-3f, hidden) { Optimizer = new GradientDescent() })],
+                Levels = [.. Enumerable.Range(0, levels)
+                .Select(l => new LevelConfiguration($"level{l}", 1, 1e-3f, hidden) { Optimizer = new GradientDescent() })],
             });
             StreamRegressions(memory);
         }
@@ -335,7 +345,10 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
         ContinuumMemoryConfiguration good = Configuration(ContinuumVariant.Chained, turned: false);
         Refused("Dim is 0", good with { Dim = 0 });
         Refused("Levels is empty", good with { Levels = [] });
-        Refused("Levels[1].Chunk is 1, expected at least the faster level's 2", good with { Levels = [new("a", 2, 1, 3), new("b", 1, 1, 3)] });
+        Refused("Levels[1].Chunk is 1, expected at least the faster level's 2", good with
+        {
+            Levels = [new("a", 2, 1, 3), new("b", 1, 1, 3)],
+        });
         Refused("Levels[0].Hidden is 0", good with { Levels = [new("a", 2, 1, 0)] });
         Refused("GeneratorRank is 6, expected 0 to 5", good with { Settings = good.Settings with { GeneratorRank = 6 } });
         Refused("Variant is 9", good with { Settings = good.Settings with { Variant = (ContinuumVariant)9 } });
@@ -346,16 +359,21 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
         using var copies = new ContinuumMemoryCopies(memory, 2);
         using Tensor wide = Zeros([1, 1, 6]), x = Zeros([1, 1, 5]), many = Zeros([1, 3, 5]);
         using var tape = new Tape(Device);
-        Assert.Contains("[1, 1, 6], expected [B, T, 5]", Assert.Throws<ArgumentException>(() => memory.Forward(tape, tape.Input(wide))).Message, StringComparison.Ordinal);
-        Assert.Contains("target has shape", Assert.Throws<ArgumentException>(() => memory.Regress(x, wide)).Message, StringComparison.Ordinal);
-        Assert.Contains("3 steps go past the next commit, expected at most 2", Assert.Throws<ArgumentOutOfRangeException>(() => memory.Regress(many, many)).Message, StringComparison.Ordinal);
-        Assert.Contains("expected 2 sequences", Assert.Throws<ArgumentException>(() => copies.Forward(tape, tape.Input(x))).Message, StringComparison.Ordinal);
+        Assert.Contains("[1, 1, 6], expected [B, T, 5]",
+            Assert.Throws<ArgumentException>(() => memory.Forward(tape, tape.Input(wide))).Message, StringComparison.Ordinal);
+        Assert.Contains("target has shape", Assert.Throws<ArgumentException>(() => memory.Regress(x, wide)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("3 steps go past the next commit, expected at most 2",
+            Assert.Throws<ArgumentOutOfRangeException>(() => memory.Regress(many, many)).Message, StringComparison.Ordinal);
+        Assert.Contains("expected 2 sequences", Assert.Throws<ArgumentException>(() => copies.Forward(tape, tape.Input(x))).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => copies.Advance(3));
         Assert.Throws<ArgumentOutOfRangeException>(() => new ContinuumMemoryCopies(memory, 0));
         Assert.Equal(0, memory.Levels.Step);
 
         void Refused(string message, ContinuumMemoryConfiguration configuration) =>
-            Assert.Contains(message, Assert.Throws<ArgumentException>(() => new ContinuumMemory(Device, configuration)).Message, StringComparison.Ordinal);
+            Assert.Contains(message, Assert.Throws<ArgumentException>(() => new ContinuumMemory(Device, configuration)).Message,
+            StringComparison.Ordinal);
     }
 
     // Chunks that do not divide one another, and another rule for each level.
@@ -399,7 +417,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
 
     // Two sequences on shared weights, in pieces that end at commits, beside the reference.
     private void Stream(
-        ContinuumMemory memory, ReferenceContinuumMemory reference, Func<Tensor, Tensor, int, float[]> learn, Func<double[], double[], double[]> learnReference)
+        ContinuumMemory memory, ReferenceContinuumMemory reference, Func<Tensor, Tensor, int, float[]> learn, Func<double[], double[],
+        double[]> learnReference)
     {
         const int Batch = 2;
         int dim = memory.Configuration.Dim;
@@ -438,7 +457,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
         for (int from = 0; from < x.Length;)
         {
             int steps = Math.Min(Math.Min(most, memory.Levels.StepsToNextCommit), (x.Length - from) / dim), to = from + steps * dim;
-            using Tensor piece = Device.From([1, steps, dim], x.AsSpan(from..to)), wanted = Device.From([1, steps, dim], target.AsSpan(from..to));
+            using Tensor piece = Device.From([1, steps, dim], x.AsSpan(from..to)),
+                wanted = Device.From([1, steps, dim], target.AsSpan(from..to));
             if (regress)
             {
                 using Tensor result = memory.Regress(piece, wanted);
@@ -480,7 +500,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
     private static void CompareErrors(ContinuumMemory memory, ReferenceContinuumMemory reference)
     {
         foreach (Parameter parameter in Parameters(memory))
-            Compare.Close($"error of {parameter.Name} at step {memory.Levels.Step}", parameter.Error, reference.Errors[parameter.Name], Tolerance);
+            Compare.Close($"error of {parameter.Name} at step {memory.Levels.Step}", parameter.Error, reference.Errors[parameter.Name],
+                Tolerance);
     }
 
     private static void SameMemories(ContinuumMemory actual, ContinuumMemory expected)
@@ -494,7 +515,8 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
             if (e.HoldsFloats(name))
                 Compare.SameBits(name, a.Floats(name), e.Floats(name));
             else
-                Assert.Equal(e.Integers(name, e.ShapeOf(name).ElementCount).ToArray(), a.Integers(name, e.ShapeOf(name).ElementCount).ToArray());
+                Assert.Equal(e.Integers(name, e.ShapeOf(name).ElementCount).ToArray(),
+                    a.Integers(name, e.ShapeOf(name).ElementCount).ToArray());
         }
     }
 }

@@ -22,7 +22,10 @@ public sealed class KnowledgeTransferTests : IDisposable
     public void Generation_IsTheGeneratorsRank(int rank, bool passes)
     {
         // Independent blocks have no other connection.
-        Assert.Equal(passes, TheLastLevelLearnsOtherThings(new ContinuumSettings { Variant = ContinuumVariant.Independent, GeneratorRank = rank }));
+        Assert.Equal(passes, TheLastLevelLearnsOtherThings(new ContinuumSettings
+        {
+            Variant = ContinuumVariant.Independent, GeneratorRank = rank,
+        }));
     }
 
     [Theory]
@@ -71,7 +74,8 @@ public sealed class KnowledgeTransferTests : IDisposable
         foreach ((Parameter parameter, float[] values) in forgetful.Levels.Levels[0].Parameters.Zip(initial))
             parameter.Value.CopyFrom(values);
         double with = Loss(memory), without = Loss(forgetful);
-        Assert.True(with < 0.7 * without, $"The first tokens of a context have loss {with} from the learned start and {without} from the initial one.");
+        Assert.True(with < 0.7 * without, $"The first tokens of a context have loss {with} from the learned start and {without} from " +
+            "the initial one.");
 
         static double Loss(ContinuumMemory memory)
         {
@@ -96,7 +100,8 @@ public sealed class KnowledgeTransferTests : IDisposable
         {
             Dim = Dim,
             Settings = new ContinuumSettings { Variant = ContinuumVariant.Nested },
-            Levels = [new("fast", 2, 0.1f, 8) { Optimizer = new GradientDescent() }, new("slow", 4, 0, 8) { Optimizer = new GradientDescent() }],
+            Levels = [new("fast", 2, 0.1f, 8) { Optimizer = new GradientDescent() },
+            new("slow", 4, 0, 8) { Optimizer = new GradientDescent() }],
         });
         float[] initial = Find(memory, "memory.0.in").Value.ToArray();
         var data = new TestData(3);
@@ -152,5 +157,6 @@ public sealed class KnowledgeTransferTests : IDisposable
 
     private Tensor Normal(ulong seed) => _device.From([1, 3, Dim], new TestData(seed).Normal(3 * Dim));
 
-    private static Parameter Find(ContinuumMemory memory, string name) => memory.Levels.Levels.SelectMany(l => l.Parameters).Single(p => p.Name == name);
+    private static Parameter Find(ContinuumMemory memory, string name) =>
+        memory.Levels.Levels.SelectMany(l => l.Parameters).Single(p => p.Name == name);
 }

@@ -20,13 +20,21 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
         ["llama"] = PretrainedMlpLayout.Llama,
         ["plain"] = s_plain,
         ["gelu"] = s_plain with { InBias = "mlp{layer}.in_bias", Norm = NormKind.L2, OutputsFirst = false },
-        ["gated"] = s_plain with { Gate = "mlp{layer}.gate", GateBias = "mlp{layer}.gate_bias", OutBias = "mlp{layer}.out_bias", Norm = NormKind.Layer, NormGain = "mlp{layer}.gain" },
+        ["gated"] = s_plain with
+        {
+            Gate = "mlp{layer}.gate",
+            GateBias = "mlp{layer}.gate_bias",
+            OutBias = "mlp{layer}.out_bias",
+            Norm = NormKind.Layer,
+            NormGain = "mlp{layer}.gain",
+        },
     };
 
     private readonly string _path = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
 
     public static TheoryData<string, ContinuumVariant> Cases =>
-        [.. s_layouts.Keys.SelectMany(l => Enum.GetValues<ContinuumVariant>().Select(v => new TheoryDataRow<string, ContinuumVariant>(l, v)))];
+        [.. s_layouts.Keys.SelectMany(l =>
+        Enum.GetValues<ContinuumVariant>().Select(v => new TheoryDataRow<string, ContinuumVariant>(l, v)))];
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -59,7 +67,8 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
         double[] weights = Compare.ToDouble(seed.ToArray());
         using (var tape = new Tape(Device))
             tape.Backward(memory.Forward(tape, tape.Input(x)), seed);
-        foreach (Parameter parameter in memory.Levels.Levels.SelectMany(l => l.Parameters).Where(p => !p.Name.EndsWith(".start", StringComparison.Ordinal)))
+        foreach (Parameter parameter in memory.Levels.Levels.SelectMany(l => l.Parameters)
+            .Where(p => !p.Name.EndsWith(".start", StringComparison.Ordinal)))
         {
             float[] error = parameter.Error.ToArray();
             int count = Math.Min(12, error.Length);
@@ -91,9 +100,11 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
     public void HalfPrecision_IsReadAsItStands(string type)
     {
         (SafetensorsFile file, Dictionary<string, float[]> tensors) = Checkpoint(PretrainedMlpLayout.Llama, type);
-        using ContinuumMemory memory = ContinuumMemory.FromPretrained(Device, PretrainedMlp.Read(file, PretrainedMlpLayout.Llama, Layer), Configuration(ContinuumVariant.Nested));
+        using ContinuumMemory memory = ContinuumMemory.FromPretrained(Device, PretrainedMlp.Read(file, PretrainedMlpLayout.Llama, Layer),
+            Configuration(ContinuumVariant.Nested));
         using Tensor x = From([1, 4, Dim], new TestData(1).Normal(4 * Dim));
-        double[] expected = [.. Compare.ToDouble(x.ToArray()).Chunk(Dim).SelectMany(row => Sublayer(PretrainedMlpLayout.Llama, tensors, row))];
+        double[] expected = [.. Compare.ToDouble(x.ToArray()).Chunk(Dim)
+            .SelectMany(row => Sublayer(PretrainedMlpLayout.Llama, tensors, row))];
         Compare.Close("y", Forward(memory, x), expected, 1e-6);
     }
 
@@ -107,9 +118,11 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
             () => PretrainedMlp.Read(gpt2, PretrainedMlpLayout.Gpt2 with { OutBias = "x" }, Layer)).Message, StringComparison.Ordinal);
 
         // Read the wrong way round, the biases do not fit.
-        e = Assert.Throws<CheckpointException>(() => PretrainedMlp.Read(gpt2, PretrainedMlpLayout.Gpt2 with { OutputsFirst = true }, Layer));
+        e = Assert.Throws<CheckpointException>(() =>
+            PretrainedMlp.Read(gpt2, PretrainedMlpLayout.Gpt2 with { OutputsFirst = true }, Layer));
         Assert.Contains("'h.3.mlp.c_fc.bias' has shape [10], expected [6]", e.Message, StringComparison.Ordinal);
-        e = Assert.Throws<CheckpointException>(() => PretrainedMlp.Read(gpt2, new PretrainedMlpLayout("h.3.ln_2.weight", "h.3.mlp.c_proj.weight"), Layer));
+        e = Assert.Throws<CheckpointException>(() =>
+            PretrainedMlp.Read(gpt2, new PretrainedMlpLayout("h.3.ln_2.weight", "h.3.mlp.c_proj.weight"), Layer));
         Assert.Contains("[6], expected [hidden, dim]", e.Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => PretrainedMlp.Read(gpt2, s_plain with { GateBias = "x" }, Layer));
         Assert.Throws<ArgumentException>(() => PretrainedMlp.Read(gpt2, s_plain with { NormGain = "x" }, Layer));
@@ -119,10 +132,11 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
         Assert.Contains("'slow' has 4 hidden units, expected the MLP's 10", Refused(ContinuumVariant.Chained), StringComparison.Ordinal);
         Assert.Contains("The levels have together 9 hidden units", Refused(ContinuumVariant.Independent), StringComparison.Ordinal);
 
-        string Refused(ContinuumVariant variant) => Assert.Throws<ArgumentException>(() => ContinuumMemory.FromPretrained(Device, mlp, new ContinuumMemoryConfiguration
-        {
-            Levels = [new("fast", 1, 1, 5), new("slow", 2, 1, 4)], Settings = new ContinuumSettings { Variant = variant },
-        })).Message;
+        string Refused(ContinuumVariant variant) =>
+            Assert.Throws<ArgumentException>(() => ContinuumMemory.FromPretrained(Device, mlp, new ContinuumMemoryConfiguration
+            {
+                Levels = [new("fast", 1, 1, 5), new("slow", 2, 1, 4)], Settings = new ContinuumSettings { Variant = variant },
+            })).Message;
     }
 
     protected override void Dispose(bool disposing)
@@ -137,7 +151,8 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
         return new ContinuumMemoryConfiguration
         {
             Settings = new ContinuumSettings { Variant = variant, GeneratorRank = 2 },
-            Levels = [new("fast", 1, 0.1f, shared ? 3 : 5), new("middle", 4, 0.1f, shared ? 5 : 4), new("slow", 16, 0.1f, shared ? 2 : Hidden)],
+            Levels = [new("fast", 1, 0.1f, shared ? 3 : 5), new("middle", 4, 0.1f, shared ? 5 : 4),
+            new("slow", 16, 0.1f, shared ? 2 : Hidden)],
         };
     }
 
@@ -155,7 +170,8 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
         int[] wide = layout.OutputsFirst ? [Hidden, Dim] : [Dim, Hidden], back = [wide[1], wide[0]];
         (string?, int[])[] named =
         [
-            (layout.In, wide), (layout.Gate, wide), (layout.Out, back), (layout.InBias, [Hidden]), (layout.GateBias, [Hidden]), (layout.OutBias, [Dim]),
+            (layout.In, wide), (layout.Gate, wide), (layout.Out, back), (layout.InBias, [Hidden]), (layout.GateBias, [Hidden]),
+                (layout.OutBias, [Dim]),
             (layout.NormGain, [Dim]), (layout.NormBias, [Dim]),
         ];
         foreach ((string? name, int[] shape) in named)
@@ -189,7 +205,9 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
             }
 
             tensors.Add(name, values);
-            header.Add(name, new Dictionary<string, object> { ["dtype"] = type, ["shape"] = shape, ["data_offsets"] = new[] { begin, bytes.Length } });
+            header.Add(name, new Dictionary<string,
+                object>
+            { ["dtype"] = type, ["shape"] = shape, ["data_offsets"] = new[] { begin, bytes.Length } });
         }
 
         byte[] json = Encoding.UTF8.GetBytes(JsonSerializer.Serialize(header)), length = new byte[8];

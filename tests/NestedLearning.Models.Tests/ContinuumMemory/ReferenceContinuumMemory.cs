@@ -69,7 +69,8 @@ public sealed class ReferenceContinuumMemory
 
         for (int i = order.Length - 1; i >= 0; i--)
         {
-            (double[] through, double[] written) = AddBlockGradient(order[i], passes[order[i]], i == 0 ? null : order[i - 1], dOutput[order[i]]);
+            (double[] through, double[] written) = AddBlockGradient(order[i], passes[order[i]], i == 0 ? null : order[i - 1],
+                dOutput[order[i]]);
             double[] dInput = independent || i == 0 ? dx : dOutput[order[i - 1]];
             Add(dInput, dOutput[order[i]]);
             if (!Settings.Backpropagates)
@@ -174,7 +175,8 @@ public sealed class ReferenceContinuumMemory
         _ => _chunks.Length - 1,
     };
 
-    private static string[] Block(int level) => [$"memory.{level}.norm", $"memory.{level}.in", $"memory.{level}.in_bias", $"memory.{level}.out"];
+    private static string[] Block(int level) =>
+        [$"memory.{level}.norm", $"memory.{level}.in", $"memory.{level}.in_bias", $"memory.{level}.out"];
 
     private double[] Run(double[] x, out Pass[] passes, out double[] weights)
     {
@@ -202,7 +204,8 @@ public sealed class ReferenceContinuumMemory
 
     private Pass RunBlock(int level, double[] x, int? writer, double[]? previous)
     {
-        double[] gain = Values[$"memory.{level}.norm"], weightIn = Values[$"memory.{level}.in"], bias = Values[$"memory.{level}.in_bias"], weightOut = Values[$"memory.{level}.out"];
+        double[] gain = Values[$"memory.{level}.norm"], weightIn = Values[$"memory.{level}.in"], bias = Values[$"memory.{level}.in_bias"],
+            weightOut = Values[$"memory.{level}.out"];
         int hidden = bias.Length, rank = Settings.GeneratorRank;
         double inverse = 1 / Math.Sqrt(x.Sum(e => e * e) / _dim + Epsilon);
         double[] normed = new double[_dim], generated = new double[_dim], middle = new double[rank];
@@ -241,7 +244,8 @@ public sealed class ReferenceContinuumMemory
     private (double[] Through, double[] Written) AddBlockGradient(int level, Pass pass, int? writer, double[] dOutput)
     {
         double[] gain = Values[$"memory.{level}.norm"], weightIn = Values[$"memory.{level}.in"], weightOut = Values[$"memory.{level}.out"];
-        double[] dGain = Errors[$"memory.{level}.norm"], dIn = Errors[$"memory.{level}.in"], dBias = Errors[$"memory.{level}.in_bias"], dOut = Errors[$"memory.{level}.out"];
+        double[] dGain = Errors[$"memory.{level}.norm"], dIn = Errors[$"memory.{level}.in"], dBias = Errors[$"memory.{level}.in_bias"],
+            dOut = Errors[$"memory.{level}.out"];
         int hidden = pass.Z.Length, rank = Settings.GeneratorRank;
         double[] du = new double[_dim];
         for (int n = 0; n < hidden; n++)
@@ -332,5 +336,6 @@ public sealed class ReferenceContinuumMemory
     private static double[] Subtract(double[] x, double[] y) => [.. x.Zip(y, (a, b) => a - b)];
 
     private sealed record Pass(
-        double[] X, double Inverse, double[] Normed, double[] Generated, double[] Middle, double[]? Previous, double[] U, double[] Z, double[] Output);
+        double[] X, double Inverse, double[] Normed, double[] Generated, double[] Middle, double[]? Previous, double[] U, double[] Z,
+        double[] Output);
 }

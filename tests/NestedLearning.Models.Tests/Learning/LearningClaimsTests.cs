@@ -22,7 +22,9 @@ public sealed class LearningClaimsTests : IDisposable
         Assert.True(linear < 0.6, $"Linear attention recalls {linear:P1}.");
     }
 
-    /// <summary>Parity turns with every one: only with an eigenvalue of −1 does a memory follow it beyond the lengths it was trained on.</summary>
+    /// <summary>
+    /// Parity turns with every one: only with an eigenvalue of −1 does a memory follow it beyond the lengths it was trained on.
+    /// </summary>
     [Fact]
     public void Parity_NeedsNegativeEigenvalues()
     {

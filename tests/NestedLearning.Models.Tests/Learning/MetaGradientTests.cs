@@ -132,7 +132,8 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
             var data = new TestData(seed);
             var settings = new ScanSettings(0.8f, ScanRead.Before, write, 3);
             ScanCase whole = ScanCase.Create(seed, [Batch, Time, Heads, Key, Value], settings, "aem", initial: false);
-            foreach ((double[]? values, int width) in ((double[]?, int)[])[(whole.U, Heads * Value), (whole.Erase, Heads), (whole.Theta, Heads)])
+            foreach ((double[]? values, int width) in ((double[]?, int)[])[(whole.U, Heads * Value), (whole.Erase, Heads),
+                (whole.Theta, Heads)])
             {
                 for (int i = 0; i < (values?.Length ?? 0); i++)
                 {
@@ -163,11 +164,13 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
         public (double[] Projection, double[] Start, double[] Momentum) Gradient(MetaGradient order)
         {
             if (order == MetaGradient.SecondOrder)
-                return (FiniteDifferences.Gradient(Loss, Projection), FiniteDifferences.Gradient(Loss, Start), FiniteDifferences.Gradient(Loss, MomentumStart));
+                return (FiniteDifferences.Gradient(Loss, Projection), FiniteDifferences.Gradient(Loss, Start),
+                    FiniteDifferences.Gradient(Loss, MomentumStart));
             (double[] s, double[] p) = Adapted();
             double[] ds = new double[Start.Length], dp = new double[Start.Length];
             double Moved() => Queries(([.. s.Select((e, i) => e + ds[i % ds.Length])], [.. p.Select((e, i) => e + dp[i % dp.Length])]));
-            return (FiniteDifferences.Gradient(Moved, Projection), FiniteDifferences.Gradient(Moved, ds), FiniteDifferences.Gradient(Moved, dp));
+            return (FiniteDifferences.Gradient(Moved, Projection), FiniteDifferences.Gradient(Moved, ds),
+                FiniteDifferences.Gradient(Moved, dp));
         }
 
         // Keys and queries are the same rows x W.
@@ -214,7 +217,10 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
             Projection = new Parameter("projection", device.From(episode.ProjectionShape, Floats(episode.Projection)));
             Start = new Parameter("start", device.From(episode.StartShape, Floats(episode.Start)));
             MomentumStart = new Parameter("momentum_start", device.From(episode.StartShape, Floats(episode.MomentumStart)));
-            Levels = new LevelSystem(new Level("outer", chunk, LearningRate, new GradientDescent(), [Projection, Start, MomentumStart]) { Reduction = ErrorReduction.Mean });
+            Levels = new LevelSystem(new Level("outer", chunk, LearningRate, new GradientDescent(), [Projection, Start, MomentumStart])
+            {
+                Reduction = ErrorReduction.Mean,
+            });
         }
 
         public Parameter Projection { get; }
@@ -246,13 +252,17 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
         private ScanResults Read(Tape tape, ScanEpisode episode, int start, int end, IReadOnlyList<Variable> memories)
         {
             ScanCase c = episode.Whole.Slice(start, end, null, null);
-            Variable x = tape.Input(tape.Keep(Device.From(episode.InputShape(end - start), Floats(ScanCase.SliceTime(episode.X, MetaGradientTests.Batch, ScanEpisode.Input, start, end)))));
+            Variable x =
+                tape.Input(tape.Keep(Device.From(episode.InputShape(end - start),
+                Floats(ScanCase.SliceTime(episode.X, MetaGradientTests.Batch, ScanEpisode.Input, start, end)))));
             Variable keys = tape.Reshape(tape.Linear(x, tape.Use(Projection)), c.KeyShape);
             return tape.Scan(
-                new ScanVariables(keys, keys, Data(c.U, c.ValueShape)!, Data(c.LogAlpha, c.GateShape), Data(c.Erase, c.GateShape), Data(c.Mu, c.GateShape), Data(c.Theta, c.GateShape), memories[0], memories[1]),
+                new ScanVariables(keys, keys, Data(c.U, c.ValueShape)!, Data(c.LogAlpha, c.GateShape), Data(c.Erase, c.GateShape),
+                Data(c.Mu, c.GateShape), Data(c.Theta, c.GateShape), memories[0], memories[1]),
                 c.Settings);
 
-            Variable? Data(double[]? values, Shape shape) => values is null ? null : tape.Input(tape.Keep(Device.From(shape, Floats(values))));
+            Variable? Data(double[]? values, Shape shape) =>
+                values is null ? null : tape.Input(tape.Keep(Device.From(shape, Floats(values))));
         }
 
         public void Dispose() => Levels.Dispose();
@@ -286,7 +296,8 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
             return FiniteDifferences.Gradient(() => Queries([.. s.Select((e, i) => e + ds[i % ds.Length])]), ds);
         }
 
-        private double[] Adapted() => ReferenceSelfModifying.Forward(Whole.Slice(0, Support, [.. Enumerable.Repeat(Start, Batch).SelectMany(s => s)])).S;
+        private double[] Adapted() =>
+            ReferenceSelfModifying.Forward(Whole.Slice(0, Support, [.. Enumerable.Repeat(Start, Batch).SelectMany(s => s)])).S;
 
         private double Queries(double[] memory) =>
             ReferenceSelfModifying.Forward(Whole.Slice(Support, Time, memory)).O.Zip(Targets, (a, b) => (a - b) * (a - b)).Average();
@@ -324,7 +335,8 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
         {
             SelfModifyingCase c = episode.Whole.Slice(start, end, []);
             return tape.SelfModifying(
-                tape.Input(tape.Keep(Device.From(c.InputShape, Floats(c.X)))), tape.Input(tape.Keep(Device.From(c.InputShape, Floats(c.Q)))), memory, c.Settings);
+                tape.Input(tape.Keep(Device.From(c.InputShape, Floats(c.X)))),
+                tape.Input(tape.Keep(Device.From(c.InputShape, Floats(c.Q)))), memory, c.Settings);
         }
 
         public void Dispose() => Levels.Dispose();

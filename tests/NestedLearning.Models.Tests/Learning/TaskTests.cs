@@ -20,7 +20,8 @@ public sealed class TaskTests
             Assert.Equal(episode.Support + pairs, episode.Time);
             for (int b = 0; b < episode.Batch; b++)
             {
-                int[] tokens = episode.Tokens[(b * episode.Time)..((b + 1) * episode.Time)], targets = episode.Targets[(b * episode.Time)..((b + 1) * episode.Time)];
+                int[] tokens = episode.Tokens[(b * episode.Time)..((b + 1) * episode.Time)],
+                    targets = episode.Targets[(b * episode.Time)..((b + 1) * episode.Time)];
                 Assert.All(targets[..episode.Support], t => Assert.Equal(-1, t));
                 var last = new Dictionary<int, int>();
                 for (int i = 0; i < episode.Support; i += 2)
@@ -106,7 +107,8 @@ public sealed class TaskTests
             ridge.Add(episode.X.AsSpan(3 * t, 3), episode.Y[t]);
         double[] w = [ridge.Predict([1, 0, 0]), ridge.Predict([0, 1, 0]), ridge.Predict([0, 0, 1])];
         double[] gradient = NestedLearning.Testing.FiniteDifferences.Gradient(
-            () => Enumerable.Range(0, 5).Sum(t => Math.Pow(episode.Y[t] - Enumerable.Range(0, 3).Sum(d => w[d] * episode.X[3 * t + d]), 2)) + Lambda * w.Sum(e => e * e), w);
+            () => Enumerable.Range(0, 5).Sum(t => Math.Pow(episode.Y[t] - Enumerable.Range(0, 3).Sum(d => w[d] * episode.X[3 * t + d]), 2))
+            + Lambda * w.Sum(e => e * e), w);
         Assert.All(gradient, g => Assert.Equal(0, g, 1e-8));
     }
 
@@ -119,11 +121,21 @@ public sealed class TaskTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new ModularCounting(1, 4));
         Assert.Throws<ArgumentOutOfRangeException>(() => new MarkovSource(1, 300));
         using Device device = Device.Open("managed");
-        using var model = new SequenceModel(device, ModelConfiguration.LinearAttention with { Vocabulary = 4, Dim = 8, Heads = 1, Blocks = 1, ContextLength = 0, Levels = [new("only", 1, 1e-3f, 8)], ProjectionLevel = 0 });
+        using var model = new SequenceModel(device, ModelConfiguration.LinearAttention with
+        {
+            Vocabulary = 4,
+            Dim = 8,
+            Heads = 1,
+            Blocks = 1,
+            ContextLength = 0,
+            Levels = [new("only", 1, 1e-3f, 8)],
+            ProjectionLevel = 0,
+        });
         var learner = new SequenceLearner(model);
         Assert.Throws<ArgumentException>(() => learner.Accuracy(new SequenceEpisode(2, [0, 1, 2], [0, 1, 2])));
         Assert.Throws<ArgumentException>(() => learner.Accuracy(new SequenceEpisode(1, [0, 1, 2], [0, 1, 2], Support: 3)));
         Assert.Throws<ArgumentException>(() => learner.Accuracy(new SequenceEpisode(1, [0, 1, 2], [0, 1, 2], Support: 1)));
-        Assert.Throws<ArgumentException>(() => new EpisodicTrainer<SequenceEpisode>(learner).Evaluate(new SequenceEpisode(1, [0, 1, 2], [-1, -1, -1])));
+        Assert.Throws<ArgumentException>(() =>
+            new EpisodicTrainer<SequenceEpisode>(learner).Evaluate(new SequenceEpisode(1, [0, 1, 2], [-1, -1, -1])));
     }
 }

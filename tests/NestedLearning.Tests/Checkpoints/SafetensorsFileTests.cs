@@ -174,7 +174,8 @@ public sealed class SafetensorsFileTests : IDisposable
     [InlineData("0000000A", "expected 8 hexadecimal digits")]
     [InlineData("0000000\\u0030", "expected 8 hexadecimal digits")]
     public void WrongChecksum_IsRefused(string checksum, string reason) =>
-        Refused(Assemble("""{"__metadata__":{"nested_learning.crc32c":"?"}}""".Replace("?", checksum, StringComparison.Ordinal), []), reason);
+        Refused(Assemble("""{"__metadata__":{"nested_learning.crc32c":"?"}}""".Replace("?", checksum, StringComparison.Ordinal), []),
+        reason);
 
     [Theory]
     [InlineData("", 0, "header")]
@@ -201,10 +202,13 @@ public sealed class SafetensorsFileTests : IDisposable
     [InlineData("""{"x":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}""", 4, "integers of at least 0")]
     [InlineData("""{"x":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4]}}""", 4, "integers of at least 0")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1,1,1,1,1,1],"data_offsets":[0,4]}}""", 4, "at most 5")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[9223372036854775807,9223372036854775807,9223372036854775807],"data_offsets":[0,4]}}""", 4, "at most 2147483591 elements")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[4294967296,4294967296,4294967296,4294967296],"data_offsets":[0,0]}}""", 0, "at most 2147483591 elements")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[9223372036854775807,9223372036854775807,9223372036854775807],"data_offsets":[0,4]}}""", 4,
+        "at most 2147483591 elements")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[4294967296,4294967296,4294967296,4294967296],"data_offsets":[0,0]}}""", 0,
+        "at most 2147483591 elements")]
     [InlineData("""{"x":{"dtype":"F32","shape":[2147483647],"data_offsets":[0,8589934588]}}""", 4, "at most 2147483591 elements")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[1073741824],"data_offsets":[0,4294967296]}}""", 4, "ends at byte 4294967296 of the data, which has 4")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[1073741824],"data_offsets":[0,4294967296]}}""", 4,
+        "ends at byte 4294967296 of the data, which has 4")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0]}}""", 4, "1 data_offsets, expected 2")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}}""", 4, "3 data_offsets, expected 2")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}""", 8, "takes 4 bytes")]
@@ -212,11 +216,16 @@ public sealed class SafetensorsFileTests : IDisposable
     [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}""", 4, "takes 4 bytes")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,9223372036854775807]}}""", 4, "takes 4 bytes")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", 8, "neither overlap nor leave gaps")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}""", 4, "neither overlap nor leave gaps")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", 8, "neither overlap nor leave gaps")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}""", 12, "neither overlap nor leave gaps")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", 8, "'x' twice")]
-    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\u0078":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", 8, "'x' twice")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}""", 4,
+        "neither overlap nor leave gaps")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", 8,
+        "neither overlap nor leave gaps")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}""", 12,
+        "neither overlap nor leave gaps")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", 8,
+        "'x' twice")]
+    [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\u0078":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", 8,
+        "'x' twice")]
     [InlineData("""{"x":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}""", 4, "its dtype twice")]
     [InlineData("""{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1}}""", 4, "a field 'more'")]
     [InlineData("""{"x":{"dtype":"F32","shape":[[1]],"data_offsets":[0,4]}}""", 4, "JSON")]
@@ -275,9 +284,12 @@ public sealed class SafetensorsFileTests : IDisposable
         Assert.Contains("'g'", Assert.Throws<CheckpointException>(() => file.ShapeOf("g")).Message, StringComparison.Ordinal);
         Assert.Contains("'g'", Assert.Throws<CheckpointException>(() => { file.Floats("g"); }).Message, StringComparison.Ordinal);
         Assert.Contains("'i' is I64", Assert.Throws<CheckpointException>(() => { file.Floats("i"); }).Message, StringComparison.Ordinal);
-        Assert.Contains("[2, 3], expected [3, 2]", Assert.Throws<CheckpointException>(() => { file.Floats("f", [3, 2]); }).Message, StringComparison.Ordinal);
-        Assert.Contains("'f' is F32", Assert.Throws<CheckpointException>(() => { file.Integers("f", 6); }).Message, StringComparison.Ordinal);
-        Assert.Contains("[2], expected [3]", Assert.Throws<CheckpointException>(() => { file.Integers("i", 3); }).Message, StringComparison.Ordinal);
+        Assert.Contains("[2, 3], expected [3, 2]", Assert.Throws<CheckpointException>(() => { file.Floats("f", [3, 2]); }).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("'f' is F32", Assert.Throws<CheckpointException>(() => { file.Integers("f", 6); }).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("[2], expected [3]", Assert.Throws<CheckpointException>(() => { file.Integers("i", 3); }).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -363,15 +375,20 @@ public sealed class SafetensorsFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("BF16", new ushort[] { 0x3F80, 0xC020, 0x0001, 0x7F80, 0x7FC0, 0x8000 }, new[] { 1f, -2.5f, 9.1835e-41f, float.PositiveInfinity, float.NaN, -0f })]
-    [InlineData("F16", new ushort[] { 0x3C00, 0xC100, 0x0001, 0x7C00, 0x7E00, 0x8000 }, new[] { 1f, -2.5f, 5.9604645e-8f, float.PositiveInfinity, float.NaN, -0f })]
+    [InlineData("BF16", new ushort[] { 0x3F80, 0xC020, 0x0001, 0x7F80, 0x7FC0, 0x8000 },
+        new[] { 1f, -2.5f, 9.1835e-41f, float.PositiveInfinity, float.NaN, -0f })]
+    [InlineData("F16", new ushort[] { 0x3C00, 0xC100, 0x0001, 0x7C00, 0x7E00, 0x8000 },
+        new[] { 1f, -2.5f, 5.9604645e-8f, float.PositiveInfinity, float.NaN, -0f })]
     public void HalfPrecision_IsReadAsFloat32(string type, ushort[] bits, float[] expected)
     {
         // More than one piece of the reader, and another tensor behind.
         const int Repeats = 20_000;
         int count = bits.Length * Repeats;
-        byte[] data = [.. Enumerable.Repeat(bits.SelectMany(BitConverter.GetBytes), Repeats).SelectMany(b => b), .. BitConverter.GetBytes(7f)];
-        Write(Assemble($$$"""{"x":{"dtype":"{{{type}}}","shape":[{{{count}}}],"data_offsets":[0,{{{2 * count}}}]},"y":{"dtype":"F32","shape":[1],"data_offsets":[{{{2 * count}}},{{{2 * count + 4}}}]}}""", data));
+        byte[] data = [.. Enumerable.Repeat(bits.SelectMany(BitConverter.GetBytes), Repeats).SelectMany(b => b),
+            .. BitConverter.GetBytes(7f)];
+        Write(Assemble(
+            $$$"""{"x":{"dtype":"{{{type}}}","shape":[{{{count}}}],"data_offsets":[0,{{{2 * count}}}]},""" +
+            $$$""" "y":{"dtype":"F32","shape":[1],"data_offsets":[{{{2 * count}}},{{{2 * count + 4}}}]}}""", data));
         SafetensorsFile file = SafetensorsFile.Load(FilePath);
         float[] actual = file.Floats("x", [count]).ToArray();
         for (int i = 0; i < count; i++)

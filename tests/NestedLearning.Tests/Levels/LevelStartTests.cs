@@ -169,15 +169,18 @@ public sealed class LevelStartTests : IDisposable
     public void WhatDoesNotFit_IsRefused()
     {
         using Parameter a = New("a", 1), b = New("b", 1), wide = new("wide", _device.Zeros([2])), other = New("other", 1);
-        Assert.Contains("[2], expected [1]", Assert.Throws<ArgumentException>(() => new LevelStart([(a, wide)], 1)).Message, StringComparison.Ordinal);
+        Assert.Contains("[2], expected [1]", Assert.Throws<ArgumentException>(() => new LevelStart([(a, wide)], 1)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => new LevelStart([], 1));
-        Assert.Contains("'a'", Assert.Throws<ArgumentException>(() => new LevelStart([(a, b), (a, other)], 1)).Message, StringComparison.Ordinal);
+        Assert.Contains("'a'", Assert.Throws<ArgumentException>(() => new LevelStart([(a, b), (a, other)], 1)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => new LevelStart([(a, b)], -1));
         var start = new LevelStart([(a, b)], 1);
         Assert.Contains("no parameter 'a'", Assert.Throws<ArgumentException>(
             () => new Level("x", 1, 1, new GradientDescent(), [other]) { Start = start }).Message, StringComparison.Ordinal);
         Assert.Contains("The start 'b' of level 'x' is not a parameter of another level", Assert.Throws<ArgumentException>(
-            () => new LevelSystem(new Level("x", 1, 1, new GradientDescent(), [a, b]) { Start = start })).Message, StringComparison.Ordinal);
+            () => new LevelSystem(new Level("x", 1, 1, new GradientDescent(), [a, b]) { Start = start })).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -199,7 +202,9 @@ public sealed class LevelStartTests : IDisposable
     {
         Parameter fast = New("fast", 10), loose = New("loose", 0), start = New("start", 10);
         return new LevelSystem(
-            new Level("fast", 2, 1, optimizer ?? new GradientDescent(), [fast, loose]) { Start = new LevelStart([(fast, start)], chunks, resets) },
+            new Level("fast", 2, 1, optimizer ?? new GradientDescent(),
+            [fast, loose])
+            { Start = new LevelStart([(fast, start)], chunks, resets) },
             new Level("slow", 4, 0.5f, new GradientDescent(), [start]));
     }
 

@@ -354,7 +354,8 @@ public sealed class LevelSystemTests : IDisposable
 
         // Moments of another precision are refused by their names.
         using LevelSystem full = NewAdam();
-        Assert.Contains("'x.memory.a.m'", Assert.Throws<CheckpointException>(() => full.Load(written, "x.")).Message, StringComparison.Ordinal);
+        Assert.Contains("'x.memory.a.m'", Assert.Throws<CheckpointException>(() => full.Load(written, "x.")).Message,
+            StringComparison.Ordinal);
 
         LevelSystem Half() => NewAdam(new Adam { WeightDecay = 0.1f, Moments = MomentPrecision.BFloat16, Seed = 4 });
     }
@@ -395,7 +396,10 @@ public sealed class LevelSystemTests : IDisposable
         New([.. levels.Select(l => (l.Name, l.Chunk, l.Rate, ErrorReduction.Sum))]);
 
     private LevelSystem New(params (string Name, int Chunk, float Rate, ErrorReduction Reduction)[] levels) =>
-        new(levels.Select(l => new Level(l.Name, l.Chunk, l.Rate, new GradientDescent(), [new Parameter("p." + l.Name, _device.Full([2], 1))]) { Reduction = l.Reduction }));
+        new(levels.Select(l =>
+        new Level(l.Name, l.Chunk, l.Rate, new GradientDescent(),
+        [new Parameter("p." + l.Name, _device.Full([2], 1))])
+        { Reduction = l.Reduction }));
 
     // A level for each name, with parameters of several sizes.
     private LevelSystem Mixed(params string[] names) => new(names.Select(MixedLevel)) { RecordsTimeline = true };
@@ -410,7 +414,8 @@ public sealed class LevelSystemTests : IDisposable
     private LevelSystem NewAdam() => NewAdam(new Adam { WeightDecay = 0.1f });
 
     private LevelSystem NewAdam(Adam adam) =>
-        new(new[] { ("a", 2), ("b", 4) }.Select(l => new Level(l.Item1, l.Item2, 0.1f, adam, [new Parameter(l.Item1, _device.Full([3], 1))])))
+        new(new[] { ("a", 2), ("b", 4) }.Select(l =>
+        new Level(l.Item1, l.Item2, 0.1f, adam, [new Parameter(l.Item1, _device.Full([3], 1))])))
         {
             RecordsTimeline = true,
         };

@@ -29,7 +29,10 @@ public sealed partial class BFloat16UnderSignalsTests() : BackendTests("cpu")
             ? PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => Interlocked.Increment(ref received))
             : null;
         using var stop = new CancellationTokenSource();
-        var disturbances = new List<Thread> { Start(() => Repeat(() => GC.Collect(0, GCCollectionMode.Forced, blocking: true), stop.Token)) };
+        var disturbances = new List<Thread>
+        {
+            Start(() => Repeat(() => GC.Collect(0, GCCollectionMode.Forced, blocking: true), stop.Token)),
+        };
         if (registration is not null)
             disturbances.Add(Start(() => Repeat(SignalEveryThread, stop.Token)));
 

@@ -17,7 +17,8 @@ public sealed partial class FloatEnvironmentTests() : BackendTests("cpu")
     {
         const int Size = 300;
         var data = new TestData(1);
-        Tensor a = From([Size, Size], data.Normal(Size * Size)), b = From([Size, Size], data.Normal(Size * Size)), c = Unwritten([Size, Size]);
+        Tensor a = From([Size, Size], data.Normal(Size * Size)), b = From([Size, Size], data.Normal(Size * Size)),
+            c = Unwritten([Size, Size]);
         Device.Threads = 4;
         RequireOrdinary();
         for (int i = 0; i < 20; i++)
@@ -55,8 +56,10 @@ public sealed partial class FloatEnvironmentTests() : BackendTests("cpu")
         string native = Path.Combine(repository!, "native");
         Assert.SkipUnless(Directory.Exists(native), $"'{native}' does not exist.");
         string[] sources = [.. Directory.EnumerateFiles(native, "*.cc", SearchOption.AllDirectories)
-            .Where(f => !f.Contains($"{Path.DirectorySeparatorChar}tests{Path.DirectorySeparatorChar}", StringComparison.Ordinal)).Select(File.ReadAllText)];
-        string[] functions = [.. DeclarationPattern().Matches(File.ReadAllText(Path.Combine(native, "include", "nested_learning.h"))).Select(m => m.Groups[1].Value)
+            .Where(f => !f.Contains($"{Path.DirectorySeparatorChar}tests{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
+                .Select(File.ReadAllText)];
+        string[] functions = [.. DeclarationPattern().Matches(File.ReadAllText(Path.Combine(native, "include", "nested_learning.h")))
+            .Select(m => m.Groups[1].Value)
             .Except(["nl_abi_version", "nl_target_count", "nl_target_supported"])];
         Assert.NotEmpty(functions);
         Assert.All(functions, function =>

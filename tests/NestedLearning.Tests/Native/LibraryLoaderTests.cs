@@ -28,7 +28,8 @@ public sealed class LibraryLoaderTests : IDisposable
     {
         string file = Path.Combine(_directory, "elsewhere.so");
         Assert.Equal([file], LibraryLoader.Candidates(file, "/somewhere", "/application"));
-        Assert.Equal([Path.Combine(_directory, LibraryLoader.FileName)], LibraryLoader.Candidates(_directory, "/somewhere", "/application"));
+        Assert.Equal([Path.Combine(_directory, LibraryLoader.FileName)],
+            LibraryLoader.Candidates(_directory, "/somewhere", "/application"));
     }
 
     [Fact]

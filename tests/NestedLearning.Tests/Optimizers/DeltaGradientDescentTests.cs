@@ -32,14 +32,16 @@ public abstract class DeltaGradientDescentTests(string backend) : BackendTests(b
     public void Commit_FollowsTheReference(int tokens, int inputs, int outputs)
     {
         var data = new TestData((ulong)tokens);
-        float[] w = data.Normal([inputs, outputs]), x = data.Normal([tokens, inputs]), dy = data.Normal([tokens, outputs]), error = data.Normal([inputs, outputs]);
+        float[] w = data.Normal([inputs, outputs]), x = data.Normal([tokens, inputs]), dy = data.Normal([tokens, outputs]),
+            error = data.Normal([inputs, outputs]);
         using Parameter parameter = Weight(w, inputs, outputs);
         using OptimizerMemory memory = new DeltaGradientDescent().CreateMemory(parameter);
 
         // In two segments, of which the second may have no token, and with a gradient that came without factors.
         int first = (tokens + 1) / 2;
         parameter.Factors!.Add(From([first, inputs], x.AsSpan(0, first * inputs)), From([first, outputs], dy.AsSpan(0, first * outputs)));
-        parameter.Factors.Add(From([tokens - first, inputs], x.AsSpan(first * inputs)), From([tokens - first, outputs], dy.AsSpan(first * outputs)));
+        parameter.Factors.Add(From([tokens - first, inputs], x.AsSpan(first * inputs)),
+            From([tokens - first, outputs], dy.AsSpan(first * outputs)));
         parameter.Error.CopyFrom(error);
         memory.Commit(parameter, 0.1f, 0.5f);
 
@@ -127,7 +129,10 @@ public abstract class DeltaGradientDescentTests(string backend) : BackendTests(b
     [Fact]
     public void Checkpoint_MidChunk_ContinuesToTheSameBits()
     {
-        LevelSystem New() => new(new Level("level", 4, 0.1f, new DeltaGradientDescent(), Network()) { Reduction = ErrorReduction.Mean }) { RecordsTimeline = true };
+        LevelSystem New() => new(new Level("level", 4, 0.1f, new DeltaGradientDescent(), Network()) { Reduction = ErrorReduction.Mean })
+        {
+            RecordsTimeline = true,
+        };
         void Run(LevelSystem levels, int from, int to)
         {
             for (int step = from; step < to; step++)
@@ -172,14 +177,18 @@ public abstract class DeltaGradientDescentTests(string backend) : BackendTests(b
         var data = new TestData(3);
         float[] w = data.Normal([Inputs, Outputs]), x = data.Normal([Tokens, Inputs]), dy = data.Normal([Tokens, Outputs]);
         Parameter parameter = Weight(w, Inputs, Outputs);
-        using var levels = new LevelSystem(new Level("level", Tokens, 0.1f, new DeltaGradientDescent(), [parameter]) { Reduction = ErrorReduction.Mean, ClipNorm = 0.25 });
+        using var levels = new LevelSystem(new Level("level", Tokens, 0.1f, new DeltaGradientDescent(), [parameter])
+        {
+            Reduction = ErrorReduction.Mean, ClipNorm = 0.25,
+        });
         parameter.Factors!.Add(From([Tokens, Inputs], x), From([Tokens, Outputs], dy));
         double[] gradient = ReferenceDense.Product(Inputs, Outputs, Tokens, Compare.ToDouble(x), true, Compare.ToDouble(dy), false, null);
         double norm = Math.Sqrt(gradient.Sum(g => g * g)) / Tokens;
         Assert.True(norm > 0.25);
         levels.Advance(Tokens);
         double[] expected = Compare.ToDouble(w);
-        ReferenceDeltaGradientDescent.Commit(Inputs, Outputs, expected, Compare.ToDouble(x), Compare.ToDouble(dy), 0.1f * 0.25 / norm / Tokens);
+        ReferenceDeltaGradientDescent.Commit(Inputs, Outputs, expected, Compare.ToDouble(x), Compare.ToDouble(dy),
+            0.1f * 0.25 / norm / Tokens);
         Compare.Close("w", parameter.Value, expected, Tolerances.Scan.Forward);
     }
 
@@ -215,11 +224,14 @@ public abstract class DeltaGradientDescentTests(string backend) : BackendTests(b
     {
         using Parameter parameter = Weight(new float[12], 4, 3);
         parameter.KeepFactors();
-        Assert.Contains("x has shape [2, 3], expected [.., 4]", Assert.Throws<ArgumentException>(() => parameter.Factors!.Add(Zeros([2, 3]), Zeros([2, 3]))).Message, StringComparison.Ordinal);
-        Assert.Contains("expected 2 rows of 3", Assert.Throws<ArgumentException>(() => parameter.Factors!.Add(Zeros([2, 4]), Zeros([1, 3]))).Message, StringComparison.Ordinal);
+        Assert.Contains("x has shape [2, 3], expected [.., 4]",
+            Assert.Throws<ArgumentException>(() => parameter.Factors!.Add(Zeros([2, 3]), Zeros([2, 3]))).Message, StringComparison.Ordinal);
+        Assert.Contains("expected 2 rows of 3",
+            Assert.Throws<ArgumentException>(() => parameter.Factors!.Add(Zeros([2, 4]), Zeros([1, 3]))).Message, StringComparison.Ordinal);
         Assert.Equal(0, parameter.Factors!.Tokens);
         using var bias = new Parameter("bias", Device.Zeros([4]));
-        Assert.Contains("bias has shape [4], expected [K, N]", Assert.Throws<ArgumentException>(bias.KeepFactors).Message, StringComparison.Ordinal);
+        Assert.Contains("bias has shape [4], expected [K, N]", Assert.Throws<ArgumentException>(bias.KeepFactors).Message,
+            StringComparison.Ordinal);
     }
 
     private Parameter Weight(float[] w, int inputs, int outputs) => new("w", Device.From([inputs, outputs], w));
@@ -229,7 +241,8 @@ public abstract class DeltaGradientDescentTests(string backend) : BackendTests(b
     {
         var data = new TestData(9);
         Parameter New(string name, Shape shape) => new(name, Device.From(shape, data.Normal(shape)));
-        return [New("table", [7, 5]), New("in", [5, 8]), New("in_bias", [8]), New("out", [8, 5]), New("out_bias", [5]), New("projection", [5, 5])];
+        return [New("table", [7, 5]), New("in", [5, 8]), New("in_bias", [8]), New("out", [8, 5]), New("out_bias", [5]),
+            New("projection", [5, 5])];
     }
 
     private void Backward(Parameter[] p, ulong seed)

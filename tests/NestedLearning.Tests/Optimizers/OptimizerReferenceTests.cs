@@ -61,7 +61,8 @@ public abstract class OptimizerReferenceTests(string backend) : BackendTests(bac
         {
             using LevelSystem levels = Levels(optimizer, 3, [130, 260], [200, 140]);
             Run(levels, 0, 5);
-            return [.. Tensors(levels).Select(t => (t.Name, t.Value.ToArray())), ("change", [.. levels.Timeline.Commits.Select(l => (float)l.Change)])];
+            return [.. Tensors(levels).Select(t => (t.Name, t.Value.ToArray())),
+                ("change", [.. levels.Timeline.Commits.Select(l => (float)l.Change)])];
         });
     }
 
@@ -138,7 +139,10 @@ public abstract class OptimizerReferenceTests(string backend) : BackendTests(bac
     {
         var data = new TestData(seed);
         Parameter[] parameters = [New("a", first ?? [6, 9]), New("b", second ?? [9, 4])];
-        return new LevelSystem(new Level("level", 2, 0.05f, optimizer, parameters) { Reduction = ErrorReduction.Mean, ClipNorm = 5 }) { RecordsTimeline = true };
+        return new LevelSystem(new Level("level", 2, 0.05f, optimizer, parameters) { Reduction = ErrorReduction.Mean, ClipNorm = 5 })
+        {
+            RecordsTimeline = true,
+        };
 
         Parameter New(string name, Shape shape) => new(name, Device.From(shape, data.Normal(shape)));
     }

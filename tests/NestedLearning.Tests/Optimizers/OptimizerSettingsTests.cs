@@ -38,7 +38,8 @@ public sealed class OptimizerSettingsTests : IDisposable
     [Theory]
     [MemberData(nameof(OutOfRange))]
     public void SettingsOutOfRange_AreRefused(string message, Optimizer optimizer) =>
-        Assert.Contains(message, Assert.ThrowsAny<ArgumentException>(() => optimizer.CreateMemory(New("w", [3, 4]))).Message, StringComparison.Ordinal);
+        Assert.Contains(message, Assert.ThrowsAny<ArgumentException>(() => optimizer.CreateMemory(New("w", [3, 4]))).Message,
+        StringComparison.Ordinal);
 
     [Theory]
     [InlineData("muon")]
@@ -80,7 +81,8 @@ public sealed class OptimizerSettingsTests : IDisposable
     {
         Optimizer first = new Momentum(), second = new AdaGrad();
         var rules = new OptimizerRules(
-            new OptimizerRule("vectors", p => p.Value.Shape.Rank == 1, first), new OptimizerRule("names in w", p => p.Name.StartsWith('w'), second));
+            new OptimizerRule("vectors", p => p.Value.Shape.Rank == 1, first),
+            new OptimizerRule("names in w", p => p.Name.StartsWith('w'), second));
         Assert.Same(first, rules.CreateMemory(New("w", [3])).Optimizer);
         Assert.Same(second, rules.CreateMemory(New("w", [3, 3])).Optimizer);
         string message = Assert.Throws<ArgumentException>(() => rules.CreateMemory(New("x", [3, 3]))).Message;
@@ -99,7 +101,8 @@ public sealed class OptimizerSettingsTests : IDisposable
         {
             foreach ((Parameter parameter, int i) in mixed.Concat(alone).Select((p, i) => (p, i % 2)))
             {
-                using Tensor error = _device.From(parameter.Value.Shape, new TestData((ulong)(10 * step + i)).Normal(parameter.Value.Shape));
+                using Tensor error = _device.From(parameter.Value.Shape,
+                    new TestData((ulong)(10 * step + i)).Normal(parameter.Value.Shape));
                 parameter.AddError(error);
             }
 

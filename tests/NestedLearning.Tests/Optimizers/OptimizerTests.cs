@@ -67,7 +67,8 @@ public abstract class OptimizerTests(string backend) : BackendTests(backend)
         float[] eta = golden.Input("eta");
         int time = golden.InputShape("eta")[0];
         Parameter[] parameters = [.. chunks.Select((_, level) => new Parameter($"theta.{level}", golden.Input(Device, $"theta.{level}")))];
-        using var levels = new LevelSystem(chunks.Select((chunk, level) => new Level($"{level}", chunk, 1, new GradientDescent(), [parameters[level]])));
+        using var levels = new LevelSystem(chunks.Select((chunk, level) =>
+            new Level($"{level}", chunk, 1, new GradientDescent(), [parameters[level]])));
         float[][] seen = [.. parameters.Select(p => new float[time * p.Value.Count])];
         for (int t = 0; t < time; t++)
         {
@@ -96,7 +97,8 @@ public abstract class OptimizerTests(string backend) : BackendTests(backend)
     }
 
     private static AdamSettings Settings(GoldenCase golden, bool decoupled, long step) => new(
-        golden.Number("lr"), golden.PreciseNumber("beta1"), golden.PreciseNumber("beta2"), golden.Number("eps"), golden.Number("weight_decay"), decoupled, step, 1);
+        golden.Number("lr"), golden.PreciseNumber("beta1"), golden.PreciseNumber("beta2"), golden.Number("eps"),
+        golden.Number("weight_decay"), decoupled, step, 1);
 }
 
 public sealed class ManagedOptimizerTests() : OptimizerTests("managed");

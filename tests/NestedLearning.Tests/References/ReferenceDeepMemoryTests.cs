@@ -52,7 +52,10 @@ public sealed class ReferenceDeepMemoryTests
         // The second length ends a chunk where the first does not, so that the carried start is the final state.
         foreach (int time in (ReadOnlySpan<int>)[7, 9 - phase])
         {
-            DeepMemoryCase c = DeepMemoryCase.Create(21, [2, time, 2, 3, 4], new DeepMemorySettings(3, objective, read, residual) { Phase = phase });
+            DeepMemoryCase c = DeepMemoryCase.Create(21, [2, time, 2, 3, 4], new DeepMemorySettings(3, objective, read, residual)
+            {
+                Phase = phase,
+            });
             var data = new TestData(22);
             double[] dOutput = Compare.ToDouble(data.Normal(c.TokenShape));
             var upstream = new DeepMemoryState(Weights(), Weights(), Weights(), Weights(), Weights(), Weights());
@@ -82,9 +85,11 @@ public sealed class ReferenceDeepMemoryTests
             double Loss()
             {
                 (double[] o, DeepMemoryState final, _, _, _, _) = ReferenceDeepMemory.Forward(c);
-                return FiniteDifferences.Dot(o, dOutput) + FiniteDifferences.Dot(final.W1, upstream.W1) + FiniteDifferences.Dot(final.W2, upstream.W2)
+                return FiniteDifferences.Dot(o, dOutput) + FiniteDifferences.Dot(final.W1, upstream.W1)
+                    + FiniteDifferences.Dot(final.W2, upstream.W2)
                     + FiniteDifferences.Dot(final.P1, upstream.P1) + FiniteDifferences.Dot(final.P2, upstream.P2)
-                    + FiniteDifferences.Dot(final.ChunkStart1, upstream.ChunkStart1) + FiniteDifferences.Dot(final.ChunkStart2, upstream.ChunkStart2);
+                    + FiniteDifferences.Dot(final.ChunkStart1, upstream.ChunkStart1)
+                        + FiniteDifferences.Dot(final.ChunkStart2, upstream.ChunkStart2);
             }
         }
     }

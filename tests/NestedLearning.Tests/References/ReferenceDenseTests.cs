@@ -39,7 +39,8 @@ public sealed class ReferenceDenseTests
     {
         double[] x = [-9, -4, -2.6, -1, -0.3, 0, 0.2, 0.75, 2.4, 2.6, 5, 9];
         double[] expected = FiniteDifferences.Gradient(() => x.Sum(e => ReferenceDense.Activate(activation, e)), x);
-        Compare.Close("f'", Array.ConvertAll(x, e => ReferenceDense.ActivateDerivative(activation, e)), expected, Tolerances.FiniteDifference);
+        Compare.Close("f'", Array.ConvertAll(x, e => ReferenceDense.ActivateDerivative(activation, e)), expected,
+            Tolerances.FiniteDifference);
     }
 
     [Theory]
@@ -51,7 +52,8 @@ public sealed class ReferenceDenseTests
         const int Width = 7;
         const double Epsilon = 0.01;
         var data = new TestData(1);
-        double[] x = Wide(data.Normal(3 * Width)), gain = Wide(data.Normal(Width)), bias = Wide(data.Normal(Width)), dy = Wide(data.Normal(3 * Width));
+        double[] x = Wide(data.Normal(3 * Width)), gain = Wide(data.Normal(Width)), bias = Wide(data.Normal(Width)),
+            dy = Wide(data.Normal(3 * Width));
         double Loss() => FiniteDifferences.Dot(ReferenceDense.Norm(kind, x, Width, gain, bias, Epsilon), dy);
         (double[] dx, double[] dGain, double[] dBias) = ReferenceDense.NormBackward(kind, x, Width, gain, Epsilon, dy);
         Compare.Close("dx", dx, FiniteDifferences.Gradient(Loss, x), Tolerances.FiniteDifference);
@@ -120,7 +122,8 @@ public sealed class ReferenceDenseTests
         int[] tokens = [3, 0, 3, 1, 3];
         Compare.Close(
             "dTable", ReferenceDense.EmbedBackward(tokens, dy, 4, 3),
-            FiniteDifferences.Gradient(() => FiniteDifferences.Dot(ReferenceDense.Embed(tokens, table, 3), dy), table), Tolerances.FiniteDifference);
+            FiniteDifferences.Gradient(() => FiniteDifferences.Dot(ReferenceDense.Embed(tokens, table, 3), dy), table),
+            Tolerances.FiniteDifference);
     }
 
     [Fact]

@@ -93,7 +93,8 @@ public sealed class ReferenceTests
         ScanCase c = ScanCase.Create(11, [2, 7, 2, 3, 4], new ScanSettings(0.7f, read, write, 3) { Phase = phase }, "aem");
         var data = new TestData(12);
         var upstream = new ScanUpstream(
-            Compare.ToDouble(data.Normal(c.ValueShape)), Compare.ToDouble(data.Normal(c.StateShape)), Compare.ToDouble(data.Normal(c.StateShape)),
+            Compare.ToDouble(data.Normal(c.ValueShape)), Compare.ToDouble(data.Normal(c.StateShape)),
+            Compare.ToDouble(data.Normal(c.StateShape)),
             Compare.ToDouble(data.Normal(c.StateShape)));
         ScanInputGradients g = ReferenceScan.Backward(c, upstream);
         Check("dq", c.Q, g.Q);
@@ -132,9 +133,13 @@ public sealed class ReferenceTests
     [InlineData(MemoryObjective.L2, ScanRead.ChunkStart, false, 0)]
     [InlineData(MemoryObjective.L2, ScanRead.ChunkStart, false, 2, true)]
     [InlineData(MemoryObjective.DotProduct, ScanRead.ChunkStart, true, 1, true)]
-    public void SelfModifyingBackward_MatchesFiniteDifferences(MemoryObjective objective, ScanRead read, bool normalizeValues, int phase = 0, bool exact = false)
+    public void SelfModifyingBackward_MatchesFiniteDifferences(MemoryObjective objective, ScanRead read, bool normalizeValues,
+        int phase = 0, bool exact = false)
     {
-        var settings = new SelfModifyingSettings(3, objective, read, 0.5f, -0.5f, 1.5f, normalizeValues) { Phase = phase, ExactGradient = exact };
+        var settings = new SelfModifyingSettings(3, objective, read, 0.5f, -0.5f, 1.5f, normalizeValues)
+        {
+            Phase = phase, ExactGradient = exact,
+        };
         SelfModifyingCase c = SelfModifyingCase.Create(17 + (ulong)phase, [2, 7, 2, 3], settings);
         var data = new TestData(14);
         double[] dOutput = Compare.ToDouble(data.Normal(c.InputShape)), dState = Compare.ToDouble(data.Normal(c.StateShape));
@@ -152,7 +157,8 @@ public sealed class ReferenceTests
         double Loss()
         {
             SelfModifyingResult r = ReferenceSelfModifying.Forward(c);
-            return FiniteDifferences.Dot(r.O, dOutput) + FiniteDifferences.Dot(r.S, dState) + FiniteDifferences.Dot(r.ChunkStart, dChunkStart);
+            return FiniteDifferences.Dot(r.O, dOutput) + FiniteDifferences.Dot(r.S, dState)
+                + FiniteDifferences.Dot(r.ChunkStart, dChunkStart);
         }
     }
 

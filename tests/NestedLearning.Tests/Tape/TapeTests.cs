@@ -94,7 +94,8 @@ public sealed class TapeTests : IDisposable
             t =>
             {
                 Variable y = t.Linear(t.Use(x), t.Use(w));
-                Variable product = t.Multiply(t.Reshape(t.Multiply(t.Reshape(y, [3, 4]), t.Use(a)), [12]), t.Multiply(t.Reshape(y, [12]), t.Use(b)));
+                Variable product = t.Multiply(t.Reshape(t.Multiply(t.Reshape(y, [3, 4]), t.Use(a)), [12]),
+                    t.Multiply(t.Reshape(y, [12]), t.Use(b)));
                 return t.Add(t.Reshape(product, [2, 6]), y);
             },
             x, w, a, b);
@@ -158,7 +159,8 @@ public sealed class TapeTests : IDisposable
             Variable joined = Join(tape);
             Assert.Equal([2, 8, 3], joined.Shape);
             float[] a = x.Value.ToArray(), b = y.Value.ToArray();
-            Compare.SameBits("joined", joined.Value.ToArray(), [.. a[..6], .. b[..9], .. a[3..6], .. a[..6], .. a[6..], .. b[9..], .. a[9..], .. a[6..]]);
+            Compare.SameBits("joined", joined.Value.ToArray(),
+                [.. a[..6], .. b[..9], .. a[3..6], .. a[..6], .. a[6..], .. b[9..], .. a[9..], .. a[6..]]);
             Compare.SameBits("some", tape.Tokens(joined, 2, 3).Value.ToArray(), b);
             Assert.Same(joined, tape.Tokens(joined, 0, 8));
             Assert.Throws<ArgumentOutOfRangeException>(() => tape.Tokens(joined, 6, 3));
@@ -266,14 +268,16 @@ public sealed class TapeTests : IDisposable
     public void Scan_MatchesFiniteDifferences(ScanWrite write, ScanRead read)
     {
         Shape rates = [1, 7, 2];
-        Parameter q = New([1, 7, 2, 3]), k = New([1, 7, 2, 3], 0.5f), u = New([1, 7, 2, 4]), logAlpha = New(rates, 0.1f, -0.5f), erase = New(rates, 0.1f, 0.3f),
+        Parameter q = New([1, 7, 2, 3]), k = New([1, 7, 2, 3], 0.5f), u = New([1, 7, 2, 4]), logAlpha = New(rates, 0.1f, -0.5f),
+            erase = New(rates, 0.1f, 0.3f),
             mu = New(rates, 0.1f, 0.4f), theta = New(rates, 0.1f, 0.3f), s0 = New([1, 2, 3, 4]), p0 = New([1, 2, 3, 4]);
         bool hasTheta = write != ScanWrite.Given;
         foreach (Func<ScanResults, Variable> result in (Func<ScanResults, Variable>[])[r => r.O, r => r.S, r => r.P!])
         {
             Check(
                 t => result(t.Scan(
-                    new ScanVariables(t.Use(q), t.Use(k), t.Use(u), t.Use(logAlpha), t.Use(erase), t.Use(mu), hasTheta ? t.Use(theta) : null, t.Use(s0), t.Use(p0)),
+                    new ScanVariables(t.Use(q), t.Use(k), t.Use(u), t.Use(logAlpha), t.Use(erase), t.Use(mu),
+                    hasTheta ? t.Use(theta) : null, t.Use(s0), t.Use(p0)),
                     new ScanSettings(0.7f, read, write, 3))),
                 hasTheta ? [q, k, u, logAlpha, erase, mu, theta, s0, p0] : [q, k, u, logAlpha, erase, mu, s0, p0]);
         }
@@ -296,15 +300,18 @@ public sealed class TapeTests : IDisposable
     public void DeepMemory_MatchesFiniteDifferences(MemoryObjective objective)
     {
         Shape tokens = [1, 5, 2, 3], rates = [1, 5, 2], first = [1, 2, 4, 3], second = [1, 2, 3, 4];
-        Parameter q = New(tokens), k = New(tokens), v = New(tokens), logAlpha = New(rates, 0.1f, -0.5f), theta = New(rates, 0.05f, 0.2f), erase = New(rates, 0.1f, 0.3f),
-            mu = New(rates, 0.1f, 0.4f), w1 = New(first, 0.5f), w2 = New(second), p1 = New(first, 0.3f), p2 = New(second, 0.3f), start1 = New(first, 0.5f), start2 = New(second);
+        Parameter q = New(tokens), k = New(tokens), v = New(tokens), logAlpha = New(rates, 0.1f, -0.5f), theta = New(rates, 0.05f, 0.2f),
+            erase = New(rates, 0.1f, 0.3f),
+            mu = New(rates, 0.1f, 0.4f), w1 = New(first, 0.5f), w2 = New(second), p1 = New(first, 0.3f), p2 = New(second, 0.3f),
+            start1 = New(first, 0.5f), start2 = New(second);
         foreach (Func<DeepMemoryResults, Variable> result in (Func<DeepMemoryResults, Variable>[])
             [r => r.O, r => r.W1, r => r.W2, r => r.P1!, r => r.P2!, r => r.ChunkStart1, r => r.ChunkStart2])
         {
             Check(
                 t => result(t.DeepMemory(
                     new DeepMemoryVariables(
-                        t.Use(q), t.Use(k), t.Use(v), t.Use(w1), t.Use(w2), t.Use(logAlpha), t.Use(theta), t.Use(erase), t.Use(mu), t.Use(p1), t.Use(p2), t.Use(start1), t.Use(start2)),
+                        t.Use(q), t.Use(k), t.Use(v), t.Use(w1), t.Use(w2), t.Use(logAlpha), t.Use(theta), t.Use(erase), t.Use(mu),
+                        t.Use(p1), t.Use(p2), t.Use(start1), t.Use(start2)),
                     new DeepMemorySettings(3, objective, ScanRead.After) { Phase = 2 })),
                 q, k, v, logAlpha, theta, erase, mu, w1, w2, p1, p2, start1, start2);
         }

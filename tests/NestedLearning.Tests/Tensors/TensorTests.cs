@@ -12,7 +12,8 @@ public sealed class TensorTests : IDisposable
     [Fact]
     public void NewTensors_HoldWhatTheyAreMadeOf()
     {
-        using Tensor zeros = _device.Zeros([3]), full = _device.Full([2], 1.5f), from = _device.From([2, 1], [1, 2]), scalar = _device.From([], [7]);
+        using Tensor zeros = _device.Zeros([3]), full = _device.Full([2], 1.5f), from = _device.From([2, 1], [1, 2]),
+            scalar = _device.From([], [7]);
         Assert.Equal([0f, 0, 0], zeros.ToArray());
         Assert.Equal([1.5f, 1.5f], full.ToArray());
         Assert.Equal([1f, 2], from.ToArray());
@@ -47,9 +48,12 @@ public sealed class TensorTests : IDisposable
     public void WrongLengths_AreRefused()
     {
         using Tensor tensor = _device.From([2, 3], new float[6]);
-        Assert.Contains("[2, 3] has 6 elements, got 5", Assert.Throws<ArgumentException>(() => _device.From([2, 3], new float[5])).Message, StringComparison.Ordinal);
-        Assert.Contains("source has 5", Assert.Throws<ArgumentException>(() => tensor.CopyFrom(new float[5])).Message, StringComparison.Ordinal);
-        Assert.Contains("destination has 7", Assert.Throws<ArgumentException>(() => tensor.CopyTo(new float[7])).Message, StringComparison.Ordinal);
+        Assert.Contains("[2, 3] has 6 elements, got 5", Assert.Throws<ArgumentException>(() => _device.From([2, 3], new float[5])).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("source has 5", Assert.Throws<ArgumentException>(() => tensor.CopyFrom(new float[5])).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("destination has 7", Assert.Throws<ArgumentException>(() => tensor.CopyTo(new float[7])).Message,
+            StringComparison.Ordinal);
         Assert.Contains("[7] has 7", Assert.Throws<ArgumentException>(() => tensor.Reshape([7])).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => _device.FromIndices([2], [1]));
     }

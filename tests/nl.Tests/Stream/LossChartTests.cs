@@ -18,7 +18,8 @@ public sealed class LossChartTests : IDisposable
 
         XDocument svg = XDocument.Load(path);
         string[] texts = [.. svg.Descendants().Where(e => e.Name.LocalName == "text").Select(e => e.Value)];
-        foreach (string expected in (string[])["1 letters", "2 figures", "3 letters again", "● Hope online", "● one level", "● Hope frozen", "● Hope online: pairs (234 commits)", "bytes of the stream", "4k"])
+        foreach (string expected in (string[])["1 letters", "2 figures", "3 letters again", "● Hope online", "● one level", "● Hope frozen",
+            "● Hope online: pairs (234 commits)", "bytes of the stream", "4k"])
             Assert.Contains(expected, texts);
         Assert.Contains(texts, t => t.StartsWith("1e-", StringComparison.Ordinal));
         Assert.True(svg.Descendants().Count(e => e.Name.LocalName == "path") > 10);

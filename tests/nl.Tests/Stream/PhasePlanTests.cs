@@ -19,7 +19,8 @@ public class PhasePlanTests
         Assert.Empty(streamed.Intersect(heldOut));
         Assert.Equal(Lines(text), streamed.Concat(heldOut).Order(StringComparer.Ordinal));
         // From several places of the text.
-        Assert.Equal(4, 1 + Enumerable.Range(1, heldOut.Length - 1).Count(i => string.CompareOrdinal(heldOut[i], heldOut[i - 1]) > 0 && int.Parse(heldOut[i]) != int.Parse(heldOut[i - 1]) + 1));
+        Assert.Equal(4, 1 + Enumerable.Range(1, heldOut.Length - 1)
+            .Count(i => string.CompareOrdinal(heldOut[i], heldOut[i - 1]) > 0 && int.Parse(heldOut[i]) != int.Parse(heldOut[i - 1]) + 1));
     }
 
     [Fact]

@@ -19,7 +19,8 @@ public sealed class StreamCommandTests : IDisposable
         Assert.Equal(ExitStatus.Success, Run(Settings(), new ByteCountFactory()));
 
         string text = _output.ToString();
-        foreach (string expected in (string[])["phase 2, figures.txt: 6,000 bytes", "Bits per byte", "Adaptation", "Retention", "Hope online", "one level", "Hope frozen", "* Hope's own", "100 %"])
+        foreach (string expected in (string[])["phase 2, figures.txt: 6,000 bytes", "Bits per byte", "Adaptation", "Retention",
+            "Hope online", "one level", "Hope frozen", "* Hope's own", "100 %"])
             Assert.Contains(expected, text, StringComparison.Ordinal);
         Assert.Empty(_error.ToString());
 
@@ -27,7 +28,8 @@ public sealed class StreamCommandTests : IDisposable
         JsonElement root = json.RootElement;
         Assert.Equal("nested-learning/stream/1", root.GetProperty("schema").GetString());
         Assert.Equal(80, root.GetProperty("configuration").GetProperty("Chunk").GetInt32());
-        Assert.Equal(["letters.txt", "figures.txt", "more"], root.GetProperty("phases").EnumerateArray().Select(p => p.GetProperty("name").GetString()));
+        Assert.Equal(["letters.txt", "figures.txt", "more"],
+            root.GetProperty("phases").EnumerateArray().Select(p => p.GetProperty("name").GetString()));
         JsonElement hope = root.GetProperty("learners")[0];
         Assert.Equal("hope", hope.GetProperty("id").GetString());
         Assert.Equal(3 * 24, hope.GetProperty("lossOfBlock").GetArrayLength());
@@ -69,7 +71,8 @@ public sealed class StreamCommandTests : IDisposable
     {
         var failing = new ByteCountFactory { Made = (_, learner) => learner.LossesFailAt = 1234 };
         Assert.Equal(ExitStatus.Failed, Run(Settings(), failing));
-        Assert.Equal("nl: Hope online: the loss is NaN at byte 1,234 of the stream (phase 1, letters.txt). There is no checkpoint.", _error.ToString().TrimEnd());
+        Assert.Equal("nl: Hope online: the loss is NaN at byte 1,234 of the stream (phase 1, letters.txt). There is no checkpoint.",
+            _error.ToString().TrimEnd());
         Assert.False(File.Exists(_folder.File("out/stream.safetensors")));
     }
 
@@ -123,7 +126,8 @@ public sealed class StreamCommandTests : IDisposable
         Checkpoint = _folder.File("out/stream.safetensors"),
     };
 
-    private int Run(StreamSettings settings, ByteCountFactory factory) => RunUntil(settings, factory, TestContext.Current.CancellationToken);
+    private int Run(StreamSettings settings, ByteCountFactory factory) =>
+        RunUntil(settings, factory, TestContext.Current.CancellationToken);
 
     private int RunUntil(StreamSettings settings, ByteCountFactory factory, CancellationToken stop) =>
         StreamCommand.Run(settings, factory, Terminal.For(_output), _error, stop);
@@ -136,7 +140,8 @@ public sealed class StreamCommandTests : IDisposable
         int last = Array.FindLastIndex(lines, l => l.Contains("Hope's own", StringComparison.Ordinal));
         Assert.InRange(first, 0, last);
         int adaptation = Array.FindIndex(lines, l => l.StartsWith("Adaptation", StringComparison.Ordinal));
-        IEnumerable<string> losses = lines[first..adaptation].Select(l => string.Join(' ', l.Split(' ', StringSplitOptions.RemoveEmptyEntries).SkipLast(3)));
+        IEnumerable<string> losses = lines[first..adaptation]
+            .Select(l => string.Join(' ', l.Split(' ', StringSplitOptions.RemoveEmptyEntries).SkipLast(3)));
         return string.Join('\n', losses.Concat(lines[adaptation..(last + 1)]));
     }
 }

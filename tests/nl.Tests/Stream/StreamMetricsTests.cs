@@ -6,7 +6,8 @@ public class StreamMetricsTests
 {
     // 40 whole blocks in the first phase and 40 and a shorter one in the second.
     private static readonly PhasePlan s_plan = PhasePlan.Create(
-        [new PhaseText("a", "", Texts.Words("abc", PhasePlan.TextFor(40 * 256), 1)), new PhaseText("b", "", Texts.Words("abc", PhasePlan.TextFor(40 * 256), 2))],
+        [new PhaseText("a", "", Texts.Words("abc", PhasePlan.TextFor(40 * 256), 1)),
+        new PhaseText("b", "", Texts.Words("abc", PhasePlan.TextFor(40 * 256), 2))],
         40 * 256);
 
     [Fact]

@@ -74,7 +74,9 @@ public sealed class StreamRunTests : IDisposable
             {
                 // One level is kept from its last bytes until Hope has ended.
                 if (kind == LearnerKind.OneLevel)
-                    learner.Reading = at => Assert.True(at < _plan.Length - 200 || SpinWait.SpinUntil(() => factory.Sharing.Contains(1), TimeSpan.FromSeconds(30)));
+                    learner.Reading = at =>
+                        Assert.True(at < _plan.Length - 200
+                        || SpinWait.SpinUntil(() => factory.Sharing.Contains(1), TimeSpan.FromSeconds(30)));
             },
         };
         Complete(factory, [LearnerKind.Hope, LearnerKind.OneLevel]);
@@ -108,7 +110,8 @@ public sealed class StreamRunTests : IDisposable
             using var run = new StreamRun(plan, factory, LearnerKinds.All, null, 0);
             run.Begin();
             Assert.True(run.Run(CancellationToken.None));
-            return string.Join(' ', run.Tracks.SelectMany(t => t.Losses).Concat(run.Tracks.SelectMany(t => t.Commits).SelectMany(c => new[] { c.Change, c.Norm }))
+            return string.Join(' ', run.Tracks.SelectMany(t => t.Losses)
+                .Concat(run.Tracks.SelectMany(t => t.Commits).SelectMany(c => new[] { c.Change, c.Norm }))
                 .Select(BitConverter.DoubleToInt64Bits));
         });
         Assert.Equal(runs[0], runs[1]);
@@ -334,7 +337,8 @@ public sealed class StreamRunTests : IDisposable
 
     // Everything but times.
     private static string Text(StreamReport report) =>
-        (report with { WallSeconds = 0, Learners = [.. report.Learners.Select(l => l with { Seconds = 0, TokensPerSecond = 0 })] }).ToJson();
+        (report with { WallSeconds = 0, Learners = [.. report.Learners.Select(l => l with { Seconds = 0, TokensPerSecond = 0 })] })
+        .ToJson();
 
     private static void AssertSame(StreamRun expected, StreamRun actual)
     {
@@ -370,7 +374,8 @@ public sealed class StreamRunTests : IDisposable
         return File.ReadAllBytes(Checkpoint);
     }
 
-    private void AssertRefused(string reason, PhasePlan? plan = null, ByteCountFactory? factory = null, IReadOnlyList<LearnerKind>? kinds = null)
+    private void AssertRefused(string reason, PhasePlan? plan = null, ByteCountFactory? factory = null,
+        IReadOnlyList<LearnerKind>? kinds = null)
     {
         using var run = new StreamRun(plan ?? _plan, factory ?? new ByteCountFactory(), kinds ?? LearnerKinds.All, Checkpoint, 0);
         var e = Assert.Throws<StreamException>(run.Resume);

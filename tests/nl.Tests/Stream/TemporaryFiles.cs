@@ -16,5 +16,6 @@ internal static class TemporaryFiles
         return path;
     }
 
-    public static string Write(this TemporaryFolder folder, string relative, string text) => folder.Write(relative, Encoding.UTF8.GetBytes(text));
+    public static string Write(this TemporaryFolder folder, string relative, string text) =>
+        folder.Write(relative, Encoding.UTF8.GetBytes(text));
 }

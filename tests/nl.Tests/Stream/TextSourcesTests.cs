@@ -31,7 +31,8 @@ public sealed class TextSourcesTests : IDisposable
     {
         string first = _folder.Write("text/1", new string('x', 60)), second = _folder.Write("text/2", new string('y', 60));
         Assert.Equal(new string('x', 50), Encoding.UTF8.GetString(TextSources.FromPaths([first], 50)[0].Bytes));
-        Assert.Equal(new string('x', 60) + "\n" + new string('y', 39), Encoding.UTF8.GetString(TextSources.FromPaths([_folder.File("text")], 100)[0].Bytes));
+        Assert.Equal(new string('x', 60) + "\n" + new string('y', 39),
+            Encoding.UTF8.GetString(TextSources.FromPaths([_folder.File("text")], 100)[0].Bytes));
         Assert.Equal(60, TextSources.FromPaths([second], 50_000_000)[0].Bytes.Length);
     }
 
@@ -81,7 +82,8 @@ public sealed class TextSourcesTests : IDisposable
         WriteDocumentation("Microsoft.NETCore.App.Ref/10.0.2/ref/net10.0/System.Some.xml", """
             <summary>Gets the <see cref="P:System.Some`1.Length" /> of the <paramref name="text" /> as
                 it was before <see langword="null" /> came.</summary>
-            <remarks><para>Never call <see cref="M:System.Some.Run(System.Int32,System.String)" /> from two threads at once. It would wait for itself.</para>
+            <remarks><para>Never call <see cref="M:System.Some.Run(System.Int32,System.String)" /> from two threads
+            at once. It would wait for itself.</para>
             <code>var x = new Some(); This is code and not a sentence of prose.</code></remarks>
             <returns>The number.</returns>
             <exception cref="T:System.Exception"><paramref name="text" /> is empty and so there is nothing.</exception>
@@ -108,9 +110,12 @@ public sealed class TextSourcesTests : IDisposable
     [Fact]
     public void Prose_IsFromTheNewestPack_AndEachFileOnce()
     {
-        WriteDocumentation("Microsoft.NETCore.App.Ref/9.0.11/ref/net9.0/A.xml", "<summary>This is the older text of the documentation.</summary>");
-        WriteDocumentation("Microsoft.NETCore.App.Ref/10.0.2/ref/net10.0/A.xml", "<summary>This is the newer text of the documentation.</summary>");
-        WriteDocumentation("Microsoft.Web.App.Ref/10.0.2/ref/net10.0/A.xml", "<summary>This is a copy that is in another pack too.</summary>");
+        WriteDocumentation("Microsoft.NETCore.App.Ref/9.0.11/ref/net9.0/A.xml",
+            "<summary>This is the older text of the documentation.</summary>");
+        WriteDocumentation("Microsoft.NETCore.App.Ref/10.0.2/ref/net10.0/A.xml",
+            "<summary>This is the newer text of the documentation.</summary>");
+        WriteDocumentation("Microsoft.Web.App.Ref/10.0.2/ref/net10.0/A.xml",
+            "<summary>This is a copy that is in another pack too.</summary>");
         Assert.Equal("This is the newer text of the documentation.\n", Prose());
     }
 
@@ -118,7 +123,8 @@ public sealed class TextSourcesTests : IDisposable
     public void Default_IsProseCodeAndOtherProse()
     {
         string root = Sdk(), repository = Repository();
-        IReadOnlyList<PhaseText> texts = TextSources.Default(6000, [_folder.File("nothing"), root], [_folder.File("nothing"), Path.Combine(repository, "src")]);
+        IReadOnlyList<PhaseText> texts = TextSources.Default(6000, [_folder.File("nothing"), root],
+            [_folder.File("nothing"), Path.Combine(repository, "src")]);
 
         Assert.Equal(["prose", "code", "prose again"], texts.Select(t => t.Name));
         Assert.All(texts, t => Assert.Equal(6000, t.Bytes.Length));
@@ -175,7 +181,8 @@ public sealed class TextSourcesTests : IDisposable
     private string Prose() => string.Concat(DocumentationProse.Paragraphs(DocumentationProse.Files(_folder.File("sdk"))));
 
     private void WriteDocumentation(string path, string contents) =>
-        _folder.Write("sdk/packs/" + path, $"<?xml version=\"1.0\"?>\n<doc><members><member name=\"M:A\">{contents}</member></members></doc>");
+        _folder.Write("sdk/packs/" + path, "<?xml version=\"1.0\"?>\n<doc><members><member " +
+        $"name=\"M:A\">{contents}</member></members></doc>");
 
     private string Sdk()
     {

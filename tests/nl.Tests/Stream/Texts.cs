@@ -7,7 +7,8 @@ namespace NestedLearning.CommandLine.Streaming.Tests;
 internal static class Texts
 {
     public static byte[] Lines(int count) =>
-        Encoding.ASCII.GetBytes(string.Concat(Enumerable.Range(0, count).Select(i => i.ToString("D7", CultureInfo.InvariantCulture) + "\n")));
+        Encoding.ASCII.GetBytes(string.Concat(Enumerable.Range(0, count)
+        .Select(i => i.ToString("D7", CultureInfo.InvariantCulture) + "\n")));
 
     /// <summary>Lines of words over an alphabet; other alphabets are other languages.</summary>
     public static byte[] Words(string alphabet, int bytes, ulong seed)

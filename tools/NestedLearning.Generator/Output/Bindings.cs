@@ -31,7 +31,8 @@ internal static class Bindings
     private static string FileName(Section section)
     {
         const string Suffix = "Arguments";
-        string? first = section.Declarations.OfType<Struct>().Select(s => Names.Struct(s.Name)).FirstOrDefault(n => n.EndsWith(Suffix, StringComparison.Ordinal));
+        string? first = section.Declarations.OfType<Struct>().Select(s => Names.Struct(s.Name))
+            .FirstOrDefault(n => n.EndsWith(Suffix, StringComparison.Ordinal));
         return first is null ? string.Concat(section.Title.TakeWhile(char.IsAsciiLetter)) : first[..^Suffix.Length];
     }
 
@@ -71,7 +72,8 @@ internal static class Bindings
     /// <summary>The fields of an operation: a struct's own, and of gradients those that they are the gradients of.</summary>
     public static HashSet<string> FieldsOf(SourceFile file, Struct s)
     {
-        string? arguments = s.Name.EndsWith("_gradients", StringComparison.Ordinal) ? s.Name.Replace("_gradients", "_arguments", StringComparison.Ordinal) : s.Base;
+        string? arguments = s.Name.EndsWith("_gradients", StringComparison.Ordinal)
+            ? s.Name.Replace("_gradients", "_arguments", StringComparison.Ordinal) : s.Base;
         return [.. s.Fields.Concat(file.Structs.Where(o => o.Name == arguments).SelectMany(o => o.Fields)).Select(f => f.Name)];
     }
 
@@ -105,10 +107,12 @@ internal static class Bindings
         {
             writer.Summary("    ", function.Doc);
             bool hasText = function.Parameters.Any(p => p.Type.Name == "char");
-            writer.Line($"    [LibraryImport(Library, EntryPoint = \"{function.Name}\"{(hasText ? ", StringMarshalling = StringMarshalling.Utf8" : "")})]");
+            writer.Line("    [LibraryImport(Library, EntryPoint = " +
+                $"\"{function.Name}\"{(hasText ? ", StringMarshalling = StringMarshalling.Utf8" : "")})]");
             IEnumerable<string> parameters = function.Parameters.Select(p => $"{ParameterType(p.Type)} {Names.Camel(p.Name)}");
             string result = Type(function.Returns, Names.Struct);
-            writer.Code("    ", $"public static partial {result} {Names.Function(function.Name, header)}({Writer.Break}{string.Join($", {Writer.Break}", parameters)});");
+            writer.Code("    ", $"public static partial {result} " +
+                $"{Names.Function(function.Name, header)}({Writer.Break}{string.Join($", {Writer.Break}", parameters)});");
         }
     }
 

@@ -22,7 +22,8 @@ internal static class CudaBindings
             foreach (Field field in s.Fields.Where(f => f.Length is not null))
                 Array(writer, field, all);
             string? inherited = s.Base is null ? null : Names.InFile(s.Base, stem);
-            StructWriter.Write(writer, s, s.Name, s.Name, layout, Bindings.FieldsOf(file, s), name => enumerations.Any(e => e.Name == name) ? "int" : name, inherited);
+            StructWriter.Write(writer, s, s.Name, s.Name, layout, Bindings.FieldsOf(file, s), name =>
+                enumerations.Any(e => e.Name == name) ? "int" : name, inherited);
         }
 
         Declaration[] members = [.. file.Declarations.Where(d => d is Constant or Formula)];
@@ -64,7 +65,8 @@ internal static class CudaBindings
         if (declaration is Constant constant)
         {
             // Constants of C# cannot call.
-            string value = constant.Value.Parts().Any(p => p is Call) ? $"{new Evaluator(all).Value(constant.Value)}" : formulas.Text(constant.Value);
+            string value = constant.Value.Parts()
+                .Any(p => p is Call) ? $"{new Evaluator(all).Value(constant.Value)}" : formulas.Text(constant.Value);
             writer.Code("    ", $"public const int {Names.InFile(constant.Name, stem)} = {value};");
             return;
         }
@@ -97,11 +99,13 @@ internal sealed class Formulas(IReadOnlyList<SourceFile> all, string stem)
         Call c => $"{Name(c.Name)}({string.Join(", ", c.Arguments.Select(Text))})",
         Negation n => n.Operator + Inner(n.Of, n.Precedence),
         Conditional c => $"{Inner(c.Condition, 2)} {Writer.Break}? {Inner(c.Then, 2)} {Writer.Break}: {Text(c.Else)}",
-        Operation o => $"{Inner(o.Left, o.Precedence)} {o.Operator} {(o.Precedence <= 6 ? Writer.Break : "")}{Inner(o.Right, o.Precedence + 1)}",
+        Operation o =>
+            $"{Inner(o.Left, o.Precedence)} {o.Operator} {(o.Precedence <= 6 ? Writer.Break : "")}{Inner(o.Right, o.Precedence + 1)}",
         _ => throw new ArgumentException($"Not an expression: {expression}.", nameof(expression)),
     };
 
-    private string Inner(Expression expression, int precedence) => expression.Precedence < precedence ? $"({Text(expression)})" : Text(expression);
+    private string Inner(Expression expression, int precedence) =>
+        expression.Precedence < precedence ? $"({Text(expression)})" : Text(expression);
 
     // null for a parameter or a local.
     private string? Name(string name)

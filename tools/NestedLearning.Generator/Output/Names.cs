@@ -6,7 +6,8 @@ internal static class Names
     // Words that are not written as their first letter in upper case.
     private static readonly Dictionary<string, string> s_words = new() { ["bfloat16"] = "BFloat16" };
 
-    private static readonly string[] s_keywords = ["base", "checked", "event", "fixed", "in", "is", "lock", "object", "out", "params", "ref", "string"];
+    private static readonly string[] s_keywords = ["base", "checked", "event", "fixed", "in", "is", "lock", "object", "out", "params",
+        "ref", "string"];
 
     /// <summary>key_dim → KeyDim.</summary>
     public static string Pascal(string name) => string.Concat(name.Split('_').Select(Word));
@@ -56,7 +57,8 @@ internal static class Names
         if (IsReserved(name))
             return "_" + name;
         string[] words = name.Split('_');
-        return string.Concat(words.Select(word => word.Length > 1 && word[0] == 'd' && fields.Contains(word[1..]) ? "D" + Word(word[1..]) : Word(word)));
+        return string.Concat(words.Select(word =>
+            word.Length > 1 && word[0] == 'd' && fields.Contains(word[1..]) ? "D" + Word(word[1..]) : Word(word)));
     }
 
     public static bool IsReserved(string field) => field.StartsWith("reserved", StringComparison.Ordinal);

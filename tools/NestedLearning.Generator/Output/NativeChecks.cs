@@ -1,6 +1,8 @@
 namespace NestedLearning.Generator;
 
-/// <summary>What the native build takes: the table of struct sizes, and sources in which the compiler confirms offsets and values.</summary>
+/// <summary>
+/// What the native build takes: the table of struct sizes, and sources in which the compiler confirms offsets and values.
+/// </summary>
 internal static class NativeChecks
 {
     private const string Anew = "not what the generated files say: " + Outputs.Command;
@@ -8,7 +10,8 @@ internal static class NativeChecks
     // What the parameters of functions are tried at.
     private static readonly int[] s_tried = [1, 16, 33, 64, 100, 128];
 
-    public static IEnumerable<(string Path, string Text)> Files(SourceFile header, IReadOnlyList<SourceFile> cuda, Layout headerLayout, Layout cudaLayout) =>
+    public static IEnumerable<(string Path, string Text)> Files(SourceFile header, IReadOnlyList<SourceFile> cuda, Layout headerLayout,
+        Layout cudaLayout) =>
     [
         ("native/core/struct_sizes.inc", Sizes(header)),
         ("native/tests/header_layout.c", HeaderLayout(header, headerLayout)),
@@ -109,9 +112,12 @@ internal static class NativeChecks
         foreach (Member member in cuda.Members)
         {
             Member value = of.Members.FirstOrDefault(m => "k" + Names.Member(m.Name, all) == member.Name)
-                ?? throw new SourceException(file.Path, cuda.Line, $"expected a value of {name} such as {string.Join(", ", all.Select(m => "k" + Names.Member(m, all)))}, not '{member.Name}'");
+                ?? throw new SourceException(file.Path, cuda.Line,
+                    $"expected a value of {name} such as {string.Join(", ", all.Select(m => "k" + Names.Member(m, all)))}, not " +
+                    $"'{member.Name}'");
             if (value.Value != member.Value)
-                throw new SourceException(file.Path, cuda.Line, $"expected {member.Name} to be {value.Value} as {value.Name} is, not {member.Value}");
+                throw new SourceException(file.Path, cuda.Line,
+                    $"expected {member.Name} to be {value.Value} as {value.Name} is, not {member.Value}");
             writer.Line($"IS(static_cast<int>({cuda.Name}::{member.Name}), {value.Name});");
         }
     }
@@ -121,8 +127,10 @@ internal static class NativeChecks
         writer.Line();
         for (int i = 0; i < s_tried.Length; i++)
         {
-            int[] arguments = [.. formula.Parameters.Select((p, at) => p.Type.Name == "bool" ? (i + at) % 2 : s_tried[(i + (5 * at)) % s_tried.Length])];
-            IEnumerable<string> written = formula.Parameters.Select((p, at) => p.Type.Name == "bool" ? arguments[at] != 0 ? "true" : "false" : $"{arguments[at]}");
+            int[] arguments = [.. formula.Parameters.Select((p, at) =>
+                p.Type.Name == "bool" ? (i + at) % 2 : s_tried[(i + (5 * at)) % s_tried.Length])];
+            IEnumerable<string> written = formula.Parameters.Select((p, at) =>
+                p.Type.Name == "bool" ? arguments[at] != 0 ? "true" : "false" : $"{arguments[at]}");
             writer.Line($"IS({formula.Name}({string.Join(", ", written)}), {evaluator.Value(formula.Name, arguments)});");
         }
     }

@@ -24,7 +24,8 @@ internal static class Outputs
         var cuda = new List<SourceFile>();
         while (left.Count > 0)
         {
-            string path = left.Keys.FirstOrDefault(p => !left.Keys.Any(o => o != p && left[p].Contains($"#include \"{o["native/".Length..]}\"", StringComparison.Ordinal)))
+            string path = left.Keys.FirstOrDefault(p =>
+                !left.Keys.Any(o => o != p && left[p].Contains($"#include \"{o["native/".Length..]}\"", StringComparison.Ordinal)))
                 ?? throw new SourceException(left.Keys.First(), 1, "the files include each other");
             cuda.Add(CudaParser.Parse(path, left[path], cuda));
             left.Remove(path);

@@ -8,7 +8,8 @@ internal static class StructWriter
     /// <param name="nameOf">Structs' names in C#.</param>
     /// <param name="inherited">What the fields of the struct it derives from are called as one, or null.</param>
     public static void Write(
-        Writer writer, Struct s, string native, string name, Layout layout, IReadOnlySet<string> fields, Func<string, string> nameOf, string? inherited = null)
+        Writer writer, Struct s, string native, string name, Layout layout, IReadOnlySet<string> fields, Func<string, string> nameOf,
+        string? inherited = null)
     {
         bool isUnsafe = s.Fields.Any(f => f.Type.Pointers > 0);
         // ILGPU's kernels take structs without pointers too, and refuse explicit layouts.

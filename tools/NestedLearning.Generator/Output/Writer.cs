@@ -69,7 +69,8 @@ internal sealed class Writer
     private static string Ended(string line) => line.EndsWith('.') ? line : line + ".";
 
     private static string Escape(string line) =>
-        line.Replace("&", "&amp;", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal).Replace(">", "&gt;", StringComparison.Ordinal);
+        line.Replace("&", "&amp;", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal)
+        .Replace(">", "&gt;", StringComparison.Ordinal);
 
     private static IEnumerable<string> Wrap(string line, int width)
     {

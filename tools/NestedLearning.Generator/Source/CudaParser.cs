@@ -6,7 +6,8 @@ internal sealed class CudaParser(string file, string text, IReadOnlyList<SourceF
 {
     private readonly List<Declaration> _declarations = [];
 
-    public static SourceFile Parse(string file, string text, IReadOnlyList<SourceFile> included) => new CudaParser(file, text, included).Parse(file);
+    public static SourceFile Parse(string file, string text, IReadOnlyList<SourceFile> included) =>
+        new CudaParser(file, text, included).Parse(file);
 
     private IEnumerable<Declaration> Known =>
         included.Where(i => Includes.Any(name => i.Path == $"native/{name}")).SelectMany(i => i.Declarations).Concat(_declarations);

@@ -27,13 +27,15 @@ internal sealed record Struct(string Name, string? Base, IReadOnlyList<Field> Fi
 internal sealed record Field(string Name, TypeName Type, Expression? Length, Doc? Doc, int Line);
 
 /// <summary>An exported function.</summary>
-internal sealed record Function(string Name, TypeName Returns, IReadOnlyList<Parameter> Parameters, Doc? Doc, int Line) : Declaration(Name, Doc, Line);
+internal sealed record Function(string Name, TypeName Returns, IReadOnlyList<Parameter> Parameters, Doc? Doc, int Line)
+    : Declaration(Name, Doc, Line);
 
 internal sealed record Parameter(string Name, TypeName Type);
 
 /// <summary>A function of whole numbers: <c>constexpr int</c> of a .cuh.</summary>
 internal sealed record Formula(
-    string Name, IReadOnlyList<Parameter> Parameters, IReadOnlyList<(string Name, Expression Value)> Locals, Expression Result, Doc? Doc, int Line)
+    string Name, IReadOnlyList<Parameter> Parameters, IReadOnlyList<(string Name, Expression Value)> Locals, Expression Result, Doc? Doc,
+    int Line)
     : Declaration(Name, Doc, Line);
 
 /// <summary>Declarations between two headings; a .cuh is one section without a title.</summary>

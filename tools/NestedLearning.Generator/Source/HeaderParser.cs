@@ -108,7 +108,8 @@ internal sealed partial class HeaderParser(string file, string text) : Parser(fi
     private Function Function(int line)
     {
         TypeName returns = Type("a function's result");
-        if (returns is not ({ Name: "char", Pointers: 1, IsConst: true } or { Pointers: 0 }) || (returns.Pointers == 0 && !s_results.Contains(returns.Name)))
+        if (returns is not ({ Name: "char", Pointers: 1, IsConst: true } or { Pointers: 0 })
+            || (returns.Pointers == 0 && !s_results.Contains(returns.Name)))
             throw Error(line, $"expected {string.Join(", ", s_results)} or const char* as a function's result, not '{returns.Name}'");
         string name = Name("a function's name");
         Expect("(", $"after {name}");
@@ -118,9 +119,11 @@ internal sealed partial class HeaderParser(string file, string text) : Parser(fi
             do
             {
                 TypeName type = Type("a parameter's type");
-                bool isKnown = Scalars.Contains(type.Name) || (type.Pointers > 0 && (_structs.Contains(type.Name) || type is { Name: "char", IsConst: true }));
+                bool isKnown = Scalars.Contains(type.Name)
+                    || (type.Pointers > 0 && (_structs.Contains(type.Name) || type is { Name: "char", IsConst: true }));
                 if (!isKnown)
-                    throw Error(LastLine, $"expected {string.Join(", ", Scalars)}, a pointer to one or to a struct that is defined before, or const char*, not '{type.Name}' as a parameter of {name}");
+                    throw Error(LastLine, $"expected {string.Join(", ", Scalars)}, a pointer to one or to a struct that is defined " +
+                        $"before, or const char*, not '{type.Name}' as a parameter of {name}");
                 parameters.Add(new Parameter(Word("a parameter's name"), type));
             }
             while (Take(","));
@@ -134,7 +137,8 @@ internal sealed partial class HeaderParser(string file, string text) : Parser(fi
     private string Name(string what)
     {
         string name = Word(what);
-        return name.StartsWith("nl_", StringComparison.Ordinal) ? name : throw Error(LastLine, $"expected {what} that begins with nl_, not '{name}'");
+        return name.StartsWith("nl_", StringComparison.Ordinal) ? name
+            : throw Error(LastLine, $"expected {what} that begins with nl_, not '{name}'");
     }
 
     [GeneratedRegex("^---- (.*?) -+$")]

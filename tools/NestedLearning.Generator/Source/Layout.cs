@@ -40,14 +40,17 @@ internal sealed class Layout
         {
             (int size, int own) = field.Type.Pointers > 0 ? (8, 8) : _types[field.Type.Name];
             if (at % own != 0)
-                throw new SourceException(file.Path, field.Line, $"expected no padding before '{field.Name}', which would begin at byte {at}; a reserved field says what is there");
+                throw new SourceException(file.Path, field.Line,
+                    $"expected no padding before '{field.Name}', which would begin at byte {at}; a reserved field says what is there");
             fields.Add((field, at));
             at = checked(at + (size * (field.Length is null ? 1 : evaluator.Value(field.Length))));
             alignment = Math.Max(alignment, own);
         }
 
         if (at % alignment != 0)
-            throw new SourceException(file.Path, s.Fields[^1].Line, $"expected no padding after '{s.Fields[^1].Name}', with which {s.Name} has {at} bytes; a reserved field says what is there");
+            throw new SourceException(file.Path, s.Fields[^1].Line,
+                $"expected no padding after '{s.Fields[^1].Name}', with which {s.Name} has {at} bytes; " +
+                "a reserved field says what is there");
         _types.Add(s.Name, (at, alignment));
         _fields.Add(s.Name, fields);
     }

@@ -44,7 +44,8 @@ internal sealed partial class Lexer
 
     private Lexer(string file, string text) => (_file, _text) = (file, text.ReplaceLineEndings("\n"));
 
-    public static (IReadOnlyList<Token> Tokens, IReadOnlyList<Comment> Comments, IReadOnlyList<string> Includes) Read(string file, string text)
+    public static (IReadOnlyList<Token> Tokens, IReadOnlyList<Comment> Comments, IReadOnlyList<string> Includes) Read(string file,
+        string text)
     {
         var lexer = new Lexer(file, text);
         while (lexer._at < lexer._text.Length)
@@ -100,7 +101,8 @@ internal sealed partial class Lexer
                 : new Token(TokenKind.Text, text, _line);
         }
 
-        string? sign = s_signs.FirstOrDefault(s => _text.AsSpan(_at).StartsWith(s)) ?? ("{}()[];,=:?*/%+-<>!".Contains(c, StringComparison.Ordinal) ? c.ToString() : null);
+        string? sign = s_signs.FirstOrDefault(s => _text.AsSpan(_at).StartsWith(s))
+            ?? ("{}()[];,=:?*/%+-<>!".Contains(c, StringComparison.Ordinal) ? c.ToString() : null);
         return sign is null ? throw Error($"the character '{c}' is not known here") : new Token(TokenKind.Sign, sign, _line);
     }
 
@@ -117,7 +119,8 @@ internal sealed partial class Lexer
             lines[i] = i == 0 ? line.TrimStart() : StarPattern().Replace(line, "");
         }
 
-        Add(new Comment(_line, _line + lines.Length - 1, _isLineEmpty, [.. lines.SkipWhile(l => l.Length == 0).Reverse().SkipWhile(l => l.Length == 0).Reverse()]));
+        Add(new Comment(_line, _line + lines.Length - 1, _isLineEmpty,
+            [.. lines.SkipWhile(l => l.Length == 0).Reverse().SkipWhile(l => l.Length == 0).Reverse()]));
         _line += lines.Length - 1;
         _at = end + 2;
     }
@@ -180,12 +183,14 @@ internal sealed partial class Lexer
                     _tokens.Add(new Token(TokenKind.Define, name, _line, Number(value)));
                 break;
             default:
-                throw Error($"expected an include guard, an #include, '#define NL_NAME number' or a condition on {string.Join(", ", s_undefined)}, not '#{line}'");
+                throw Error("expected an include guard, an #include, '#define NL_NAME number' or a condition on " +
+                    $"{string.Join(", ", s_undefined)}, not '#{line}'");
         }
     }
 
     private int Number(string digits) =>
-        int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out int value) ? value : throw Error($"expected a decimal number of int, not '{digits}'");
+        int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out int value) ? value
+        : throw Error($"expected a decimal number of int, not '{digits}'");
 
     private SourceException Error(string message) => new(_file, _line, message);
 

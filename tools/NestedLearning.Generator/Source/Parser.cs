@@ -76,7 +76,9 @@ internal abstract class Parser
     }
 
     /// <summary>The comment above a declaration, without that behind it, where a body follows.</summary>
-    protected Doc? DocAbove(int first) => _comments.FirstOrDefault(c => c.IsAlone && c.Last == first - 1) is { } comment && comment.Lines != Head?.Lines ? new Doc(comment.Lines) : null;
+    protected Doc? DocAbove(int first) =>
+        _comments.FirstOrDefault(c => c.IsAlone && c.Last == first - 1) is { } comment
+        && comment.Lines != Head?.Lines ? new Doc(comment.Lines) : null;
 
     /// <summary>Fields up to the brace that ends a struct.</summary>
     protected List<Field> Fields(string of, IReadOnlyCollection<string> structs, IReadOnlyCollection<string> enumerations)
@@ -91,7 +93,8 @@ internal abstract class Parser
                 ? type.Name == "void" || Scalars.Contains(type.Name) || structs.Contains(type.Name)
                 : Scalars.Contains(type.Name) || structs.Contains(type.Name) || enumerations.Contains(type.Name);
             if (!isKnown)
-                throw Error(first, $"expected {string.Join(", ", Scalars)}, a pointer, or a struct that is defined before, not '{type.Name}' as the type of a field");
+                throw Error(first, $"expected {string.Join(", ", Scalars)}, a pointer, or a struct that is defined before, not " +
+                    $"'{type.Name}' as the type of a field");
             var names = new List<(string Name, Expression? Length)>();
             do
             {

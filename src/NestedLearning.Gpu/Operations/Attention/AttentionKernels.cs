@@ -46,7 +46,8 @@ internal static class AttentionKernels
 
             for (int key = 0; key <= before + last; key += Tile)
             {
-                Products(a.Q, Row(a, head, first, a.Time, a.KeyDim), a.Time - first, a.K, Row(a, head, key, a.Keys, a.KeyDim), a.Keys - key, a.KeyDim, a.Heads, left, right, scores);
+                Products(a.Q, Row(a, head, first, a.Time, a.KeyDim), a.Time - first, a.K, Row(a, head, key, a.Keys, a.KeyDim), a.Keys - key,
+                    a.KeyDim, a.Heads, left, right, scores);
                 for (int i = Group.IdxX; i < Tile; i += Group.DimX)
                 {
                     int seen = Seen(a, first + i, key);
@@ -198,10 +199,13 @@ internal static class AttentionKernels
 
     // scores = p and dScores = ds of a tile.
     private static void Gradients(
-        AttentionArguments a, int head, int first, int key, ArrayView<float> left, ArrayView<float> right, ArrayView<float> scores, ArrayView<float> dScores)
+        AttentionArguments a, int head, int first, int key, ArrayView<float> left, ArrayView<float> right, ArrayView<float> scores,
+        ArrayView<float> dScores)
     {
-        Products(a.Q, Row(a, head, first, a.Time, a.KeyDim), a.Time - first, a.K, Row(a, head, key, a.Keys, a.KeyDim), a.Keys - key, a.KeyDim, a.Heads, left, right, scores);
-        Products(a.DO, Row(a, head, first, a.Time, a.ValueDim), a.Time - first, a.V, Row(a, head, key, a.Keys, a.ValueDim), a.Keys - key, a.ValueDim, a.Heads, left, right, dScores);
+        Products(a.Q, Row(a, head, first, a.Time, a.KeyDim), a.Time - first, a.K, Row(a, head, key, a.Keys, a.KeyDim), a.Keys - key,
+            a.KeyDim, a.Heads, left, right, scores);
+        Products(a.DO, Row(a, head, first, a.Time, a.ValueDim), a.Time - first, a.V, Row(a, head, key, a.Keys, a.ValueDim), a.Keys - key,
+            a.ValueDim, a.Heads, left, right, dScores);
         for (int at = Group.IdxX; at < Tile * Tile; at += Group.DimX)
         {
             int i = at / Tile, j = at % Tile;

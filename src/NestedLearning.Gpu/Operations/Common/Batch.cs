@@ -11,7 +11,9 @@ internal struct Share
     /// <summary>Its groups, from the batch's first on.</summary>
     public int First, Groups;
 
-    /// <summary>The first element of this thread when its group is one of them, for loops over elements in steps of <see cref="Stride"/>.</summary>
+    /// <summary>
+    /// The first element of this thread when its group is one of them, for loops over elements in steps of <see cref="Stride"/>.
+    /// </summary>
     public readonly long FirstItem(int group) => (long)(group - First) * Group.DimX + Group.IdxX;
 
     public readonly long Stride => (long)Groups * Group.DimX;

@@ -56,7 +56,8 @@ internal static class ChunkBackwardKernels
             Problem p = a.Problems.At(problem);
             double sum = 0;
             for (int i = Group.IdxX; i < a.Rows * a.Columns; i += Group.DimX)
-                sum += (double)ChunkKernels.At(a.X, p, i / a.Columns, i % a.Columns) * ChunkKernels.At(a.Y, p, i / a.Columns, i % a.Columns);
+                sum += (double)ChunkKernels.At(a.X, p, i / a.Columns, i % a.Columns)
+                    * ChunkKernels.At(a.Y, p, i / a.Columns, i % a.Columns);
             sum = Groups.Sum(shared, sum);
             if (Group.IdxX == 0)
                 ChunkKernels.At(a.Out, p, 0) = (float)sum;
@@ -259,7 +260,8 @@ internal static class ChunkBackwardKernels
             }
             else if (a.Chunk.Erases != 0)
             {
-                dg -= ChunkKernels.At(a.Chunk.Erase, p, t) * ChunkKernels.At(a.Chunk.KeyProducts, p, t, i) * ChunkKernels.At(a.WriteProducts, p, t, i);
+                dg -= ChunkKernels.At(a.Chunk.Erase, p, t) * ChunkKernels.At(a.Chunk.KeyProducts, p, t, i)
+                    * ChunkKernels.At(a.WriteProducts, p, t, i);
             }
 
             int reader = t - a.Chunk.ReadsAfter;
@@ -299,11 +301,14 @@ internal static class ChunkBackwardKernels
             if (a.Chunk.Momentum != 0)
                 dErase -= ChunkKernels.At(a.Chunk.B, p, t) * ChunkKernels.At(a.Dots, p, t, 3);
             for (int i = 0; i < t; i++)
-                dErase -= ChunkKernels.At(a.Chunk.G, p, t, i) * ChunkKernels.At(a.Chunk.KeyProducts, p, t, i) * ChunkKernels.At(a.WriteProducts, p, t, i);
+                dErase -= ChunkKernels.At(a.Chunk.G, p, t, i) * ChunkKernels.At(a.Chunk.KeyProducts, p, t, i)
+                    * ChunkKernels.At(a.WriteProducts, p, t, i);
             ChunkKernels.At(a.DErase, p, t) = Functions.Flush(dErase);
         }
 
         if (a.DTheta.Given)
-            ChunkKernels.At(a.DTheta, p, t) = Functions.Flush(Dot(a.Y, a.U, p, t, a.ValueDim) - (a.Chunk.Frozen != 0 ? kappa : 0) - Dot(a.WrittenStart, a.K, p, t, a.KeyDim));
+            ChunkKernels.At(a.DTheta, p, t) =
+                Functions.Flush(Dot(a.Y, a.U, p, t, a.ValueDim) - (a.Chunk.Frozen != 0 ? kappa : 0)
+                - Dot(a.WrittenStart, a.K, p, t, a.KeyDim));
     }
 }

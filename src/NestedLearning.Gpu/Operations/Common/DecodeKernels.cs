@@ -14,7 +14,9 @@ internal struct ScanDecodeArguments
     /// <summary>Gates; those that are not given have the values of <see cref="ScanInputs"/>.</summary>
     public Matrix LogAlpha, Erase, Mu, Theta;
 
-    /// <summary>States before and behind the tokens; those before that are not given are 0. The last may be in the place of the first.</summary>
+    /// <summary>
+    /// States before and behind the tokens; those before that are not given are 0. The last may be in the place of the first.
+    /// </summary>
     public Matrix S0, P0, S, P;
 
     /// <summary>S_c of the first token, not given where it is S0; and where S_c of the next token goes. It may be the same.</summary>
@@ -25,7 +27,9 @@ internal struct ScanDecodeArguments
     /// <summary>The chunk of the first token has had Phase tokens; the next token's has NextPhase.</summary>
     public int Chunk, Phase, NextPhase;
 
-    /// <summary>Columns of a tile, a power of two that divides the threads of a group, and rows of it that are held in shared memory.</summary>
+    /// <summary>
+    /// Columns of a tile, a power of two that divides the threads of a group, and rows of it that are held in shared memory.
+    /// </summary>
     public int Columns, Held;
 
     public int Momentum, Erases, Frozen, ReadsAfter, ReadsAtStart;
@@ -99,7 +103,8 @@ internal static class DecodeKernels
     public static void Scan(ScanDecodeArguments a)
     {
         ArrayView<float> held = SharedMemory.Allocate<float>(Held);
-        ArrayView<float> keySums = SharedMemory.Allocate<float>(Tokens * Groups.Threads), startSums = SharedMemory.Allocate<float>(Tokens * Groups.Threads);
+        ArrayView<float> keySums = SharedMemory.Allocate<float>(Tokens * Groups.Threads),
+            startSums = SharedMemory.Allocate<float>(Tokens * Groups.Threads);
         ArrayView<float> querySums = SharedMemory.Allocate<float>(Tokens * Groups.Threads);
         int tiles = (a.ValueDim + a.Columns - 1) / a.Columns;
         for (long work = Grid.IdxX; work < (long)tiles * a.Problems.Count; work += Grid.DimX)
@@ -141,9 +146,11 @@ internal static class DecodeKernels
                 if (column < a.ValueDim)
                 {
                     float theta = Gate(a.Theta, problem, t, 1), w = theta * ChunkKernels.At(a.U, problem, t, column);
-                    w -= Gate(a.Erase, problem, t, 0) * Sum(keySums, a.Columns, t, Group.IdxX) + theta * Sum(startSums, a.Columns, t, Group.IdxX);
+                    w -= Gate(a.Erase, problem, t, 0) * Sum(keySums, a.Columns, t, Group.IdxX) + theta
+                        * Sum(startSums, a.Columns, t, Group.IdxX);
                     float alpha = a.LogAlpha.Given ? Functions.Exp(ChunkKernels.At(a.LogAlpha, problem, t)) : 1;
-                    float read = Write(a, s, p, a.K.View, k + (long)t * a.K.Row, w, alpha, Gate(a.Mu, problem, t, 0), q + (long)t * a.Q.Row);
+                    float read = Write(a, s, p, a.K.View, k + (long)t * a.K.Row, w, alpha, Gate(a.Mu, problem, t, 0),
+                        q + (long)t * a.Q.Row);
                     if (a.ReadsAfter != 0)
                         querySums[mine] = read;
                 }
@@ -196,8 +203,10 @@ internal static class DecodeKernels
     public static void SelfModifying(SelfModifyingDecodeArguments a)
     {
         ArrayView<float> held = SharedMemory.Allocate<float>(Held), shared = SharedMemory.Allocate<float>(Groups.Threads);
-        ArrayView<float> keySums = SharedMemory.Allocate<float>(Tokens * Groups.Threads), startSums = SharedMemory.Allocate<float>(Tokens * Groups.Threads);
-        ArrayView<float> targetSums = SharedMemory.Allocate<float>(Tokens * Groups.Threads), querySums = SharedMemory.Allocate<float>(Tokens * Groups.Threads);
+        ArrayView<float> keySums = SharedMemory.Allocate<float>(Tokens * Groups.Threads),
+            startSums = SharedMemory.Allocate<float>(Tokens * Groups.Threads);
+        ArrayView<float> targetSums = SharedMemory.Allocate<float>(Tokens * Groups.Threads),
+            querySums = SharedMemory.Allocate<float>(Tokens * Groups.Threads);
         int tiles = (a.Scan.ValueDim + a.Scan.Columns - 1) / a.Scan.Columns;
         for (long work = Grid.IdxX; work < (long)tiles * a.Scan.Problems.Count; work += Grid.DimX)
         {
@@ -264,19 +273,20 @@ internal static class DecodeKernels
         }
     }
 
-    private static DecodeTile Tile(ScanDecodeArguments a, Matrix state, Problem problem, int column, ArrayView<float> held, int heldStart) => new()
-    {
-        Shared = held,
-        Memory = state.View,
-        Start = state.Offset(problem) + column,
-        Row = state.Row,
-        SharedStart = heldStart + Group.IdxX % a.Columns,
-        Held = a.Held,
-        Columns = a.Columns,
-        Part = Group.IdxX / a.Columns,
-        Parts = Group.DimX / a.Columns,
-        Rows = column < a.ValueDim ? a.KeyDim : 0,
-    };
+    private static DecodeTile Tile(ScanDecodeArguments a, Matrix state, Problem problem, int column, ArrayView<float> held,
+        int heldStart) => new()
+        {
+            Shared = held,
+            Memory = state.View,
+            Start = state.Offset(problem) + column,
+            Row = state.Row,
+            SharedStart = heldStart + Group.IdxX % a.Columns,
+            Held = a.Held,
+            Columns = a.Columns,
+            Part = Group.IdxX / a.Columns,
+            Parts = Group.DimX / a.Columns,
+            Rows = column < a.ValueDim ? a.KeyDim : 0,
+        };
 
     private static void Load(DecodeTile tile, Matrix from, Problem problem, int column)
     {

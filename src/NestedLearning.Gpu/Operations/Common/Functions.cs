@@ -19,7 +19,8 @@ internal static class Functions
     /// x, or a zero of its sign where it is subnormal: what every kernel writes of what it computed, so that a quantity that
     /// decays ends at zero on every device, whether it flushes by itself or not.
     /// </summary>
-    public static float Flush(float x) => (Interop.FloatAsInt(x) & 0x7F800000) != 0 ? x : Interop.IntAsFloat((uint)(Interop.FloatAsInt(x) & 0x80000000));
+    public static float Flush(float x) =>
+        (Interop.FloatAsInt(x) & 0x7F800000) != 0 ? x : Interop.IntAsFloat((uint)(Interop.FloatAsInt(x) & 0x80000000));
 
     public static bool IsFinite(float x) => (Interop.FloatAsInt(x) & 0x7F800000) != 0x7F800000;
 

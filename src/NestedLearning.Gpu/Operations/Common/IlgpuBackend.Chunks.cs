@@ -9,7 +9,10 @@ internal partial class IlgpuBackend
         if (tensor is null)
             return default;
         int time = tensor.Shape[1], heads = tensor.Shape[2], dim = tensor.Shape.Rank == 4 ? tensor.Shape[3] : 1;
-        return new() { View = View(tensor), Batch = time * heads * dim, Head = dim, Chunk = length * heads * dim, Row = heads * dim, Column = 1 };
+        return new()
+        {
+            View = View(tensor), Batch = time * heads * dim, Head = dim, Chunk = length * heads * dim, Row = heads * dim, Column = 1,
+        };
     }
 
     /// <summary>A state a head, [B, H, Dk, Dv], or one a chunk, [B, H, chunks, Dk, Dv].</summary>
@@ -18,7 +21,10 @@ internal partial class IlgpuBackend
         if (tensor is null)
             return default;
         int chunks = tensor.Shape.Rank == 5 ? tensor.Shape[2] : 1, columns = tensor.Shape[^1], size = tensor.Shape[^2] * columns;
-        return new() { View = View(tensor), Batch = tensor.Shape[1] * chunks * size, Head = chunks * size, Chunk = size, Row = columns, Column = 1 };
+        return new()
+        {
+            View = View(tensor), Batch = tensor.Shape[1] * chunks * size, Head = chunks * size, Chunk = size, Row = columns, Column = 1,
+        };
     }
 
     /// <summary>A matrix of its own for each problem.</summary>
@@ -63,7 +69,8 @@ internal partial class IlgpuBackend
 
         // start is S_c where it is not the state before the chunk's first token; else it is not given.
         public MemoryChunks(
-            IlgpuBackend backend, Workspace workspace, Problems problems, Matrix start, int keyDim, int valueDim, int readStart, int readDim,
+            IlgpuBackend backend, Workspace workspace, Problems problems, Matrix start, int keyDim, int valueDim, int readStart,
+            int readDim,
             bool momentum, bool erases, bool writesFrozenError, ScanRead read, float scale)
         {
             (_backend, _workspace, _keyDim, _valueDim, _readStart, _readDim) = (backend, workspace, keyDim, valueDim, readStart, readDim);
@@ -103,7 +110,8 @@ internal partial class IlgpuBackend
 
         private MemoryChunks(MemoryChunks all, int chunk, Workspace workspace)
         {
-            (_backend, _workspace, _keyDim, _valueDim, _readStart, _readDim) = (all._backend, workspace, all._keyDim, all._valueDim, all._readStart, all._readDim);
+            (_backend, _workspace, _keyDim, _valueDim, _readStart, _readDim) = (all._backend, workspace, all._keyDim, all._valueDim,
+                all._readStart, all._readDim);
             _writesFrozenError = all._writesFrozenError;
             Start = all.Start;
             Problems = Only(all.Problems, chunk);
@@ -158,7 +166,8 @@ internal partial class IlgpuBackend
         }
 
         /// <summary>Coefficients, from the gates, where keys and queries are not there yet.</summary>
-        public void PrepareCoefficients() => _backend.LaunchItems(ChunkKernels.Coefficients, (long)Problems.Count * (Problems.Length + 1), Chunk);
+        public void PrepareCoefficients() =>
+            _backend.LaunchItems(ChunkKernels.Coefficients, (long)Problems.Count * (Problems.Length + 1), Chunk);
 
         /// <summary>The triangle of writes, once there are coefficients and keys.</summary>
         public void PrepareWrites()
@@ -195,23 +204,60 @@ internal partial class IlgpuBackend
                 N = _valueDim,
             });
             if (WritesReadStart)
-                _backend.Product(TokenRows(problems) with { A = k, B = Start, K = _keyDim, Rows = Of(Chunk.Theta, only), Scale = -1, C = w, N = _valueDim, Accumulate = 1 });
+                _backend.Product(TokenRows(problems) with
+                {
+                    A = k,
+                    B = Start,
+                    K = _keyDim,
+                    Rows = Of(Chunk.Theta, only),
+                    Scale = -1,
+                    C = w,
+                    N = _valueDim,
+                    Accumulate = 1,
+                });
             if (!Erases)
                 return;
             if (HasMomentum)
-                _backend.Product(TokenRows(problems) with { A = k, B = p, K = _keyDim, Rows = Of(Chunk.WriteP, only), C = w, N = _valueDim, Accumulate = 1 });
+                _backend.Product(TokenRows(problems) with
+                {
+                    A = k,
+                    B = p,
+                    K = _keyDim,
+                    Rows = Of(Chunk.WriteP, only),
+                    C = w,
+                    N = _valueDim,
+                    Accumulate = 1,
+                });
             _backend.LaunchItems(
-                ChunkKernels.SolveLower, (long)problems.Count * _valueDim, new TriangleArguments { Problems = problems, Triangle = Of(Chunk.N, only), Out = w, Columns = _valueDim });
+                ChunkKernels.SolveLower, (long)problems.Count * _valueDim,
+                new TriangleArguments { Problems = problems, Triangle = Of(Chunk.N, only), Out = w, Columns = _valueDim });
         }
 
         /// <summary>O = Q_s S + Q_p P + M W, or scale · Q S_c, of all chunks.</summary>
         public void Read(Matrix s, Matrix p, Matrix o)
         {
-            _backend.Product(TokenRows(Problems) with { A = Q, B = ReadState(s).FromColumn(_readStart), K = _keyDim, Rows = Chunk.ReadS, C = o, N = _readDim });
+            _backend.Product(TokenRows(Problems) with
+            {
+                A = Q,
+                B = ReadState(s).FromColumn(_readStart),
+                K = _keyDim,
+                Rows = Chunk.ReadS,
+                C = o,
+                N = _readDim,
+            });
             if (ReadsAtStart)
                 return;
             if (HasMomentum)
-                _backend.Product(TokenRows(Problems) with { A = Q, B = p.FromColumn(_readStart), K = _keyDim, Rows = Chunk.ReadP, C = o, N = _readDim, Accumulate = 1 });
+                _backend.Product(TokenRows(Problems) with
+                {
+                    A = Q,
+                    B = p.FromColumn(_readStart),
+                    K = _keyDim,
+                    Rows = Chunk.ReadP,
+                    C = o,
+                    N = _readDim,
+                    Accumulate = 1,
+                });
             AddTriangle(ChunkKernels.AddLower, Problems, Chunk.M, W.FromColumn(_readStart), o);
         }
 
@@ -229,7 +275,13 @@ internal partial class IlgpuBackend
             if (!HasMomentum)
                 return;
             _backend.Product(update with { K = 0, Residual = p, ResidualFactor = Scalar(Chunk.B, chunk, n), Accumulate = 1 });
-            _backend.Product(update with { C = nextP, Depth = AtRow(Chunk.X, chunk, n), Residual = p, ResidualFactor = Scalar(Chunk.C, chunk, n) });
+            _backend.Product(update with
+            {
+                C = nextP,
+                Depth = AtRow(Chunk.X, chunk, n),
+                Residual = p,
+                ResidualFactor = Scalar(Chunk.C, chunk, n),
+            });
         }
 
         /// <summary>Y = (I − N)⁻ᵀ (K_g dS + K_x dP + Mᵀ dO) of one chunk.</summary>
@@ -238,14 +290,32 @@ internal partial class IlgpuBackend
             Problems problems = Only(Problems, chunk);
             int n = Math.Min(problems.Length, problems.Tokens);
             y = Only(y, chunk);
-            _backend.Product(TokenRows(problems) with { A = Only(K, chunk), B = dS, K = _keyDim, Rows = AtRow(Chunk.G, chunk, n), C = y, N = _valueDim });
+            _backend.Product(TokenRows(problems) with
+            {
+                A = Only(K, chunk),
+                B = dS,
+                K = _keyDim,
+                Rows = AtRow(Chunk.G, chunk, n),
+                C = y,
+                N = _valueDim,
+            });
             if (HasMomentum)
-                _backend.Product(TokenRows(problems) with { A = Only(K, chunk), B = dP, K = _keyDim, Rows = AtRow(Chunk.X, chunk, n), C = y, N = _valueDim, Accumulate = 1 });
+                _backend.Product(TokenRows(problems) with
+                {
+                    A = Only(K, chunk),
+                    B = dP,
+                    K = _keyDim,
+                    Rows = AtRow(Chunk.X, chunk, n),
+                    C = y,
+                    N = _valueDim,
+                    Accumulate = 1,
+                });
             if (dO.Given && !ReadsAtStart)
                 AddTriangle(ChunkKernels.AddUpper, problems, Only(Chunk.M, chunk), Only(dO, chunk), y.FromColumn(_readStart));
             if (Erases)
                 _backend.LaunchItems(
-                    ChunkKernels.SolveUpper, (long)problems.Count * _valueDim, new TriangleArguments { Problems = problems, Triangle = Only(Chunk.N, chunk), Out = y, Columns = _valueDim });
+                    ChunkKernels.SolveUpper, (long)problems.Count * _valueDim,
+                    new TriangleArguments { Problems = problems, Triangle = Only(Chunk.N, chunk), Out = y, Columns = _valueDim });
         }
 
         /// <summary>
@@ -261,9 +331,26 @@ internal partial class IlgpuBackend
             {
                 _backend.Product(state with { C = previousS, Residual = dS, ResidualFactor = Scalar(Chunk.A, chunk, n) });
                 if (dO.Given && !(ReadsAtStart && Start.Given))
-                    _backend.Product(state with { A = q, B = Only(dO, chunk), K = n, Depth = Only(Chunk.ReadS, chunk), C = previousS.FromColumn(_readStart), N = _readDim, Accumulate = 1 });
+                    _backend.Product(state with
+                    {
+                        A = q,
+                        B = Only(dO, chunk),
+                        K = n,
+                        Depth = Only(Chunk.ReadS, chunk),
+                        C = previousS.FromColumn(_readStart),
+                        N = _readDim,
+                        Accumulate = 1,
+                    });
                 if (WritesReadState)
-                    _backend.Product(state with { A = k, B = Only(y, chunk), K = n, Depth = Only(Chunk.WriteS, chunk), C = previousS, Accumulate = 1 });
+                    _backend.Product(state with
+                    {
+                        A = k,
+                        B = Only(y, chunk),
+                        K = n,
+                        Depth = Only(Chunk.WriteS, chunk),
+                        C = previousS,
+                        Accumulate = 1,
+                    });
             }
 
             if (!previousP.Given)
@@ -271,9 +358,26 @@ internal partial class IlgpuBackend
             _backend.Product(state with { C = previousP, Residual = dP, ResidualFactor = Scalar(Chunk.C, chunk, n) });
             _backend.Product(state with { C = previousP, Residual = dS, ResidualFactor = Scalar(Chunk.B, chunk, n), Accumulate = 1 });
             if (dO.Given && !ReadsAtStart)
-                _backend.Product(state with { A = q, B = Only(dO, chunk), K = n, Depth = Only(Chunk.ReadP, chunk), C = previousP.FromColumn(_readStart), N = _readDim, Accumulate = 1 });
+                _backend.Product(state with
+                {
+                    A = q,
+                    B = Only(dO, chunk),
+                    K = n,
+                    Depth = Only(Chunk.ReadP, chunk),
+                    C = previousP.FromColumn(_readStart),
+                    N = _readDim,
+                    Accumulate = 1,
+                });
             if (Erases)
-                _backend.Product(state with { A = k, B = Only(y, chunk), K = n, Depth = Only(Chunk.WriteP, chunk), C = previousP, Accumulate = 1 });
+                _backend.Product(state with
+                {
+                    A = k,
+                    B = Only(y, chunk),
+                    K = n,
+                    Depth = Only(Chunk.WriteP, chunk),
+                    C = previousP,
+                    Accumulate = 1,
+                });
         }
 
         /// <summary>dStart += what writes and reads took from an S_c that is not S; of one chunk.</summary>
@@ -284,7 +388,14 @@ internal partial class IlgpuBackend
             if (WritesReadStart)
                 _backend.Product(state with { A = K.Transposed(), B = y, Depth = Chunk.Theta, Scale = -1, C = dStart, N = _valueDim });
             if (dO.Given && ReadsAtStart)
-                _backend.Product(state with { A = Q.Transposed(), B = dO, Depth = Chunk.ReadS, C = dStart.FromColumn(_readStart), N = _readDim });
+                _backend.Product(state with
+                {
+                    A = Q.Transposed(),
+                    B = dO,
+                    Depth = Chunk.ReadS,
+                    C = dStart.FromColumn(_readStart),
+                    N = _readDim,
+                });
         }
 
         /// <summary>
@@ -389,7 +500,15 @@ internal partial class IlgpuBackend
 
         // ⟨x_t, y_i⟩ of a chunk's tokens.
         private void Pairs(Matrix x, Matrix y, Matrix result, int dim) =>
-            _backend.Product(TokenRows(Problems) with { A = x, B = y.Transposed(), K = dim, C = result, N = Problems.Length, TokenColumns = 1 });
+            _backend.Product(TokenRows(Problems) with
+            {
+                A = x,
+                B = y.Transposed(),
+                K = dim,
+                C = result,
+                N = Problems.Length,
+                TokenColumns = 1
+            });
 
         /// <summary>Rows of tokens through the transpose of a state.</summary>
         public Matrix ThroughState(Matrix rows, Matrix state, int dim)
@@ -400,7 +519,8 @@ internal partial class IlgpuBackend
         }
 
         private void StateDot(Matrix x, Matrix y, Matrix result) =>
-            _backend.Launch(ChunkBackwardKernels.StateDot, Problems.Count, new StateDotArguments { Problems = Problems, X = x, Y = y, Out = result, Rows = _keyDim, Columns = _valueDim });
+            _backend.Launch(ChunkBackwardKernels.StateDot, Problems.Count,
+            new StateDotArguments { Problems = Problems, X = x, Y = y, Out = result, Rows = _keyDim, Columns = _valueDim });
 
         private void AddTriangle(Action<TriangleArguments> kernel, Problems problems, Matrix triangle, Matrix from, Matrix to) =>
             _backend.LaunchItems(kernel, (long)problems.Count * problems.Length * _readDim, new TriangleArguments

@@ -48,7 +48,9 @@ internal struct Problem
     public int B, H, C;
 }
 
-/// <summary>What problems a launch has: B · H · C of them, of chunks of Length tokens except for the last, which ends with the Tokens.</summary>
+/// <summary>
+/// What problems a launch has: B · H · C of them, of chunks of Length tokens except for the last, which ends with the Tokens.
+/// </summary>
 internal struct Problems
 {
     public int Batches, Heads, Chunks, Length, Tokens;

@@ -43,7 +43,8 @@ internal static class ConvolutionKernels
         {
             int d = (int)(i % a.Width), b = (int)(i / a.Width);
             for (int j = 0; j < Carried; j++)
-                a.NextState[((long)b * Carried + j) * a.Width + d] = Has(a, a.Time - Carried + j) ? Input(a, b, a.Time - Carried + j, d) : 0;
+                a.NextState[((long)b * Carried + j) * a.Width + d] = Has(a, a.Time - Carried + j) ? Input(a, b, a.Time - Carried + j, d)
+                    : 0;
         }
     }
 

@@ -99,7 +99,8 @@ internal static class DeepMemoryKernels
 
             for (int d = Group.IdxX; d < hidden; d += Group.DimX)
             {
-                step += ChunkKernels.At(a.Y2, p, t, d) * ChunkKernels.At(a.Back, p, t, d) * Functions.GeluDerivative(ChunkKernels.At(a.Z, p, t, d));
+                step += ChunkKernels.At(a.Y2, p, t, d) * ChunkKernels.At(a.Back, p, t, d)
+                    * Functions.GeluDerivative(ChunkKernels.At(a.Z, p, t, d));
                 key1 += ChunkKernels.At(a.DKeys1, p, t, d) * ChunkKernels.At(a.Keys1, p, t, d);
             }
 
@@ -120,15 +121,18 @@ internal static class DeepMemoryKernels
             {
                 ChunkKernels.At(a.DError, p, t, d) = -theta * r1 * ChunkKernels.At(a.Y1, p, t, d);
                 if (a.DK.Given)
-                    ChunkKernels.At(a.DK, p, t, d) = Functions.Flush(ChunkKernels.At(a.DKeys2, p, t, d) / r2 + along2 * ChunkKernels.At(a.Keys2, p, t, d));
+                    ChunkKernels.At(a.DK, p, t, d) =
+                        Functions.Flush(ChunkKernels.At(a.DKeys2, p, t, d) / r2 + along2 * ChunkKernels.At(a.Keys2, p, t, d));
             }
 
             for (int d = Group.IdxX; d < hidden; d += Group.DimX)
             {
-                float z = ChunkKernels.At(a.Z, p, t, d), slope = Functions.GeluDerivative(z), dStep = -theta * r2 * ChunkKernels.At(a.Y2, p, t, d);
+                float z = ChunkKernels.At(a.Z, p, t, d), slope = Functions.GeluDerivative(z),
+                    dStep = -theta * r2 * ChunkKernels.At(a.Y2, p, t, d);
                 float dh = ChunkKernels.At(a.DKeys1, p, t, d) / r1 + along1 * ChunkKernels.At(a.Keys1, p, t, d);
                 ChunkKernels.At(a.DBack, p, t, d) = Functions.Flush(dStep * slope);
-                ChunkKernels.At(a.DZ, p, t, d) = Functions.Flush(dStep * ChunkKernels.At(a.Back, p, t, d) * Functions.GeluSecondDerivative(z) + dh * slope);
+                ChunkKernels.At(a.DZ, p, t, d) =
+                    Functions.Flush(dStep * ChunkKernels.At(a.Back, p, t, d) * Functions.GeluSecondDerivative(z) + dh * slope);
             }
 
             if (isToken && Group.IdxX == 0)
@@ -136,9 +140,11 @@ internal static class DeepMemoryKernels
                 if (a.DTheta.Given)
                     ChunkKernels.At(a.DTheta, p, t) = Functions.Flush(-(r1 * error + r2 * step));
                 if (a.DLogAlpha.Given)
-                    ChunkKernels.At(a.DLogAlpha, p, t) = Functions.Flush(ChunkKernels.At(a.DLogAlpha, p, t) + ChunkKernels.At(a.Share1LogAlpha, p, t));
+                    ChunkKernels.At(a.DLogAlpha, p, t) =
+                        Functions.Flush(ChunkKernels.At(a.DLogAlpha, p, t) + ChunkKernels.At(a.Share1LogAlpha, p, t));
                 if (a.DErase.Given)
-                    ChunkKernels.At(a.DErase, p, t) = Functions.Flush(ChunkKernels.At(a.DErase, p, t) + ChunkKernels.At(a.Share1Erase, p, t));
+                    ChunkKernels.At(a.DErase, p, t) =
+                        Functions.Flush(ChunkKernels.At(a.DErase, p, t) + ChunkKernels.At(a.Share1Erase, p, t));
                 if (a.DMu.Given)
                     ChunkKernels.At(a.DMu, p, t) = Functions.Flush(ChunkKernels.At(a.DMu, p, t) + ChunkKernels.At(a.Share1Mu, p, t));
             }
@@ -167,7 +173,9 @@ internal static class DeepMemoryKernels
             Problem p = a.Problems.At((int)(work / size));
             int t = (int)(work % size / a.Hidden), d = (int)(work % a.Hidden);
             if (t < a.Problems.LengthOf(p))
-                ChunkKernels.At(a.Activated, p, t, d) = Functions.Flush(ChunkKernels.At(a.Activated, p, t, d) * Functions.GeluDerivative(ChunkKernels.At(a.ReadInput, p, t, d)));
+                ChunkKernels.At(a.Activated, p, t, d) =
+                    Functions.Flush(ChunkKernels.At(a.Activated, p, t, d)
+                    * Functions.GeluDerivative(ChunkKernels.At(a.ReadInput, p, t, d)));
         }
     }
 

@@ -28,18 +28,21 @@ internal partial class IlgpuBackend
             chunks.Read(state.At(range.FirstChunk), range.Tokens(outputs.O));
         }
 
-        LayerWeights next = plan.NextPhase == 0 ? last : plan.Count == 0 || plan.BeganBefore(plan.Count - 1) ? start : state.At(plan.Count - 1);
+        LayerWeights next = plan.NextPhase == 0 ? last : plan.Count == 0
+            || plan.BeganBefore(plan.Count - 1) ? start : state.At(plan.Count - 1);
         CopyWeights(inputs, next, new LayerWeights(outputs.ChunkStart1, outputs.ChunkStart2));
     }
 
     public override void DeepMemoryBackward(
-        in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved, in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients)
+        in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved, in DeepMemoryOutputGradients upstream,
+        in DeepMemoryGradients gradients)
     {
         using var workspace = new Workspace(this);
         ChunkPlan plan = settings.Plan(inputs.Time);
         Problems heads = Heads(inputs);
         LayerWeights state = new(saved.W1, saved.W2, saved.P1, saved.P2), dNext = new(upstream.ChunkStart1, upstream.ChunkStart2);
-        LayerWeights dInitial = new(gradients.W1, gradients.W2, gradients.P1, gradients.P2), dStart = new(gradients.ChunkStart1, gradients.ChunkStart2);
+        LayerWeights dInitial = new(gradients.W1, gradients.W2, gradients.P1, gradients.P2),
+            dStart = new(gradients.ChunkStart1, gradients.ChunkStart2);
 
         // Gradients at a chunk's end and at its start, which change places from chunk to chunk.
         var dState = new LayerWeights(workspace, heads with { Chunks = 2 }, inputs.Dim, inputs.Hidden, momentum: inputs.Mu is not null);
@@ -61,7 +64,8 @@ internal partial class IlgpuBackend
                 LayerWeights previous = here > 0 ? dState.At((here - 1) % 2) : dInitial;
                 bool beganBefore = plan.BeganBefore(here);
                 chunks.At(c, scratch).Backward(
-                    state.At(here), dState.At(here % 2), previous, beganBefore ? dStart : previous, Only(range.Tokens(upstream.O), c), new DeepMemoryTokenGradients
+                    state.At(here), dState.At(here % 2), previous, beganBefore ? dStart : previous, Only(range.Tokens(upstream.O), c),
+                    new DeepMemoryTokenGradients
                     {
                         Q = Only(range.Tokens(gradients.Q), c),
                         K = Only(range.Tokens(gradients.K), c),
@@ -162,7 +166,8 @@ internal partial class IlgpuBackend
         private readonly Matrix _q, _k, _v, _theta;
         private DeepMemoryArguments _tokens;
 
-        public DeepMemoryChunks(IlgpuBackend backend, Workspace workspace, in DeepMemoryInputs inputs, DeepMemorySettings settings, ChunkRange range)
+        public DeepMemoryChunks(IlgpuBackend backend, Workspace workspace, in DeepMemoryInputs inputs, DeepMemorySettings settings,
+            ChunkRange range)
         {
             (_backend, _workspace, _settings, _dim, _hidden) = (backend, workspace, settings, inputs.Dim, inputs.Hidden);
             Problems = range.Problems;
@@ -174,13 +179,15 @@ internal partial class IlgpuBackend
             bool momentum = inputs.Mu is not null, erases = inputs.Erase is not null;
             int n = Problems.Length;
             _layer1 = new MemoryChunks(
-                backend, workspace, Problems, _start.W1, _hidden, _dim, 0, _dim, momentum, erases, writesFrozenError: false, settings.Read, scale: 1)
+                backend, workspace, Problems, _start.W1, _hidden, _dim, 0, _dim, momentum, erases, writesFrozenError: false, settings.Read,
+                scale: 1)
             {
                 K = Take(n, _hidden),
                 Q = Take(n, _hidden),
             };
             _layer2 = new MemoryChunks(
-                backend, workspace, Problems, _start.W2, _dim, _hidden, 0, _hidden, momentum, erases, writesFrozenError: false, settings.Read, scale: 1)
+                backend, workspace, Problems, _start.W2, _dim, _hidden, 0, _hidden, momentum, erases, writesFrozenError: false,
+                settings.Read, scale: 1)
             {
                 K = Take(n, _dim),
                 Q = _q,
@@ -267,7 +274,8 @@ internal partial class IlgpuBackend
         /// Of one chunk: from the gradients at its end and of its reads to those of its tokens, and dPrevious = those before its
         /// first token. What W_c gets is added to dFrozen, which is dPrevious or, where W_c is given, its own.
         /// </summary>
-        public void Backward(LayerWeights state, LayerWeights dState, LayerWeights dPrevious, LayerWeights dFrozen, Matrix dO, DeepMemoryTokenGradients results)
+        public void Backward(LayerWeights state, LayerWeights dState, LayerWeights dPrevious, LayerWeights dFrozen, Matrix dO,
+            DeepMemoryTokenGradients results)
         {
             int n = Problems.Length;
             LayerWeights frozen = Frozen(state);
@@ -340,7 +348,15 @@ internal partial class IlgpuBackend
             {
                 if (IsL2 && _settings.Residual)
                     _backend.Product(TokenRows with { C = results.K, Residual = tokens.DError, N = _dim, Accumulate = 1 });
-                _backend.Product(TokenRows with { A = tokens.DZ, B = frozen.W2.Transposed(), K = _hidden, C = results.K, N = _dim, Accumulate = 1 });
+                _backend.Product(TokenRows with
+                {
+                    A = tokens.DZ,
+                    B = frozen.W2.Transposed(),
+                    K = _hidden,
+                    C = results.K,
+                    N = _dim,
+                    Accumulate = 1,
+                });
             }
 
             // To the weights before the chunk's first token, and to W_c.
@@ -392,8 +408,26 @@ internal partial class IlgpuBackend
                 Dim = _dim,
                 Hidden = _hidden,
             };
-            _backend.Product(TokenRows with { A = _k, B = frozen.W2, K = _dim, C = _tokens.H, N = _hidden, Epilogue = (int)Epilogue.Gelu, PreActivation = _tokens.Z });
-            _backend.Product(TokenRows with { A = _tokens.H, B = frozen.W1, K = IsL2 ? _hidden : 0, C = _tokens.Error, N = _dim, Residual = _v, ResidualScale = -1 });
+            _backend.Product(TokenRows with
+            {
+                A = _k,
+                B = frozen.W2,
+                K = _dim,
+                C = _tokens.H,
+                N = _hidden,
+                Epilogue = (int)Epilogue.Gelu,
+                PreActivation = _tokens.Z,
+            });
+            _backend.Product(TokenRows with
+            {
+                A = _tokens.H,
+                B = frozen.W1,
+                K = IsL2 ? _hidden : 0,
+                C = _tokens.Error,
+                N = _dim,
+                Residual = _v,
+                ResidualScale = -1,
+            });
             if (IsL2 && _settings.Residual)
                 _backend.Product(TokenRows with { C = _tokens.Error, Residual = _k, N = _dim, Accumulate = 1 });
             _backend.Product(TokenRows with { A = _tokens.Error, B = frozen.W1.Transposed(), K = _dim, C = _tokens.Back, N = _hidden });
@@ -407,7 +441,14 @@ internal partial class IlgpuBackend
         // Layer 2's reads, the activation of which are layer 1's queries.
         private void PrepareReads(LayerWeights state)
         {
-            _tokens = _tokens with { Problems = Problems, ReadInput = Take(Problems.Length, _hidden), Activated = _layer1.Q, Dim = _dim, Hidden = _hidden };
+            _tokens = _tokens with
+            {
+                Problems = Problems,
+                ReadInput = Take(Problems.Length, _hidden),
+                Activated = _layer1.Q,
+                Dim = _dim,
+                Hidden = _hidden,
+            };
             _layer2.PrepareReads();
             _layer2.Read(state.W2, state.P2, _tokens.ReadInput);
             _backend.LaunchItems(DeepMemoryKernels.Activate, (long)Problems.Count * Problems.Length * _hidden, _tokens);

@@ -25,5 +25,6 @@ internal static partial class GemmKernels
     /// <summary>Shared memory of a block.</summary>
     public static int SharedBytes(TensorCores rounding, int tile) => SharedBytes(rounding == TensorCores.None, tile);
 
-    private static CudaKernel<GemmArguments>[] Names(string operands) => [new(File, $"nl_gemm_{operands}_64"), new(File, $"nl_gemm_{operands}_128")];
+    private static CudaKernel<GemmArguments>[] Names(string operands) =>
+        [new(File, $"nl_gemm_{operands}_64"), new(File, $"nl_gemm_{operands}_128")];
 }

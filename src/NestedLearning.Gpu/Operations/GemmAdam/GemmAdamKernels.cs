@@ -22,7 +22,8 @@ internal static class GemmAdamKernels
         {
             for (int micro = Group.IdxX; micro < Micros; micro += Group.DimX)
             {
-                Float4x4 sums = ProductKernels.Sum(a.Product, default, tile / across * Tile, tile % across * Tile, m, n, micro, tileA, tileB);
+                Float4x4 sums = ProductKernels.Sum(a.Product, default, tile / across * Tile, tile % across * Tile, m, n, micro, tileA,
+                    tileB);
                 int row = tile / across * Tile + micro / (Tile / 4) * 4, column = tile % across * Tile + micro % (Tile / 4) * 4;
                 for (int i = 0; i < 4; i++)
                 {

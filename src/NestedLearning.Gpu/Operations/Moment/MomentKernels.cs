@@ -33,7 +33,8 @@ internal static class MomentKernels
             double change = 0, value = 0;
             for (long i = share.FirstItem(group); i < tensor.G.Length; i += share.Stride)
             {
-                float gradient = Functions.Flush(Functions.Flush(tensor.G[i]) * tensor.GradientScale), read = gradient * tensor.ReadGradient;
+                float gradient = Functions.Flush(Functions.Flush(tensor.G[i]) * tensor.GradientScale),
+                    read = gradient * tensor.ReadGradient;
                 if (tensor.Clear != 0)
                     tensor.G[i] = 0;
                 if (tensor.M.Length != 0)

@@ -85,7 +85,8 @@ internal static class NormKernels
             {
                 float dy = a.DY[(long)row * a.Width + column];
                 sum += dy;
-                dot += dy * ((a.X[(long)row * a.Width + column] - a.Statistics[3L * row] - a.Statistics[3L * row + 1]) * a.Statistics[3L * row + 2]);
+                dot += dy * ((a.X[(long)row * a.Width + column] - a.Statistics[3L * row] - a.Statistics[3L * row + 1])
+                    * a.Statistics[3L * row + 2]);
             }
 
             a.Parts[2L * block * a.Width + column] = sum;

@@ -58,7 +58,8 @@ internal partial class IlgpuBackend
         CopyStates(heads, next, State(outputs.ChunkStart), dk, dv);
     }
 
-    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
+    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream,
+        in ScanGradients gradients)
     {
         bool momentum = inputs.Mu is not null;
         using var workspace = new Workspace(this);
@@ -174,7 +175,10 @@ internal partial class IlgpuBackend
         return (width, Math.Min(rows, DecodeKernels.Held / (width * states)));
     }
 
-    private static Problems Heads(in ScanInputs inputs) => new() { Batches = inputs.Batch, Heads = inputs.Heads, Chunks = 1, Length = inputs.Time, Tokens = inputs.Time };
+    private static Problems Heads(in ScanInputs inputs) => new()
+    {
+        Batches = inputs.Batch, Heads = inputs.Heads, Chunks = 1, Length = inputs.Time, Tokens = inputs.Time,
+    };
 
     /// <summary>Chunks that follow each other at equal distances, from a chunk and its first token on.</summary>
     private readonly record struct ChunkRange(int FirstChunk, int FirstToken, Problems Problems)
@@ -204,7 +208,8 @@ internal partial class IlgpuBackend
         Matrix start = range.FirstChunk == 0 ? State(inputs.ChunkStart) : default;
         var chunks = new MemoryChunks(
             this, workspace, range.Problems, start, inputs.KeyDim, dv, 0, dv,
-            momentum: inputs.Mu is not null, erases: inputs.Erase is not null, writesFrozenError: settings.Write == ScanWrite.FrozenL2, settings.Read, settings.Scale)
+            momentum: inputs.Mu is not null, erases: inputs.Erase is not null, writesFrozenError: settings.Write == ScanWrite.FrozenL2,
+            settings.Read, settings.Scale)
         {
             Q = range.Tokens(inputs.Q),
             K = range.Tokens(inputs.K),

@@ -5,7 +5,8 @@ namespace NestedLearning.Gpu;
 internal partial class IlgpuBackend
 {
     // Keys, values and gates of a chunk are made by the memory at its start, so chunks follow each other throughout.
-    public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
+    public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings,
+        in SelfModifyingOutputs outputs)
     {
         using var workspace = new Workspace(this);
         ChunkPlan plan = settings.Plan(inputs.Time);
@@ -82,7 +83,8 @@ internal partial class IlgpuBackend
         }
     }
 
-    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
+    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates,
+        in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
         using var workspace = new Workspace(this);
         ChunkPlan plan = settings.Plan(inputs.Time);
@@ -158,7 +160,8 @@ internal partial class IlgpuBackend
             Problems problems = Heads with { Tokens = plan.Length(c) };
             Matrix frozen = start.Given ? start : s;
             var memory = new MemoryChunks(
-                _backend, scratch, problems, start, Dim, Columns, 2 * Dim, Dim, momentum: false, erases: true, _settings.WritesFrozenError, _settings.Read, scale: 1)
+                _backend, scratch, problems, start, Dim, Columns, 2 * Dim, Dim, momentum: false, erases: true, _settings.WritesFrozenError,
+                _settings.Read, scale: 1)
             {
                 Q = _q.FromRow(plan.Start(c)),
                 K = _k,
@@ -175,7 +178,9 @@ internal partial class IlgpuBackend
             return memory;
         }
 
-        /// <summary>dX, dQ of a chunk; dS from its end to before its first token, in place; and dStart += what reaches an S_c that is not S.</summary>
+        /// <summary>
+        /// dX, dQ of a chunk; dS from its end to before its first token, in place; and dStart += what reaches an S_c that is not S.
+        /// </summary>
         public void Backward(int c, Matrix s, Matrix start, Matrix dS, Matrix dStart, Matrix dO, Matrix dX, Matrix dQ, Workspace scratch)
         {
             MemoryChunks memory = Load(c, s, start, scratch);
@@ -207,7 +212,13 @@ internal partial class IlgpuBackend
             {
                 var rows = new ProductArguments { Problems = problems, M = Length, TokenRows = 1, N = Dim, C = dX };
                 _backend.Product(rows with { A = arguments.DProjections, B = frozen.Transposed(), K = 2 * Dim });
-                _backend.Product(rows with { A = arguments.DGateInputs, B = frozen.FromColumn(3 * Dim).Transposed(), K = 2, Accumulate = 1 });
+                _backend.Product(rows with
+                {
+                    A = arguments.DGateInputs,
+                    B = frozen.FromColumn(3 * Dim).Transposed(),
+                    K = 2,
+                    Accumulate = 1,
+                });
             }
 
             memory.RetreatStates(0, dS, default, dO, y, dS, default);
@@ -216,7 +227,14 @@ internal partial class IlgpuBackend
                 memory.AddStartGradients(dO, y, dStart);
             var state = new ProductArguments { Problems = problems, M = Dim, K = problems.Tokens, Accumulate = 1 };
             Matrix x = _x.FromRow(_settings.Plan(_inputs.Time).Start(c)).Transposed();
-            _backend.Product(state with { A = _projections.FromColumn(Dim).Transposed(), B = y, Depth = memory.Chunk.Theta, C = dFrozen, N = Columns });
+            _backend.Product(state with
+            {
+                A = _projections.FromColumn(Dim).Transposed(),
+                B = y,
+                Depth = memory.Chunk.Theta,
+                C = dFrozen,
+                N = Columns,
+            });
             _backend.Product(state with { A = x, B = arguments.DProjections, C = dFrozen, N = 2 * Dim });
             _backend.Product(state with { A = x, B = arguments.DGateInputs, C = dFrozen.FromColumn(3 * Dim), N = 2 });
         }

@@ -69,7 +69,8 @@ internal static class SelfModifyingKernels
         }
     }
 
-    // dx̂ = r (dk − ⟨dk, k⟩ k)   dx̂_v = dv, or r_v (dv − ⟨dv, v⟩ v), dv = η y S_cᵀ   dz_η = dη s_η sigmoid(z_η)   dz_α = dα α sigmoid(−z_α)
+    // dx̂ = r (dk − ⟨dk, k⟩ k)   dx̂_v = dv, or r_v (dv − ⟨dv, v⟩ v), dv = η y S_cᵀ
+    // dz_η = dη s_η sigmoid(z_η)   dz_α = dα α sigmoid(−z_α)
     public static void ProjectBackward(SelfModifyingArguments a)
     {
         for (long work = Groups.First; work < (long)a.Problems.Count * a.Problems.Length; work += Groups.Stride)
@@ -78,7 +79,8 @@ internal static class SelfModifyingKernels
             int t = (int)(work % a.Problems.Length);
             if (t >= a.Problems.LengthOf(p))
                 continue;
-            float key = ChunkKernels.At(a.InverseNorms, p, t, 0), eta = ChunkKernels.At(a.Theta, p, t), along = 0, valueAlong = 0, value = 1;
+            float key = ChunkKernels.At(a.InverseNorms, p, t, 0), eta = ChunkKernels.At(a.Theta, p, t), along = 0, valueAlong = 0,
+                value = 1;
             for (int d = 0; d < a.Dim; d++)
                 along += ChunkKernels.At(a.DK, p, t, d) * ChunkKernels.At(a.K, p, t, d);
             if (a.Rule.NormalizesValues != 0)
@@ -90,7 +92,8 @@ internal static class SelfModifyingKernels
 
             for (int d = 0; d < a.Dim; d++)
             {
-                ChunkKernels.At(a.DProjections, p, t, d) = Functions.Flush(key * (ChunkKernels.At(a.DK, p, t, d) - along * ChunkKernels.At(a.K, p, t, d)));
+                ChunkKernels.At(a.DProjections, p, t, d) =
+                    Functions.Flush(key * (ChunkKernels.At(a.DK, p, t, d) - along * ChunkKernels.At(a.K, p, t, d)));
                 float dv = eta * ChunkKernels.At(a.Written, p, t, d);
                 if (a.Rule.NormalizesValues != 0)
                     dv = value * (dv - valueAlong * ChunkKernels.At(a.Projections, p, t, a.Dim + d));
@@ -98,7 +101,8 @@ internal static class SelfModifyingKernels
             }
 
             float dEta = a.Rule.EraseFactor * ChunkKernels.At(a.DErase, p, t) + ChunkKernels.At(a.DTheta, p, t);
-            ChunkKernels.At(a.DGateInputs, p, t, 0) = dEta * a.Rule.EtaScale * Functions.Sigmoid(ChunkKernels.At(a.GateInputs, p, t, 0) + a.Rule.EtaBias);
+            ChunkKernels.At(a.DGateInputs, p, t, 0) = dEta * a.Rule.EtaScale
+                * Functions.Sigmoid(ChunkKernels.At(a.GateInputs, p, t, 0) + a.Rule.EtaBias);
             ChunkKernels.At(a.DGateInputs, p, t, 1) =
                 ChunkKernels.At(a.DLogAlpha, p, t) * Functions.Sigmoid(-(ChunkKernels.At(a.GateInputs, p, t, 1) + a.Rule.AlphaBias));
         }

@@ -16,7 +16,8 @@ public sealed class AssociativeRecall : ISequenceTask
     public int Writes
     {
         get;
-        init => field = value >= 1 ? value : throw new ArgumentOutOfRangeException(nameof(Writes), value, $"Writes is {value}, expected at least 1.");
+        init => field = value >= 1 ? value
+            : throw new ArgumentOutOfRangeException(nameof(Writes), value, $"Writes is {value}, expected at least 1.");
     } = 1;
 
     /// <summary>A task with one or more numbers of pairs, each episode drawing one of them.</summary>
@@ -46,7 +47,8 @@ public sealed class AssociativeRecall : ISequenceTask
         Array.Fill(targets, -1);
         for (int start = 0; start < tokens.Length; start += time)
         {
-            int[] keys = random.Distinct(pairs, _keys), order = random.Distinct(writes, writes), asked = random.Distinct(pairs, pairs), last = new int[pairs];
+            int[] keys = random.Distinct(pairs, _keys), order = random.Distinct(writes, writes), asked = random.Distinct(pairs, pairs),
+                last = new int[pairs];
             for (int i = 0; i < writes; i++)
             {
                 int pair = order[i] % pairs;

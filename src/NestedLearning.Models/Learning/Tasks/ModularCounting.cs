@@ -10,7 +10,8 @@ namespace NestedLearning.Models.Learning;
 public sealed class ModularCounting(int modulus, int length) : ISequenceTask
 {
     /// <inheritdoc/>
-    public int Vocabulary { get; } = modulus >= 2 ? modulus : throw new ArgumentOutOfRangeException(nameof(modulus), modulus, $"modulus is {modulus}, expected at least 2.");
+    public int Vocabulary { get; } = modulus >= 2 ? modulus
+        : throw new ArgumentOutOfRangeException(nameof(modulus), modulus, $"modulus is {modulus}, expected at least 2.");
 
     /// <inheritdoc/>
     public SequenceEpisode Draw(ulong seed, ulong number, int batch)

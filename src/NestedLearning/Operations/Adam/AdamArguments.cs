@@ -23,7 +23,8 @@ public enum MomentPrecision
 /// <param name="Decoupled">True: AdamW, w ← w − ηλw. False: Adam with L2, g ← g + λw.</param>
 /// <param name="Step">The number of this step, from 1, for the bias correction.</param>
 /// <param name="GradientScale">Multiplies g first: a mean over a chunk, or clipping.</param>
-public readonly record struct AdamSettings(float LearningRate, double Beta1, double Beta2, float Epsilon, float WeightDecay, bool Decoupled, long Step, float GradientScale)
+public readonly record struct AdamSettings(float LearningRate, double Beta1, double Beta2, float Epsilon, float WeightDecay, bool Decoupled,
+    long Step, float GradientScale)
 {
     /// <summary>Whether g becomes 0 in the same pass; else it is left as it is.</summary>
     public bool ClearGradient { get; init; }

@@ -4,7 +4,8 @@ namespace NestedLearning.Operations;
 public static class AdamCommit
 {
     /// <summary>One Adam or AdamW step: w, m, v in and out, g in; see <see cref="AdamSettings"/>.</summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was written.</exception>
+    /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was
+    /// written.</exception>
     public static void Apply(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings) =>
         Apply([new AdamTensors(w, g, m, v)], [settings], []);
 
@@ -12,7 +13,8 @@ public static class AdamCommit
     /// The same step for many tensors in one call, which shares them out evenly among the threads whatever their sizes.
     /// With <see cref="MomentPrecision.BFloat16"/> tensor i takes the settings' seed + i.
     /// </summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was written.</exception>
+    /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was
+    /// written.</exception>
     public static void Apply(ReadOnlySpan<AdamTensors> tensors, AdamSettings settings)
     {
         var each = new AdamSettings[tensors.Length];
@@ -47,7 +49,8 @@ public static class AdamCommit
             Require.OnDevice(g, device);
             Require.SameShape(g, w.Shape);
             Validate(w, m, v, settings[i]);
-            if (!(written.Add(w.Storage) && written.Add(m.Storage) && written.Add(v.Storage)) || (settings[i].ClearGradient && !written.Add(g.Storage)))
+            if (!(written.Add(w.Storage) && written.Add(m.Storage) && written.Add(v.Storage))
+                || (settings[i].ClearGradient && !written.Add(g.Storage)))
                 throw new ArgumentException($"Tensor {i} shares memory with another of its own or of those before it.", nameof(tensors));
             decayed[i] = decays ? settings[i] : settings[i] with { WeightDecay = 0 };
         }
@@ -63,7 +66,8 @@ public static class AdamCommit
         {
             MomentPrecision.Float32 => w.Shape,
             MomentPrecision.BFloat16 => [BFloat16.PackedCount(w.Count)],
-            _ => throw new ArgumentOutOfRangeException(nameof(settings), settings.Moments, $"The moments are {settings.Moments}, expected float32 or bfloat16."),
+            _ => throw new ArgumentOutOfRangeException(nameof(settings), settings.Moments,
+            $"The moments are {settings.Moments}, expected float32 or bfloat16."),
         };
         Require.SameShape(m, moments);
         Require.SameShape(v, moments);

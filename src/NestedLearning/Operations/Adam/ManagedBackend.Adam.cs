@@ -95,7 +95,8 @@ internal readonly unsafe ref struct AdamStep
         _ridge = s.Decoupled ? 0 : Flush(s.WeightDecay);
         _decay = s.Decoupled ? Flush((float)((double)s.LearningRate * s.WeightDecay)) : 0;
         _isOrdinary = IsBetween(_scale, -30, 20) && IsBetween(_ridge, -30, 10) && IsBetween(_beta1, -10, 0) && IsBetween(_new1, -10, 0)
-            && IsBetween(_beta2, -10, 0) && IsBetween(_new2, -20, 0) && IsBetween(_rate, -20, 20) && IsBetween(_correction2, 0, 20) && IsBetween(_decay, -40, 0);
+            && IsBetween(_beta2, -10, 0) && IsBetween(_new2, -20, 0) && IsBetween(_rate, -20, 20) && IsBetween(_correction2, 0, 20)
+                && IsBetween(_decay, -40, 0);
     }
 
     /// <summary>Commits the elements from <paramref name="begin"/> on, one for each of the gradient.</summary>
@@ -104,7 +105,8 @@ internal readonly unsafe ref struct AdamStep
         var w = new Span<float>(_operands.W + begin, gradient.Length);
         if (_operands.Settings.Moments == MomentPrecision.Float32)
         {
-            Commit(w, gradient, new Span<float>(_operands.M + begin, gradient.Length), new Span<float>(_operands.V + begin, gradient.Length));
+            Commit(w, gradient, new Span<float>(_operands.M + begin, gradient.Length),
+                new Span<float>(_operands.V + begin, gradient.Length));
             return;
         }
 
@@ -181,7 +183,8 @@ internal readonly unsafe ref struct AdamStep
 
     // The same with what each operation takes and gives flushed.
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private (Vector<float> W, Vector<float> M, Vector<float> V) FlushedStep(Vector<float> w, Vector<float> gradient, Vector<float> m, Vector<float> v)
+    private (Vector<float> W, Vector<float> M, Vector<float> V) FlushedStep(Vector<float> w, Vector<float> gradient, Vector<float> m,
+        Vector<float> v)
     {
         w = Flush(w);
         Vector<float> g = Flush(Flush(Flush(gradient) * _scale) + Flush(w * _ridge));
@@ -196,7 +199,8 @@ internal readonly unsafe ref struct AdamStep
     private static void FillWords(CounterRandom random, int group, Span<uint> words)
     {
         for (int block = 0; block < 16; block++)
-            (words[2 * block], words[2 * block + 1], words[32 + 2 * block], words[33 + 2 * block]) = random.Block((ulong)group * 16 + (ulong)block);
+            (words[2 * block], words[2 * block + 1], words[32 + 2 * block], words[33 + 2 * block]) =
+                random.Block((ulong)group * 16 + (ulong)block);
     }
 
     private static void Widen(ReadOnlySpan<ushort> halves, Span<float> values)

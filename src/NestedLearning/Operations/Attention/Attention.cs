@@ -23,8 +23,10 @@ public static class Attention
     /// <param name="outputs">As written by the forward pass, with <see cref="AttentionOutputs.LogSums"/>.</param>
     /// <param name="dOutput">dL/do.</param>
     /// <param name="gradients">Where the results go.</param>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or the logarithms of sums are missing. Nothing was written.</exception>
-    public static void Backward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients)
+    /// <exception cref="ArgumentException">A shape or device does not fit, or the logarithms of sums are missing. Nothing was
+    /// written.</exception>
+    public static void Backward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput,
+        in AttentionGradients gradients)
     {
         OperationCall call = AttentionTensors.Validate(inputs, settings);
         AttentionTensors.Outputs.Validate(outputs, ref call);

@@ -10,7 +10,8 @@ namespace NestedLearning.Operations;
 /// </code>
 /// </summary>
 internal readonly unsafe struct AttentionBackwardPiece(
-    AttentionInputs inputs, AttentionSettings settings, AttentionOutputs outputs, Tensor dOutput, AttentionGradients gradients) : IPieceAction
+    AttentionInputs inputs, AttentionSettings settings, AttentionOutputs outputs, Tensor dOutput, AttentionGradients gradients)
+    : IPieceAction
 {
     public void Invoke(int piece)
     {
@@ -30,12 +31,14 @@ internal readonly unsafe struct AttentionBackwardPiece(
         private AttentionBlock _block;
 
         public State(
-            ref ScratchArena arena, in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients, int head)
+            ref ScratchArena arena, in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput,
+            in AttentionGradients gradients, int head)
         {
             int b = head / inputs.Heads, h = head % inputs.Heads;
             (_time, _keys, _keyDim, _valueDim, _scale) = (inputs.Time, inputs.Keys, inputs.KeyDim, inputs.ValueDim, settings.Scale);
             (_q, _k, _v) = (HeadRows.Tokens(inputs.Q, b, h), HeadRows.Tokens(inputs.K, b, h), HeadRows.Tokens(inputs.V, b, h));
-            (_o, _logSums, _dO) = (HeadRows.Tokens(outputs.O, b, h), HeadRows.Tokens(outputs.LogSums, b, h), HeadRows.Tokens(dOutput, b, h));
+            (_o, _logSums, _dO) = (HeadRows.Tokens(outputs.O, b, h), HeadRows.Tokens(outputs.LogSums, b, h),
+                HeadRows.Tokens(dOutput, b, h));
             (_dq, _dk, _dv) = (HeadRows.Tokens(gradients.Q, b, h), HeadRows.Tokens(gradients.K, b, h), HeadRows.Tokens(gradients.V, b, h));
             _block = new AttentionBlock(ref arena, inputs, settings, head);
             _dQueries = arena.Matrix(AttentionBlock.Size, _keyDim);

@@ -1,6 +1,8 @@
 namespace NestedLearning.Operations;
 
-/// <summary>Roughly how many scalar operations an attention's forward pass takes; the backward pass takes two and a half times that.</summary>
+/// <summary>
+/// Roughly how many scalar operations an attention's forward pass takes; the backward pass takes two and a half times that.
+/// </summary>
 internal static class AttentionCost
 {
     /// <summary>For each query and key it sees: a score and a value.</summary>

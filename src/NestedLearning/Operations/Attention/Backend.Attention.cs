@@ -9,5 +9,6 @@ public abstract partial class Backend
     /// Its gradient, from the outputs and logarithms of sums that <see cref="AttentionForward"/> wrote; the scores are
     /// computed again.
     /// </summary>
-    public abstract void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients);
+    public abstract void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs,
+        Tensor dOutput, in AttentionGradients gradients);
 }

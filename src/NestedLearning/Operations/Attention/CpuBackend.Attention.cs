@@ -12,10 +12,12 @@ internal sealed unsafe partial class CpuBackend
         AttentionArguments arguments = Arguments(inputs, settings, outputs);
         long pieces, workspace;
         Status.ThrowIfFailed(Kernels.AttentionForwardPlan(&arguments, &pieces, &workspace));
-        Work.For(checked((int)pieces), AttentionCost.Operations(inputs) / OperationsAtOnce, new WorkspaceAction<AttentionArguments>(arguments, workspace, &Kernels.AttentionForward));
+        Work.For(checked((int)pieces), AttentionCost.Operations(inputs) / OperationsAtOnce,
+            new WorkspaceAction<AttentionArguments>(arguments, workspace, &Kernels.AttentionForward));
     }
 
-    public override void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients)
+    public override void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs,
+        Tensor dOutput, in AttentionGradients gradients)
     {
         AttentionArguments arguments = Arguments(inputs, settings, outputs);
         long pieces, workspace, parts;
@@ -32,7 +34,8 @@ internal sealed unsafe partial class CpuBackend
         };
         Work.For(
             checked((int)pieces), 5 * AttentionCost.Operations(inputs) / 2 / OperationsAtOnce,
-            new GradientAction<AttentionArguments, AttentionGradientArguments>(arguments, gradientArguments, workspace, &Kernels.AttentionBackward));
+            new GradientAction<AttentionArguments,
+            AttentionGradientArguments>(arguments, gradientArguments, workspace, &Kernels.AttentionBackward));
         int tokens = inputs.Batch * inputs.Time;
         if (dqParts is not null)
             Work.For(Pieces(tokens, SumTokens), dqParts.Count, new AttentionBackwardSumAction(arguments, gradientArguments, tokens));
@@ -55,7 +58,8 @@ internal sealed unsafe partial class CpuBackend
         LogSums = PointerOrNull(outputs.LogSums),
     };
 
-    private readonly struct AttentionBackwardSumAction(AttentionArguments arguments, AttentionGradientArguments gradients, int tokens) : IPieceAction
+    private readonly struct AttentionBackwardSumAction(AttentionArguments arguments, AttentionGradientArguments gradients, int tokens)
+        : IPieceAction
     {
         public void Invoke(int piece)
         {

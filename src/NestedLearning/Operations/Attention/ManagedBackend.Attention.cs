@@ -8,6 +8,8 @@ internal sealed partial class ManagedBackend
         Work.For(piece.Pieces, AttentionCost.Operations(inputs), piece);
     }
 
-    public override void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput, in AttentionGradients gradients) =>
-        Work.For(inputs.Batch * inputs.Heads, 5 * AttentionCost.Operations(inputs) / 2, new AttentionBackwardPiece(inputs, settings, outputs, dOutput, gradients));
+    public override void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs,
+        Tensor dOutput, in AttentionGradients gradients) =>
+        Work.For(inputs.Batch * inputs.Heads, 5 * AttentionCost.Operations(inputs) / 2,
+        new AttentionBackwardPiece(inputs, settings, outputs, dOutput, gradients));
 }

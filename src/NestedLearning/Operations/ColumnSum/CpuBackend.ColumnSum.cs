@@ -16,6 +16,7 @@ internal sealed unsafe partial class CpuBackend
             X = x,
             Sums = sums,
         };
-        Work.For(Pieces(columns, Kernels.ColumnBlock), (long)rows * columns, new PieceAction<ColumnSumArguments>(native, &Kernels.ColumnSum));
+        Work.For(Pieces(columns, Kernels.ColumnBlock), (long)rows * columns,
+            new PieceAction<ColumnSumArguments>(native, &Kernels.ColumnSum));
     }
 }

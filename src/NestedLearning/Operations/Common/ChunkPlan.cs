@@ -28,8 +28,10 @@ internal readonly record struct ChunkPlan(int Chunk, int Phase, int Time)
     public static void Validate(ChunkPlan settings)
     {
         if (settings.Chunk is < 1 or > ScanSettings.MaxChunk)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Chunk, $"The chunk is {settings.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
+            throw new ArgumentOutOfRangeException(nameof(settings), settings.Chunk,
+                $"The chunk is {settings.Chunk} tokens, expected 1 to {ScanSettings.MaxChunk}.");
         if (settings.Phase < 0 || settings.Phase >= settings.Chunk)
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Phase, $"The phase is {settings.Phase} tokens, expected 0 to {settings.Chunk - 1}.");
+            throw new ArgumentOutOfRangeException(nameof(settings), settings.Phase,
+                $"The phase is {settings.Phase} tokens, expected 0 to {settings.Chunk - 1}.");
     }
 }

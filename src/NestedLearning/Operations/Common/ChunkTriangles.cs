@@ -32,7 +32,8 @@ internal static unsafe class ChunkTriangles
     /// <summary>
     /// From ⟨dw_t, w_i⟩: key products' gradient (into result, strictly lower), dG (+=), and dε_t −= its part through N.
     /// </summary>
-    public static void EraseBackward(in ChunkCoefficients coefficients, float* erase, MatrixView keyProducts, MatrixView writeProducts, int n, MatrixView result, MatrixView dG, float* dErase)
+    public static void EraseBackward(in ChunkCoefficients coefficients, float* erase, MatrixView keyProducts, MatrixView writeProducts,
+        int n, MatrixView result, MatrixView dG, float* dErase)
     {
         for (int t = 0; t < n; t++)
         {
@@ -52,7 +53,8 @@ internal static unsafe class ChunkTriangles
     }
 
     /// <summary>M_ti = scale · G_ti ⟨q_t, k_i⟩ over the writes that a read sees, so that O = .. + M W.</summary>
-    public static void Read(in ChunkCoefficients coefficients, ScanRead read, float scale, MatrixView queryProducts, int n, MatrixView result)
+    public static void Read(in ChunkCoefficients coefficients, ScanRead read, float scale, MatrixView queryProducts, int n,
+        MatrixView result)
     {
         for (int t = 0; t < n; t++)
         {
@@ -64,7 +66,8 @@ internal static unsafe class ChunkTriangles
     }
 
     /// <summary>From ⟨do_t, w_i⟩: query products' gradient (into result) and dG (+=).</summary>
-    public static void ReadBackward(in ChunkCoefficients coefficients, ScanRead read, float scale, MatrixView queryProducts, MatrixView writeProducts, int n, MatrixView result, MatrixView dG)
+    public static void ReadBackward(in ChunkCoefficients coefficients, ScanRead read, float scale, MatrixView queryProducts,
+        MatrixView writeProducts, int n, MatrixView result, MatrixView dG)
     {
         for (int t = 0; t < n; t++)
         {

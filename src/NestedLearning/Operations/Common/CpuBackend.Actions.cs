@@ -23,7 +23,8 @@ internal sealed unsafe partial class CpuBackend
         }
     }
 
-    private readonly struct RowsAction<TArguments>(TArguments arguments, long total, int rows, delegate*<TArguments*, long, long, int> kernel) : IPieceAction
+    private readonly struct RowsAction<TArguments>(TArguments arguments, long total, int rows, delegate*<TArguments*, long, long,
+        int> kernel) : IPieceAction
         where TArguments : unmanaged
     {
         public void Invoke(int piece)
@@ -34,7 +35,8 @@ internal sealed unsafe partial class CpuBackend
         }
     }
 
-    private readonly struct WorkspaceAction<TArguments>(TArguments arguments, long workspace, delegate*<TArguments*, long, long, float*, int> kernel) : IPieceAction
+    private readonly struct WorkspaceAction<TArguments>(TArguments arguments, long workspace, delegate*<TArguments*, long, long, float*,
+        int> kernel) : IPieceAction
         where TArguments : unmanaged
     {
         public void Invoke(int piece)
@@ -45,7 +47,8 @@ internal sealed unsafe partial class CpuBackend
     }
 
     private readonly struct GradientAction<TArguments, TGradients>(
-        TArguments arguments, TGradients gradients, long workspace, delegate*<TArguments*, TGradients*, long, long, float*, int> kernel) : IPieceAction
+        TArguments arguments, TGradients gradients, long workspace, delegate*<TArguments*, TGradients*, long, long, float*, int> kernel)
+        : IPieceAction
         where TArguments : unmanaged
         where TGradients : unmanaged
     {

@@ -21,7 +21,8 @@ internal static partial class Require
     public static void OneEach<TSettings>(int tensors, ReadOnlySpan<TSettings> settings, Span<CommitChange> changes)
     {
         if (settings.Length != tensors)
-            throw new ArgumentException($"There are {settings.Length} settings, expected one for each of {tensors} tensors.", nameof(settings));
+            throw new ArgumentException($"There are {settings.Length} settings, expected one for each of {tensors} tensors.",
+                nameof(settings));
         if (changes.Length != 0 && changes.Length != tensors)
             throw new ArgumentException($"There is room for {changes.Length} changes, expected none or {tensors}.", nameof(changes));
     }

@@ -45,14 +45,15 @@ internal static unsafe class Subnormals
     }
 
     /// <summary>
-    /// Lanes that are not 0 where |x| is neither 0 nor between 2^<paramref name="low"/> and 2^<paramref name="high"/>; of NaN too. Where all that an
-    /// expression reads lies between bounds that keep its every result above 2⁻¹²⁶, nothing in it is to be flushed.
+    /// Lanes that are not 0 where |x| is neither 0 nor between 2^<paramref name="low"/> and 2^<paramref name="high"/>; of NaN too. Where
+    /// all that an expression reads lies between bounds that keep its every result above 2⁻¹²⁶, nothing in it is to be flushed.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<int> Outside(Vector<float> x, int low, int high)
     {
         Vector<int> magnitude = Vector.AsVectorInt32(x) & new Vector<int>(Magnitude);
-        Vector<int> below = Vector.GreaterThan(new Vector<int>((low + 127) << 23), magnitude) & Vector.GreaterThan(magnitude, Vector<int>.Zero);
+        Vector<int> below = Vector.GreaterThan(new Vector<int>((low + 127) << 23), magnitude) & Vector.GreaterThan(magnitude,
+            Vector<int>.Zero);
         return below | Vector.GreaterThan(magnitude, new Vector<int>((high + 127) << 23));
     }
 

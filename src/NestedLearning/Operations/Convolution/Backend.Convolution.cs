@@ -9,6 +9,9 @@ public abstract partial class Backend
     /// </summary>
     public abstract void CausalConvolutionForward(Tensor x, Tensor weight, Tensor? bias, Tensor? state, Tensor y, Tensor? nextState);
 
-    /// <summary>dx = its gradient, dWeight, dBias += theirs. The carried state is data: no gradient goes into it or comes from nextState.</summary>
-    public abstract void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight, Tensor? dBias);
+    /// <summary>
+    /// dx = its gradient, dWeight, dBias += theirs. The carried state is data: no gradient goes into it or comes from nextState.
+    /// </summary>
+    public abstract void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight,
+        Tensor? dBias);
 }

@@ -9,12 +9,14 @@ internal sealed unsafe partial class CpuBackend
         ConvolutionArguments native = Convolution(x, weight, state);
         native.Bias = PointerOrNull(bias);
         native.Y = y.Pointer;
-        Work.For(TimeBlocks(native), 4L * x.Count, new WorkspaceAction<ConvolutionArguments>(native, WorkspaceOf(native), &Kernels.ConvolutionForward));
+        Work.For(TimeBlocks(native), 4L * x.Count,
+            new WorkspaceAction<ConvolutionArguments>(native, WorkspaceOf(native), &Kernels.ConvolutionForward));
         if (nextState is not null)
             CarryState(native, nextState.Pointer);
     }
 
-    public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight, Tensor? dBias)
+    public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight,
+        Tensor? dBias)
     {
         ConvolutionArguments native = Convolution(x, weight, state);
         native.DY = dy.Pointer;
@@ -22,9 +24,11 @@ internal sealed unsafe partial class CpuBackend
         native.DWeight = PointerOrNull(dWeight);
         native.DBias = PointerOrNull(dBias);
         if (dx is not null)
-            Work.For(TimeBlocks(native), 4L * x.Count, new WorkspaceAction<ConvolutionArguments>(native, WorkspaceOf(native), &Kernels.ConvolutionBackwardInput));
+            Work.For(TimeBlocks(native), 4L * x.Count,
+                new WorkspaceAction<ConvolutionArguments>(native, WorkspaceOf(native), &Kernels.ConvolutionBackwardInput));
         if (dWeight is not null || dBias is not null)
-            Work.For(Pieces((int)native.Channels, Kernels.ConvolutionChannels), 5L * x.Count, new PieceAction<ConvolutionArguments>(native, &Kernels.ConvolutionBackwardWeight));
+            Work.For(Pieces((int)native.Channels, Kernels.ConvolutionChannels), 5L * x.Count,
+                new PieceAction<ConvolutionArguments>(native, &Kernels.ConvolutionBackwardWeight));
     }
 
     private static ConvolutionArguments Convolution(Tensor x, Tensor weight, Tensor? state) => new()

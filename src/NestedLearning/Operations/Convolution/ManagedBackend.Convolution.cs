@@ -33,7 +33,8 @@ internal sealed unsafe partial class ManagedBackend
     }
 
     // dx_t = Σ_{j<4} w[:,j] ∘ dy_{t+3−j};  dWeight[:,j] += Σ_{b,t} dy_t ∘ x_{t−3+j};  dBias += Σ_{b,t} dy_t
-    public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight, Tensor? dBias)
+    public override void CausalConvolutionBackward(Tensor x, Tensor weight, Tensor? state, Tensor dy, Tensor? dx, Tensor? dWeight,
+        Tensor? dBias)
     {
         int batch = x.Shape[0], time = x.Shape[1], width = x.Shape[2];
         if (dx is not null)
@@ -52,7 +53,8 @@ internal sealed unsafe partial class ManagedBackend
         {
             Work.For(
                 (width + ConvolutionChannels - 1) / ConvolutionChannels, 8L * x.Count,
-                new ConvolutionWeightsAction(x.Pointer, PointerOf(state), dy.Pointer, PointerOf(dWeight), PointerOf(dBias), batch, time, width));
+                new ConvolutionWeightsAction(x.Pointer, PointerOf(state), dy.Pointer, PointerOf(dWeight), PointerOf(dBias), batch, time,
+                width));
         }
     }
 

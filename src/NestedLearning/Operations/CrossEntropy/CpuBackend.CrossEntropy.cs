@@ -9,7 +9,8 @@ internal sealed unsafe partial class CpuBackend
         CrossEntropyArguments native = CrossEntropy(logits, targets, logSums);
         native.Losses = losses.Pointer;
         int rows = RowsOfPiece(logits.Shape.Last);
-        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new RowsAction<CrossEntropyArguments>(native, native.Rows, rows, &Kernels.CrossEntropyForward));
+        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count,
+            new RowsAction<CrossEntropyArguments>(native, native.Rows, rows, &Kernels.CrossEntropyForward));
     }
 
     public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits)
@@ -18,7 +19,8 @@ internal sealed unsafe partial class CpuBackend
         native.DLosses = dLosses.Pointer;
         native.DLogits = dLogits.Pointer;
         int rows = RowsOfPiece(logits.Shape.Last);
-        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count, new RowsAction<CrossEntropyArguments>(native, native.Rows, rows, &Kernels.CrossEntropyBackward));
+        Work.For(Pieces(logits.Shape.Rows, rows), 4L * logits.Count,
+            new RowsAction<CrossEntropyArguments>(native, native.Rows, rows, &Kernels.CrossEntropyBackward));
     }
 
     public override void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits)
@@ -47,7 +49,8 @@ internal sealed unsafe partial class CpuBackend
         {
             CrossEntropyArguments local = arguments;
             long begin = (long)piece * rows;
-            Status.ThrowIfFailed(Kernels.CrossEntropyWithGradient(&local, begin, Math.Min(local.Rows, begin + rows), Scratch.Take((nint)local.Columns)));
+            Status.ThrowIfFailed(Kernels.CrossEntropyWithGradient(&local, begin, Math.Min(local.Rows, begin + rows),
+                Scratch.Take((nint)local.Columns)));
         }
     }
 }

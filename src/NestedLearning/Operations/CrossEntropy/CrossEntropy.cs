@@ -3,7 +3,9 @@ namespace NestedLearning.Operations;
 /// <summary>Softmax cross-entropy of logits. Arguments are checked before anything is written.</summary>
 public static class CrossEntropy
 {
-    /// <summary>losses [N] = −log softmax(logits [N, V])[target] in nats, 0 where the target is −1; logSums [N] as the backward pass takes it.</summary>
+    /// <summary>
+    /// losses [N] = −log softmax(logits [N, V])[target] in nats, 0 where the target is −1; logSums [N] as the backward pass takes it.
+    /// </summary>
     /// <exception cref="ArgumentException">A shape or device does not fit.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is neither a class nor −1.</exception>
     public static void Forward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums)

@@ -16,7 +16,8 @@ internal sealed unsafe partial class ManagedBackend
     public override void CrossEntropyForward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums) =>
         Work.For(
             (targets.Count + LossRows - 1) / LossRows, (long)logits.Count * FunctionOperations,
-            new CrossEntropyForwardAction(logits.Pointer, targets.Pointer, losses.Pointer, logSums.Pointer, targets.Count, logits.Shape.Last));
+            new CrossEntropyForwardAction(logits.Pointer, targets.Pointer, losses.Pointer, logSums.Pointer, targets.Count,
+            logits.Shape.Last));
 
     // dLogits[n] = (e^(logits[n] − logSum_n) − onehot(target_n)) · dLoss_n, or 0; dLogits may be logits.
     public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits) =>
@@ -32,7 +33,8 @@ internal sealed unsafe partial class ManagedBackend
             new CrossEntropyWithGradientAction(
                 logits.Pointer, targets.Pointer, gradientScale, losses.Pointer, dLogits.Pointer, targets.Count, logits.Shape.Last));
 
-    private readonly struct CrossEntropyForwardAction(float* logits, int* targets, float* losses, float* logSums, int count, int classes) : IPieceAction
+    private readonly struct CrossEntropyForwardAction(float* logits, int* targets, float* losses, float* logSums, int count, int classes)
+        : IPieceAction
     {
         private const int Run = 512;
 

@@ -9,5 +9,6 @@ public abstract partial class Backend
     /// Its gradient through every write, from the states that <see cref="DeepMemoryForward"/> saved; everything inside a chunk
     /// is computed again.
     /// </summary>
-    public abstract void DeepMemoryBackward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved, in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients);
+    public abstract void DeepMemoryBackward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved,
+        in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients);
 }

@@ -16,10 +16,12 @@ internal sealed unsafe partial class CpuBackend
         arguments.NextChunkStart2 = PointerOrNull(outputs.ChunkStart2);
         long workspace;
         Status.ThrowIfFailed(Kernels.DeepMemoryForwardWorkspace(&arguments, &workspace));
-        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new WorkspaceAction<DeepMemoryArguments>(arguments, workspace, &Kernels.DeepMemoryForward));
+        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce,
+            new WorkspaceAction<DeepMemoryArguments>(arguments, workspace, &Kernels.DeepMemoryForward));
     }
 
-    public override void DeepMemoryBackward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved, in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients)
+    public override void DeepMemoryBackward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved,
+        in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients)
     {
         DeepMemoryArguments arguments = Arguments(inputs, settings, saved);
         var gradientArguments = new DeepMemoryGradientArguments
@@ -50,7 +52,8 @@ internal sealed unsafe partial class CpuBackend
         Status.ThrowIfFailed(Kernels.DeepMemoryBackwardWorkspace(&arguments, &workspace));
         Work.For(
             inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce,
-            new GradientAction<DeepMemoryArguments, DeepMemoryGradientArguments>(arguments, gradientArguments, workspace, &Kernels.DeepMemoryBackward));
+            new GradientAction<DeepMemoryArguments,
+            DeepMemoryGradientArguments>(arguments, gradientArguments, workspace, &Kernels.DeepMemoryBackward));
     }
 
     private static DeepMemoryArguments Arguments(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved) => new()

@@ -10,7 +10,8 @@ public static class DeepMemory
     /// Runs the memory over whole sequences. A sequence may begin and end inside a chunk: cut anywhere, with the final state
     /// and <see cref="DeepMemorySettings.NextPhase"/> carried over, it gives the same results, to rounding.
     /// </summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or a tensor is given or missing against its documentation. Nothing was written.</exception>
+    /// <exception cref="ArgumentException">A shape or device does not fit, or a tensor is given or missing against its documentation.
+    /// Nothing was written.</exception>
     public static void Forward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemoryOutputs outputs)
     {
         OperationCall call = DeepMemoryTensors.Validate(inputs, settings);
@@ -21,8 +22,10 @@ public static class DeepMemory
     }
 
     /// <summary>The gradient of <see cref="Forward"/> to every input that is asked for, through every write.</summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or a tensor is given or missing against its documentation. Nothing was written.</exception>
-    public static void Backward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved, in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients)
+    /// <exception cref="ArgumentException">A shape or device does not fit, or a tensor is given or missing against its documentation.
+    /// Nothing was written.</exception>
+    public static void Backward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved,
+        in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients)
     {
         OperationCall call = DeepMemoryTensors.Validate(inputs, settings);
         DeepMemoryTensors.Saved.Validate(saved, ref call);

@@ -8,7 +8,8 @@ namespace NestedLearning.Operations;
 /// derivation stands in native/kernels/deep_memory/README.md; its names are used here.
 /// </summary>
 internal readonly unsafe struct DeepMemoryBackwardPiece(
-    DeepMemoryInputs inputs, DeepMemorySettings settings, DeepMemorySaved saved, DeepMemoryOutputGradients upstream, DeepMemoryGradients gradients) : IPieceAction
+    DeepMemoryInputs inputs, DeepMemorySettings settings, DeepMemorySaved saved, DeepMemoryOutputGradients upstream,
+    DeepMemoryGradients gradients) : IPieceAction
 {
     public void Invoke(int piece)
     {
@@ -55,7 +56,8 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
     {
         ref DeepMemoryChunk chunk = ref work.Chunk;
         ref ChunkCoefficientGradients d = ref work.Coefficients;
-        int start = chunk.Start, n = chunk.Length, dim = chunk.Dim, hidden = chunk.Hidden, batch = piece / inputs.Heads, head = piece % inputs.Heads;
+        int start = chunk.Start, n = chunk.Length, dim = chunk.Dim, hidden = chunk.Hidden, batch = piece / inputs.Heads,
+            head = piece % inputs.Heads;
         MatrixView dO = HeadRows.Tokens(upstream.O, batch, head), dQ = work.Layer2.Queries, dK = work.DK;
         if (!dO.IsNull)
             dO = dO.FromRow(start);
@@ -67,7 +69,8 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
         Transpose(frozen.W2, dim, hidden, work.Frozen2Transposed.Start);
 
         // The reads, from the output back: dO, then the activation's input, which is the output of the layer before.
-        chunk.Layer1.Backward(chunk.Coefficients, chunk.Erase, settings.Read, n, state.W1, state.P1, layerReads, work.Layer1, d, work.DErase);
+        chunk.Layer1.Backward(chunk.Coefficients, chunk.Erase, settings.Read, n, state.W1, state.P1, layerReads, work.Layer1, d,
+            work.DErase);
         if (!dO.IsNull && !chunk.ReadsWrites)
         {
             Add(work.Layer1.Queries, dO, work.Frozen1Transposed, n, hidden, dim);
@@ -75,7 +78,8 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
         }
 
         MapGradient<GeluGradient>(chunk, chunk.ReadInput, work.Layer1.Queries, work.DReadInput);
-        chunk.Layer2.Backward(chunk.Coefficients, chunk.Erase, settings.Read, n, state.W2, state.P2, layerReads.IsNull ? default : work.DReadInput, work.Layer2, d, work.DErase);
+        chunk.Layer2.Backward(chunk.Coefficients, chunk.Erase, settings.Read, n, state.W2, state.P2,
+            layerReads.IsNull ? default : work.DReadInput, work.Layer2, d, work.DErase);
         if (!dO.IsNull && !chunk.ReadsWrites)
         {
             Add(dQ, work.DReadInput, work.Frozen2Transposed, n, dim, hidden);
@@ -109,7 +113,8 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
     {
         ref DeepMemoryChunk chunk = ref work.Chunk;
         int n = chunk.Length, dim = chunk.Dim, hidden = chunk.Hidden;
-        MatrixView du1 = work.Layer1.Writes, du2 = work.Layer2.Writes, dError = work.DError, dH = work.Layer1.Keys, dK = work.DK, dZ = work.DZ;
+        MatrixView du1 = work.Layer1.Writes, du2 = work.Layer2.Writes, dError = work.DError, dH = work.Layer1.Keys, dK = work.DK,
+            dZ = work.DZ;
         for (int t = 0; t < n; t++)
         {
             float theta = chunk.Theta[t], r1 = chunk.Norm1[t], r2 = chunk.Norm2[t];
@@ -143,7 +148,8 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
 
         // h = φ(z), z = k W2_c.
         for (int t = 0; t < n; t++)
-            TensorPrimitives.MultiplyAdd(Span(dH.Row(t), hidden), Span(chunk.Slope.Row(t), hidden), Span(dZ.Row(t), hidden), Span(dZ.Row(t), hidden));
+            TensorPrimitives.MultiplyAdd(Span(dH.Row(t), hidden), Span(chunk.Slope.Row(t), hidden), Span(dZ.Row(t), hidden),
+                Span(dZ.Row(t), hidden));
         Add(dK, dZ, work.Frozen2Transposed, n, dim, hidden);
         Add(work.DFrozen.W2, chunk.K.Transposed, dZ, dim, hidden, n);
     }
@@ -171,7 +177,9 @@ internal readonly unsafe struct DeepMemoryBackwardPiece(
         /// <summary>The layers' gradients; those of layer 2's queries become dq.</summary>
         public readonly DeepMemoryLayerGradient Layer1, Layer2;
 
-        /// <summary>Gradients of the state at the chunk's end, then at its start; and of the frozen weights, gathered over the chunk.</summary>
+        /// <summary>
+        /// Gradients of the state at the chunk's end, then at its start; and of the frozen weights, gathered over the chunk.
+        /// </summary>
         public readonly DeepMemoryWeights DState, DFrozen;
 
         /// <summary>W1_cᵀ [D, N] and W2_cᵀ [N, D].</summary>

@@ -73,7 +73,9 @@ internal unsafe struct DeepMemoryChunk
 
     public readonly bool IsL2 => _settings.Objective == MemoryObjective.L2;
 
-    /// <summary>Goes to a chunk and computes its writes, from the weights at the chunk's start and those before its first token here.</summary>
+    /// <summary>
+    /// Goes to a chunk and computes its writes, from the weights at the chunk's start and those before its first token here.
+    /// </summary>
     public void Load(int start, int length, in DeepMemoryWeights frozen, in DeepMemoryWeights state)
     {
         Start = start;
@@ -202,7 +204,8 @@ internal readonly struct DeepMemoryWeights(MatrixView w1, MatrixView w2, MatrixV
 
     /// <summary>Those of a head in tensors [B, H, ..] or, saved, [B, H, chunks, ..].</summary>
     public static DeepMemoryWeights Of(int batchHead, Tensor? w1, Tensor? w2, Tensor? p1 = null, Tensor? p2 = null, int chunk = 0) =>
-        new(HeadRows.State(w1, batchHead, chunk), HeadRows.State(w2, batchHead, chunk), HeadRows.State(p1, batchHead, chunk), HeadRows.State(p2, batchHead, chunk));
+        new(HeadRows.State(w1, batchHead, chunk), HeadRows.State(w2, batchHead, chunk), HeadRows.State(p1, batchHead, chunk),
+        HeadRows.State(p2, batchHead, chunk));
 
     /// <summary>Copies all there is; what a source lacks is zero.</summary>
     public void CopyTo(DeepMemoryWeights result, int dim, int hidden)

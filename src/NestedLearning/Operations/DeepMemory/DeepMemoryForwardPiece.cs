@@ -1,7 +1,8 @@
 namespace NestedLearning.Operations;
 
 /// <summary>A deep memory's forward pass over one head.</summary>
-internal readonly unsafe struct DeepMemoryForwardPiece(DeepMemoryInputs inputs, DeepMemorySettings settings, DeepMemoryOutputs outputs) : IPieceAction
+internal readonly unsafe struct DeepMemoryForwardPiece(DeepMemoryInputs inputs, DeepMemorySettings settings, DeepMemoryOutputs outputs)
+    : IPieceAction
 {
     public void Invoke(int piece)
     {
@@ -17,7 +18,8 @@ internal readonly unsafe struct DeepMemoryForwardPiece(DeepMemoryInputs inputs, 
         MatrixView o = HeadRows.Tokens(outputs.O, piece / inputs.Heads, piece % inputs.Heads);
         for (int index = 0; index < plan.Count; index++)
         {
-            state.CopyTo(DeepMemoryWeights.Of(piece, outputs.Saved.W1, outputs.Saved.W2, outputs.Saved.P1, outputs.Saved.P2, index), dim, hidden);
+            state.CopyTo(DeepMemoryWeights.Of(piece, outputs.Saved.W1, outputs.Saved.W2, outputs.Saved.P1, outputs.Saved.P2, index), dim,
+                hidden);
             if (!plan.BeganBefore(index))
                 state.CopyTo(frozen, dim, hidden);
             chunk.Load(plan.Start(index), plan.Length(index), frozen, state);
@@ -29,7 +31,8 @@ internal readonly unsafe struct DeepMemoryForwardPiece(DeepMemoryInputs inputs, 
         (plan.NextPhase == 0 ? state : frozen).CopyTo(DeepMemoryWeights.Of(piece, outputs.ChunkStart1, outputs.ChunkStart2), dim, hidden);
     }
 
-    private void Layout(ref ScratchArena arena, int piece, out DeepMemoryChunk chunk, out DeepMemoryWeights state, out DeepMemoryWeights frozen)
+    private void Layout(ref ScratchArena arena, int piece, out DeepMemoryChunk chunk, out DeepMemoryWeights state,
+        out DeepMemoryWeights frozen)
     {
         chunk = new DeepMemoryChunk(ref arena, inputs, settings, piece);
         state = new DeepMemoryWeights(ref arena, inputs.Dim, inputs.Hidden, inputs.Mu is not null);

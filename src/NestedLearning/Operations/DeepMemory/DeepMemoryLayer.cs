@@ -82,7 +82,8 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
     /// From the gradients of W and P at the chunk's end, and of the reads (null where they read elsewhere), to those at its
     /// start, and to keys, queries and u. Adds to the coefficients' gradients and to dε.
     /// </summary>
-    public void Backward(in ChunkCoefficients x, float* erase, ScanRead read, int n, MatrixView w, MatrixView p, MatrixView dReads, in DeepMemoryLayerGradient g, in ChunkCoefficientGradients d, float* dErase)
+    public void Backward(in ChunkCoefficients x, float* erase, ScanRead read, int n, MatrixView w, MatrixView p, MatrixView dReads,
+        in DeepMemoryLayerGradient g, in ChunkCoefficientGradients d, float* dErase)
     {
         bool strict = read == ScanRead.Before;
         int first = ChunkTriangles.ReadRow(read, 0);
@@ -177,7 +178,8 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
     }
 
     // Of reads += diag(factors) Q M.
-    private void ReadsBackward(in DeepMemoryLayerGradient g, MatrixView dReads, MatrixView transposed, float* factors, float* dFactors, MatrixView dM, int n)
+    private void ReadsBackward(in DeepMemoryLayerGradient g, MatrixView dReads, MatrixView transposed, float* factors, float* dFactors,
+        MatrixView dM, int n)
     {
         Clear(_rows, n, KeyDim);
         Add(_rows, dReads, transposed, n, KeyDim, ValueDim);
@@ -189,7 +191,8 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
     }
 
     // Of Writes −= diag(ε factors) erased with erased = K M.
-    private void ErasesBackward(in DeepMemoryLayerGradient g, MatrixView transposed, MatrixView erased, float* factors, float* dFactors, MatrixView dM, float* erase, float* dErase, int n)
+    private void ErasesBackward(in DeepMemoryLayerGradient g, MatrixView transposed, MatrixView erased, float* factors, float* dFactors,
+        MatrixView dM, float* erase, float* dErase, int n)
     {
         for (int t = 0; t < n; t++)
         {
@@ -205,7 +208,8 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
 }
 
 /// <summary>The gradients of a layer, and the scratch matrices of its backward pass.</summary>
-internal readonly unsafe struct DeepMemoryLayerGradient(ref ScratchArena arena, int chunk, int keyDim, int valueDim, MatrixView w, MatrixView p)
+internal readonly unsafe struct DeepMemoryLayerGradient(ref ScratchArena arena, int chunk, int keyDim, int valueDim, MatrixView w,
+    MatrixView p)
 {
     /// <summary>dL/dW and dL/dP at the chunk's end, then at its start.</summary>
     public readonly MatrixView W = w, P = p;

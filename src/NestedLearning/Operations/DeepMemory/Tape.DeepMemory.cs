@@ -15,7 +15,8 @@ namespace NestedLearning;
 /// <param name="ChunkStart1">W1_c of the first chunk, exactly when the phase is not 0.</param>
 /// <param name="ChunkStart2">W2_c of the first chunk, exactly when the phase is not 0.</param>
 public sealed record DeepMemoryVariables(
-    Variable Q, Variable K, Variable V, Variable W1, Variable W2, Variable? LogAlpha = null, Variable? Theta = null, Variable? Erase = null, Variable? Mu = null,
+    Variable Q, Variable K, Variable V, Variable W1, Variable W2, Variable? LogAlpha = null, Variable? Theta = null, Variable? Erase = null,
+    Variable? Mu = null,
     Variable? P1 = null, Variable? P2 = null, Variable? ChunkStart1 = null, Variable? ChunkStart2 = null);
 
 /// <summary>The results of a recorded deep memory.</summary>
@@ -26,7 +27,8 @@ public sealed record DeepMemoryVariables(
 /// <param name="P2">The final momentum of W2, exactly when μ was given.</param>
 /// <param name="ChunkStart1">W1_c of the chunk that the next token belongs to.</param>
 /// <param name="ChunkStart2">W2_c of that chunk.</param>
-public sealed record DeepMemoryResults(Variable O, Variable W1, Variable W2, Variable? P1, Variable? P2, Variable ChunkStart1, Variable ChunkStart2);
+public sealed record DeepMemoryResults(Variable O, Variable W1, Variable W2, Variable? P1, Variable? P2, Variable ChunkStart1,
+    Variable ChunkStart2);
 
 public sealed partial class Tape
 {

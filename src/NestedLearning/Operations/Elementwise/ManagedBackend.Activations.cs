@@ -22,7 +22,8 @@ internal sealed unsafe partial class ManagedBackend
                 Map<GeluFunction>(x, y);
                 break;
             default:
-                throw new ArgumentOutOfRangeException(nameof(activation), activation, $"activation is {activation}, expected a defined one.");
+                throw new ArgumentOutOfRangeException(nameof(activation), activation,
+                    $"activation is {activation}, expected a defined one.");
         }
     }
 
@@ -44,7 +45,8 @@ internal sealed unsafe partial class ManagedBackend
                 Map<GeluGradient>(x, dy, dx);
                 break;
             default:
-                throw new ArgumentOutOfRangeException(nameof(activation), activation, $"activation is {activation}, expected a defined one.");
+                throw new ArgumentOutOfRangeException(nameof(activation), activation,
+                    $"activation is {activation}, expected a defined one.");
         }
     }
 

@@ -10,7 +10,8 @@ internal sealed unsafe partial class CpuBackend
         native.Table = table.Pointer;
         native.Y = y.Pointer;
         int rows = RowsOfPiece(table.Shape.Last);
-        Work.For(Pieces(tokens.Count, rows), y.Count, new RowsAction<EmbeddingArguments>(native, native.Tokens, rows, &Kernels.EmbeddingForward));
+        Work.For(Pieces(tokens.Count, rows), y.Count,
+            new RowsAction<EmbeddingArguments>(native, native.Tokens, rows, &Kernels.EmbeddingForward));
     }
 
     public override void EmbeddingBackward(IndexTensor tokens, Tensor dy, Tensor dTable)
@@ -18,7 +19,8 @@ internal sealed unsafe partial class CpuBackend
         EmbeddingArguments native = Embedding(tokens, dTable.Shape);
         native.DY = dy.Pointer;
         native.DTable = dTable.Pointer;
-        Work.For(Pieces(dTable.Shape.Last, Kernels.ColumnBlock), dy.Count, new PieceAction<EmbeddingArguments>(native, &Kernels.EmbeddingBackward));
+        Work.For(Pieces(dTable.Shape.Last, Kernels.ColumnBlock), dy.Count,
+            new PieceAction<EmbeddingArguments>(native, &Kernels.EmbeddingBackward));
     }
 
     private static EmbeddingArguments Embedding(IndexTensor tokens, Shape table) => new()

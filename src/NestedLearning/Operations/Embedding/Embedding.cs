@@ -28,7 +28,8 @@ public static class Embedding
         ArgumentNullException.ThrowIfNull(tokens);
         Require.Rank(table, 2, "[V, D]");
         if (rows.Shape.Last != table.Shape[1] || rows.Shape.Rows != tokens.Count)
-            throw new ArgumentException($"The rows have shape {rows.Shape}, expected {tokens.Count} rows of {table.Shape[1]}.", nameof(rows));
+            throw new ArgumentException($"The rows have shape {rows.Shape}, expected {tokens.Count} rows of {table.Shape[1]}.",
+                nameof(rows));
         Require.Indices(tokens, 0, table.Shape[0], "token");
     }
 }

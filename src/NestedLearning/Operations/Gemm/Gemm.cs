@@ -10,7 +10,8 @@ public static class Gemm
         int m = arguments.M, n = arguments.N, k = arguments.K;
         int otherK = arguments.TransposeB ? arguments.B.Shape.Last : arguments.B.Shape.Rows;
         if (otherK != k)
-            throw new ArgumentException($"The inner lengths differ: a {arguments.A.Shape} gives {k}, b {arguments.B.Shape} gives {otherK}.", nameof(arguments));
+            throw new ArgumentException($"The inner lengths differ: a {arguments.A.Shape} gives {k}, b {arguments.B.Shape} gives {otherK}.",
+                nameof(arguments));
         if (arguments.C.Shape.Rows != m || arguments.C.Shape.Last != n)
             throw new ArgumentException($"c has shape {arguments.C.Shape}, expected {m} rows of {n}.", nameof(arguments));
         Require.OptionalShape(arguments.Bias, [n], "bias");
@@ -20,7 +21,8 @@ public static class Gemm
             throw new ArgumentException("A product is either accumulated or has a residual, not both.", nameof(arguments));
         Require.Finite(arguments.ResidualScale, "residual scale");
         if (arguments.Symmetric && (m != n || arguments.Bias is not null || arguments.Epilogue != Epilogue.None))
-            throw new ArgumentException($"A symmetric product has as many rows as columns, no bias and no epilogue; c has shape {arguments.C.Shape}.", nameof(arguments));
+            throw new ArgumentException("A symmetric product has as many rows as columns, no bias and no epilogue; c has shape " +
+                $"{arguments.C.Shape}.", nameof(arguments));
         if (arguments.Epilogue == Epilogue.GeluGradient && arguments.PreActivation is null)
             throw new ArgumentException("The GELU gradient needs the pre-activation.", nameof(arguments));
         Device device = arguments.C.Device;
@@ -40,7 +42,8 @@ public static class Gemm
     /// <param name="transposeB">Whether each matrix of b is used as its transpose.</param>
     /// <param name="accumulate">Whether the products are added to c instead of written.</param>
     /// <exception cref="ArgumentException">A shape or device does not fit. Nothing was written.</exception>
-    public static void MultiplyBatch(Tensor a, Tensor b, Tensor c, bool transposeA = false, bool transposeB = false, bool accumulate = false)
+    public static void MultiplyBatch(Tensor a, Tensor b, Tensor c, bool transposeA = false, bool transposeB = false,
+        bool accumulate = false)
     {
         Require.Given(c, a);
         Require.Given(c, b);

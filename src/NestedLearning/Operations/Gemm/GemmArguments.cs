@@ -58,7 +58,10 @@ public readonly record struct GemmArguments
     /// <summary>What is done before the residual is added.</summary>
     public Epilogue Epilogue { get; init; }
 
-    /// <summary>[M, N]: with <see cref="Epilogue.Gelu"/> an output, z = AB + bias (null: not wanted); with <see cref="Epilogue.GeluGradient"/> an input.</summary>
+    /// <summary>
+    /// [M, N]: with <see cref="Epilogue.Gelu"/> an output, z = AB + bias (null: not wanted); with <see cref="Epilogue.GeluGradient"/> an
+    /// input.
+    /// </summary>
     public Tensor? PreActivation { get; init; }
 
     /// <summary>[M, N], added last, or null. May be C itself.</summary>

@@ -11,7 +11,10 @@ public sealed partial class Tape
         Require.Rank(weight.Value, 2, "[K, N]");
         int n = transposeWeight ? weight.Shape[0] : weight.Shape[1];
         var y = new Variable(New(x.Shape.WithLast(n)), Needs(x, weight, bias, residual));
-        Operations.Gemm.Multiply(new GemmArguments { A = x.Value, B = weight.Value, TransposeB = transposeWeight, C = y.Value, Bias = bias?.Value, Residual = residual?.Value });
+        Operations.Gemm.Multiply(new GemmArguments
+        {
+            A = x.Value, B = weight.Value, TransposeB = transposeWeight, C = y.Value, Bias = bias?.Value, Residual = residual?.Value,
+        });
         if (y.NeedsGradient)
         {
             Record(
@@ -46,8 +49,14 @@ public sealed partial class Tape
         Tensor hidden = New(x.Shape.WithLast(weightIn.Shape[1]));
         Tensor? pre = needs ? New(hidden.Shape) : null;
         var y = new Variable(New(x.Shape.WithLast(weightOut.Shape[1])), needs);
-        Operations.Gemm.Multiply(new GemmArguments { A = x.Value, B = weightIn.Value, C = hidden, Bias = biasIn?.Value, Epilogue = Epilogue.Gelu, PreActivation = pre });
-        Operations.Gemm.Multiply(new GemmArguments { A = hidden, B = weightOut.Value, C = y.Value, Bias = biasOut?.Value, Residual = residual?.Value });
+        Operations.Gemm.Multiply(new GemmArguments
+        {
+            A = x.Value, B = weightIn.Value, C = hidden, Bias = biasIn?.Value, Epilogue = Epilogue.Gelu, PreActivation = pre,
+        });
+        Operations.Gemm.Multiply(new GemmArguments
+        {
+            A = hidden, B = weightOut.Value, C = y.Value, Bias = biasOut?.Value, Residual = residual?.Value,
+        });
         if (needs)
         {
             Record(
@@ -56,7 +65,10 @@ public sealed partial class Tape
                     Tensor dy = y.Gradient!;
                     ProductGradients(hidden, weightOut, biasOut, transposeWeight: false, dy);
                     using Tensor dPre = Device.Empty(hidden.Shape);
-                    Operations.Gemm.Multiply(new GemmArguments { A = dy, B = weightOut.Value, TransposeB = true, C = dPre, Epilogue = Epilogue.GeluGradient, PreActivation = pre });
+                    Operations.Gemm.Multiply(new GemmArguments
+                    {
+                        A = dy, B = weightOut.Value, TransposeB = true, C = dPre, Epilogue = Epilogue.GeluGradient, PreActivation = pre,
+                    });
                     PassGradient(y, residual);
                     LinearBackward(x, weightIn, biasIn, transposeWeight: false, dPre);
                 },
@@ -70,7 +82,10 @@ public sealed partial class Tape
     {
         ProductGradients(x.Value, weight, bias, transposeWeight, dy);
         if (Accumulated(x, out bool first) is { } dx)
-            Operations.Gemm.Multiply(new GemmArguments { A = dy, B = weight.Value, TransposeB = !transposeWeight, C = dx, Accumulate = !first });
+            Operations.Gemm.Multiply(new GemmArguments
+            {
+                A = dy, B = weight.Value, TransposeB = !transposeWeight, C = dx, Accumulate = !first,
+            });
     }
 
     // dW += xᵀ dy, or x and dy themselves; dbias += Σ dy.

@@ -11,12 +11,15 @@ public static class GemmAdamCommit
     /// </summary>
     /// <param name="x">[.., M]: what the weight multiplied, one row a token.</param>
     /// <param name="dy">[.., N]: the gradient of what came out.</param>
-    /// <param name="accumulated">[M, N], or null: a gradient gathered before. It becomes 0 with <see cref="AdamSettings.ClearGradient"/>.</param>
+    /// <param name="accumulated">[M, N], or null: a gradient gathered before. It becomes 0 with
+    /// <see cref="AdamSettings.ClearGradient"/>.</param>
     /// <param name="w">[M, N], in and out.</param>
     /// <param name="m">The first moment of w, in and out.</param>
     /// <param name="v">The second moment of w, in and out.</param>
-    /// <param name="settings">The step; for bfloat16 moments the random numbers are those of <see cref="AdamCommit.Apply(Tensor, Tensor, Tensor, Tensor, AdamSettings)"/>.</param>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was written.</exception>
+    /// <param name="settings">The step; for bfloat16 moments the random numbers are those of
+    /// <see cref="AdamCommit.Apply(Tensor, Tensor, Tensor, Tensor, AdamSettings)"/>.</param>
+    /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was
+    /// written.</exception>
     public static void Apply(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
         Require.Given(w, x);

@@ -23,7 +23,8 @@ public abstract partial class Backend
         });
 
     /// <summary>dx = its gradient, dWeight += the other one; null is not wanted. The logits are computed again.</summary>
-    public void LinearCrossEntropyBackward(Tensor x, Tensor weight, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor? dx, Tensor? dWeight) =>
+    public void LinearCrossEntropyBackward(Tensor x, Tensor weight, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor? dx,
+        Tensor? dWeight) =>
         ForEachBlock(x, weight, (first, rows, logits) =>
         {
             using IndexTensor blockTargets = Rows(targets, first, rows);
@@ -33,7 +34,8 @@ public abstract partial class Backend
         });
 
     /// <summary>Both at once, with gradientScale for each upstream gradient: the logits are computed once.</summary>
-    public void LinearCrossEntropyWithGradient(Tensor x, Tensor weight, IndexTensor targets, float gradientScale, Tensor losses, Tensor? dx, Tensor? dWeight) =>
+    public void LinearCrossEntropyWithGradient(Tensor x, Tensor weight, IndexTensor targets, float gradientScale, Tensor losses, Tensor? dx,
+        Tensor? dWeight) =>
         ForEachBlock(x, weight, (first, rows, logits) =>
         {
             using IndexTensor blockTargets = Rows(targets, first, rows);

@@ -6,7 +6,9 @@ namespace NestedLearning.Operations;
 /// </summary>
 public static class LinearCrossEntropy
 {
-    /// <summary>losses [N] = −log softmax(x Wᵀ)[target] in nats, 0 where the target is −1; logSums [N] as the backward pass takes it.</summary>
+    /// <summary>
+    /// losses [N] = −log softmax(x Wᵀ)[target] in nats, 0 where the target is −1; logSums [N] as the backward pass takes it.
+    /// </summary>
     /// <exception cref="ArgumentException">A shape or device does not fit.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is neither a class nor −1.</exception>
     public static void Forward(Tensor x, Tensor weight, IndexTensor targets, Tensor losses, Tensor logSums)
@@ -35,7 +37,8 @@ public static class LinearCrossEntropy
     /// </summary>
     /// <exception cref="ArgumentException">A shape or device does not fit.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is neither a class nor −1, or the scale is not finite.</exception>
-    public static void WithGradient(Tensor x, Tensor weight, IndexTensor targets, float gradientScale, Tensor losses, Tensor? dx, Tensor? dWeight)
+    public static void WithGradient(Tensor x, Tensor weight, IndexTensor targets, float gradientScale, Tensor losses, Tensor? dx,
+        Tensor? dWeight)
     {
         Require.Finite(gradientScale);
         Validate(x, weight, targets, losses, dx, dWeight);

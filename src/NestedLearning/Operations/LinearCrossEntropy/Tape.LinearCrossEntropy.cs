@@ -23,7 +23,8 @@ public sealed partial class Tape
                 () =>
                 {
                     using WrittenGradient dx = Written(x);
-                    Operations.LinearCrossEntropy.Backward(x.Value, weight.Value, targets, logSums, losses.Gradient!, dx.Place, Added(weight));
+                    Operations.LinearCrossEntropy.Backward(x.Value, weight.Value, targets, logSums, losses.Gradient!, dx.Place,
+                        Added(weight));
                 },
                 losses);
         }

@@ -4,7 +4,8 @@ namespace NestedLearning;
 
 internal sealed unsafe partial class CpuBackend
 {
-    public override void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes) =>
+    public override void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings,
+        Span<CommitChange> changes) =>
         CommitPieces.Run<MomentOperands, MomentKernel>(Work, MomentOperands.All(tensors, settings), changes);
 
     private readonly struct MomentKernel : ICommitKernel<MomentOperands>

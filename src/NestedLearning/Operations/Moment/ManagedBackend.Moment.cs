@@ -6,7 +6,8 @@ namespace NestedLearning;
 
 internal sealed unsafe partial class ManagedBackend
 {
-    public override void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes) =>
+    public override void MomentCommit(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings,
+        Span<CommitChange> changes) =>
         CommitPieces.Run<MomentOperands, MomentKernel>(Work, MomentOperands.All(tensors, settings), changes);
 
     private readonly struct MomentKernel : ICommitKernel<MomentOperands>
@@ -21,15 +22,17 @@ internal sealed unsafe partial class ManagedBackend
     // g' ← scale g;  m ← keep1 m + write1 g';  v ← keep2 v + write2 g'²;  r ← read m + read g'
     // w ← start − (decay start + η r / (√v + ε)).  No operation is fused with another, as in Adam's step.
     //
-    // With constants and numbers between the bounds below no result is subnormal: write2 g'² is not below 2^−92, m not below 2^−76 if its terms
-    // cancel, read and times η not below 2^−104, over a root of at most 2^20 not below 2^−124, and decay start not below 2^−120.
+    // With constants and numbers between the bounds below no result is subnormal: write2 g'² is not below 2^−92, m not below 2^−76 if its
+    // terms cancel, read and times η not below 2^−104, over a root of at most 2^20 not below 2^−124, and decay start not below 2^−120.
     private readonly struct MomentBlock(MomentOperands o) : ICommitBlock
     {
         public void Commit(int begin, int count)
         {
             MomentSettings s = Flushed(o.Settings);
-            bool isOrdinary = IsBetween(s.GradientScale, -30, 10) && IsBetween(s.Keep1, -12, 4) && IsBetween(s.Write1, -12, 4) && IsBetween(s.Keep2, -12, 4)
-                && IsBetween(s.Write2, -12, 4) && IsBetween(s.ReadMoment, -12, 4) && IsBetween(s.ReadGradient, -12, 4) && IsBetween(s.LearningRate, -16, 10)
+            bool isOrdinary = IsBetween(s.GradientScale, -30, 10) && IsBetween(s.Keep1, -12, 4) && IsBetween(s.Write1, -12, 4)
+                && IsBetween(s.Keep2, -12, 4)
+                && IsBetween(s.Write2, -12, 4) && IsBetween(s.ReadMoment, -12, 4) && IsBetween(s.ReadGradient, -12, 4)
+                    && IsBetween(s.LearningRate, -16, 10)
                 && IsBetween(s.Decay, -40, 4);
             int width = Vector<float>.Count;
             for (int i = begin; i < begin + count; i += width)
@@ -38,8 +41,10 @@ internal sealed unsafe partial class ManagedBackend
                 Vector<float> g = Load(o.G, i, part), gradient = g * s.GradientScale, zero = Vector<float>.Zero;
                 Vector<float> m = o.M == null ? zero : Load(o.M, i, part), v = o.V == null ? zero : Load(o.V, i, part);
                 Vector<float> from = o.W == null ? zero : Load(o.Start, i, part);
-                Vector<int> outside = Outside(g, -80, 40) | Outside(gradient, -40, 30) | Outside(m, -30, 30) | Outside(v, -90, 34) | Outside(from, -80, 40);
-                (Vector<float> w, m, v) = isOrdinary && outside == Vector<int>.Zero ? Step(s, gradient, m, v, from) : FlushedStep(s, g, m, v, from);
+                Vector<int> outside = Outside(g, -80, 40) | Outside(gradient, -40, 30) | Outside(m, -30, 30) | Outside(v, -90,
+                    34) | Outside(from, -80, 40);
+                (Vector<float> w, m, v) = isOrdinary
+                    && outside == Vector<int>.Zero ? Step(s, gradient, m, v, from) : FlushedStep(s, g, m, v, from);
                 if (s.ClearGradient)
                     Store(zero, o.G, i, part);
                 if (o.M != null)
@@ -52,7 +57,8 @@ internal sealed unsafe partial class ManagedBackend
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private (Vector<float> W, Vector<float> M, Vector<float> V) Step(in MomentSettings s, Vector<float> gradient, Vector<float> m, Vector<float> v, Vector<float> from)
+        private (Vector<float> W, Vector<float> M, Vector<float> V) Step(in MomentSettings s, Vector<float> gradient, Vector<float> m,
+            Vector<float> v, Vector<float> from)
         {
             Vector<float> read = gradient * s.ReadGradient;
             if (o.M != null)
@@ -73,7 +79,8 @@ internal sealed unsafe partial class ManagedBackend
 
         // The same with what each operation takes and gives flushed.
         [MethodImpl(MethodImplOptions.NoInlining)]
-        private (Vector<float> W, Vector<float> M, Vector<float> V) FlushedStep(in MomentSettings s, Vector<float> g, Vector<float> m, Vector<float> v, Vector<float> from)
+        private (Vector<float> W, Vector<float> M, Vector<float> V) FlushedStep(in MomentSettings s, Vector<float> g, Vector<float> m,
+            Vector<float> v, Vector<float> from)
         {
             Vector<float> gradient = Flush(Flush(g) * s.GradientScale), read = Flush(gradient * s.ReadGradient);
             from = Flush(from);

@@ -42,13 +42,15 @@ public static class MomentCommit
             foreach (Tensor? tensor in (ReadOnlySpan<Tensor?>)[w, m, v, settings[i].ClearGradient ? g : null])
             {
                 if (tensor is not null && !written.Add(tensor.Storage))
-                    throw new ArgumentException($"Tensor {i} shares memory with another of its own or of those before it.", nameof(tensors));
+                    throw new ArgumentException($"Tensor {i} shares memory with another of its own or of those before it.",
+                        nameof(tensors));
             }
         }
 
         for (int i = 0; i < tensors.Length; i++)
         {
-            if ((!settings[i].ClearGradient && written.Contains(tensors[i].G.Storage)) || (tensors[i].Start is { } start && written.Contains(start.Storage)))
+            if ((!settings[i].ClearGradient && written.Contains(tensors[i].G.Storage))
+                || (tensors[i].Start is { } start && written.Contains(start.Storage)))
                 throw new ArgumentException($"Tensor {i} reads what is written.", nameof(tensors));
         }
 

@@ -37,7 +37,10 @@ public static class NewtonSchulz
         for (int step = 0; step < steps; step++)
         {
             backend.Gemm(new GemmArguments { A = from, B = from, TransposeA = tall, TransposeB = !tall, C = a, Symmetric = true });
-            backend.Gemm(new GemmArguments { A = a, B = a, C = terms, Residual = a, ResidualScale = (float)(Third / Math.Sqrt(Fifth)), Symmetric = true });
+            backend.Gemm(new GemmArguments
+            {
+                A = a, B = a, C = terms, Residual = a, ResidualScale = (float)(Third / Math.Sqrt(Fifth)), Symmetric = true,
+            });
             backend.Gemm(new GemmArguments
             {
                 A = tall ? from : terms,

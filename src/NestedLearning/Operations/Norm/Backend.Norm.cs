@@ -6,5 +6,6 @@ public abstract partial class Backend
     public abstract void NormForward(NormKind kind, Tensor x, Tensor? gain, Tensor? bias, float epsilon, Tensor y);
 
     /// <summary>dx = its gradient (null: not wanted); dGain, dBias [D] += theirs.</summary>
-    public abstract void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain, Tensor? dBias);
+    public abstract void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain,
+        Tensor? dBias);
 }

@@ -13,7 +13,8 @@ internal sealed unsafe partial class CpuBackend
         Work.For(Pieces(x.Shape.Rows, rows), x.Count, new RowsAction<NormArguments>(native, native.Rows, rows, &Kernels.NormForward));
     }
 
-    public override void NormBackward(Operations.NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain, Tensor? dBias)
+    public override void NormBackward(Operations.NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain,
+        Tensor? dBias)
     {
         NormArguments native = Norm(kind, x, gain, epsilon);
         native.DY = dy.Pointer;

@@ -24,7 +24,8 @@ internal sealed unsafe partial class ManagedBackend
     //   dx = r (h − [Layer: mean(h)] − x̂ s),  s = Σ(h x̂)/D,  for L2 s = Σ(h x̂)
     // and over all rows, in order:
     //   dGain += Σ dy ∘ x̂,  dBias += Σ dy
-    public override void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain, Tensor? dBias)
+    public override void NormBackward(NormKind kind, Tensor x, Tensor? gain, float epsilon, Tensor dy, Tensor? dx, Tensor? dGain,
+        Tensor? dBias)
     {
         int rows = x.Shape.Rows, width = x.Shape.Last;
         NormStatistics[] statistics = ArrayPool<NormStatistics>.Shared.Rent(Math.Max(rows, 1));
@@ -81,7 +82,8 @@ internal sealed unsafe partial class ManagedBackend
         }
     }
 
-    private readonly struct NormForwardAction(NormKind kind, float* x, float* gain, float* bias, float epsilon, float* y, int rows, int width) : IPieceAction
+    private readonly struct NormForwardAction(NormKind kind, float* x, float* gain, float* bias, float epsilon, float* y, int rows,
+        int width) : IPieceAction
     {
         public void Invoke(int piece)
         {
@@ -117,7 +119,8 @@ internal sealed unsafe partial class ManagedBackend
     }
 
     private readonly struct NormBackwardAction(
-        NormKind kind, float* x, float* gain, float epsilon, float* dy, float* dx, int rows, int width, NormStatistics[] statistics) : IPieceAction
+        NormKind kind, float* x, float* gain, float epsilon, float* dy, float* dx, int rows, int width, NormStatistics[] statistics)
+        : IPieceAction
     {
         public void Invoke(int piece)
         {

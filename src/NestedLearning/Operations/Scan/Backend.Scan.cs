@@ -9,5 +9,6 @@ public abstract partial class Backend
     /// Its gradient, from the chunk-start states that <see cref="ScanForward"/> saved. O(T / chunk) states are kept;
     /// everything inside a chunk is computed again.
     /// </summary>
-    public abstract void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients);
+    public abstract void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream,
+        in ScanGradients gradients);
 }

@@ -24,7 +24,8 @@ internal sealed unsafe partial class CpuBackend
             Work.For((int)pieces, operations, new WorkspaceAction<ScanArguments>(arguments, workspace, &Kernels.ScanForward));
     }
 
-    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
+    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream,
+        in ScanGradients gradients)
     {
         ScanArguments arguments = Arguments(inputs, settings, saved);
         var gradientArguments = new ScanGradientArguments

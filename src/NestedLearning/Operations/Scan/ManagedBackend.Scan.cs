@@ -8,7 +8,8 @@ internal sealed partial class ManagedBackend
         Work.For(piece.Pieces, ScanCost.Operations(inputs, settings), piece);
     }
 
-    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
+    public override void ScanBackward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream,
+        in ScanGradients gradients)
     {
         var piece = new ScanBackwardPiece(inputs, settings, saved, upstream, gradients);
         Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings), piece);

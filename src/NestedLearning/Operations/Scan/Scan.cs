@@ -10,7 +10,8 @@ public static class Scan
     /// Runs the scan over whole sequences. One token (T = 1) whose states are not saved goes through the memory once, and
     /// with S and P in place of S0 and P0 nothing is copied or allocated: how a stream is decoded.
     /// </summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or an input is given or missing against its documentation. Nothing was written.</exception>
+    /// <exception cref="ArgumentException">A shape or device does not fit, or an input is given or missing against its documentation.
+    /// Nothing was written.</exception>
     public static void Forward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
         OperationCall call = ScanTensors.Validate(inputs, settings);
@@ -21,8 +22,10 @@ public static class Scan
     }
 
     /// <summary>The gradient of <see cref="Forward"/> to every input that is asked for.</summary>
-    /// <exception cref="ArgumentException">A shape or device does not fit, or a tensor is given or missing against its documentation. Nothing was written.</exception>
-    public static void Backward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream, in ScanGradients gradients)
+    /// <exception cref="ArgumentException">A shape or device does not fit, or a tensor is given or missing against its documentation.
+    /// Nothing was written.</exception>
+    public static void Backward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream,
+        in ScanGradients gradients)
     {
         OperationCall call = ScanTensors.Validate(inputs, settings);
         ScanTensors.Saved.Validate(saved, ref call);

@@ -101,7 +101,9 @@ public readonly record struct ScanInputs
     /// <summary>The momentum memory before the first token [B, H, Dk, Dv]. Null is zero.</summary>
     public Tensor? P0 { get; init; }
 
-    /// <summary>S_c of the first chunk [B, H, Dk, Dv], given exactly when <see cref="ScanSettings.Phase"/> is not 0; otherwise it is S0.</summary>
+    /// <summary>
+    /// S_c of the first chunk [B, H, Dk, Dv], given exactly when <see cref="ScanSettings.Phase"/> is not 0; otherwise it is S0.
+    /// </summary>
     public Tensor? ChunkStart { get; init; }
 
     /// <summary>B.</summary>

@@ -7,7 +7,8 @@ internal static class ScanCost
     public static long Operations(in ScanInputs inputs, ScanSettings settings)
     {
         long tokens = (long)inputs.Batch * inputs.Time * inputs.Heads;
-        return tokens * 2 * (3L * inputs.KeyDim * inputs.ValueDim + (long)Math.Min(settings.Chunk, inputs.Time) * (inputs.KeyDim + inputs.ValueDim));
+        return tokens * 2 * (3L * inputs.KeyDim * inputs.ValueDim + (long)Math.Min(settings.Chunk, inputs.Time)
+            * (inputs.KeyDim + inputs.ValueDim));
     }
 
     /// <summary>Per token: the projections, the writes and the update over all columns, the read, and the chunk's inside.</summary>

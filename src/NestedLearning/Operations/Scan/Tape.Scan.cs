@@ -12,7 +12,8 @@ namespace NestedLearning;
 /// <param name="P0">The momentum memory before the first token.</param>
 /// <param name="ChunkStart">S_c of the first chunk, exactly when the phase is not 0.</param>
 public sealed record ScanVariables(
-    Variable Q, Variable K, Variable U, Variable? LogAlpha = null, Variable? Erase = null, Variable? Mu = null, Variable? Theta = null, Variable? S0 = null, Variable? P0 = null, Variable? ChunkStart = null);
+    Variable Q, Variable K, Variable U, Variable? LogAlpha = null, Variable? Erase = null, Variable? Mu = null, Variable? Theta = null,
+    Variable? S0 = null, Variable? P0 = null, Variable? ChunkStart = null);
 
 /// <summary>The results of a recorded scan.</summary>
 /// <param name="O">Reads [B, T, H, Dv].</param>

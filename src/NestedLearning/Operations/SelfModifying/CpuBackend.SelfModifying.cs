@@ -4,7 +4,8 @@ namespace NestedLearning;
 
 internal sealed unsafe partial class CpuBackend
 {
-    public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
+    public override void SelfModifyingForward(in SelfModifyingInputs inputs, SelfModifyingSettings settings,
+        in SelfModifyingOutputs outputs)
     {
         SelfModifyingArguments arguments = Arguments(inputs, settings);
         arguments.O = outputs.O.Pointer;
@@ -13,10 +14,12 @@ internal sealed unsafe partial class CpuBackend
         arguments.States = PointerOrNull(outputs.ChunkStates);
         long workspace;
         Status.ThrowIfFailed(Kernels.SelfModifyingForwardWorkspace(&arguments, &workspace));
-        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce, new WorkspaceAction<SelfModifyingArguments>(arguments, workspace, &Kernels.SelfModifyingForward));
+        Work.For(inputs.Batch * inputs.Heads, ScanCost.Operations(inputs, settings) / OperationsAtOnce,
+            new WorkspaceAction<SelfModifyingArguments>(arguments, workspace, &Kernels.SelfModifyingForward));
     }
 
-    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
+    public override void SelfModifyingBackward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates,
+        in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
         SelfModifyingArguments arguments = Arguments(inputs, settings);
         arguments.States = chunkStates.Pointer;
@@ -35,7 +38,8 @@ internal sealed unsafe partial class CpuBackend
         Status.ThrowIfFailed(Kernels.SelfModifyingBackwardWorkspace(&arguments, &workspace));
         Work.For(
             inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings) / OperationsAtOnce,
-            new GradientAction<SelfModifyingArguments, SelfModifyingGradientArguments>(arguments, gradientArguments, workspace, &Kernels.SelfModifyingBackward));
+            new GradientAction<SelfModifyingArguments,
+            SelfModifyingGradientArguments>(arguments, gradientArguments, workspace, &Kernels.SelfModifyingBackward));
     }
 
     private static SelfModifyingArguments Arguments(in SelfModifyingInputs inputs, SelfModifyingSettings settings) => new()

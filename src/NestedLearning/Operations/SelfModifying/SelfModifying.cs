@@ -19,7 +19,8 @@ public static class SelfModifying
 
     /// <summary>The gradient of <see cref="Forward"/>, through every write.</summary>
     /// <exception cref="ArgumentException">A shape, device or setting does not fit. Nothing was written.</exception>
-    public static void Backward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates, in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
+    public static void Backward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates,
+        in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
         OperationCall call = SelfModifyingTensors.Validate(inputs, settings);
         SelfModifyingTensors.Saved.Validate(chunkStates, ref call);

@@ -129,7 +129,8 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         // What tokens of the chunk do to each other: W = .. + N W and O = .. + M W.
         MatrixView writesTransposed = Transpose(chunk.W, n, columns, work.WritesTransposed.Start);
         LowerTriangle(work.Products, y, writesTransposed, n, columns);
-        ChunkTriangles.EraseBackward(chunk.Coefficients, chunk.Erase, chunk.KeyProducts, work.Products, n, work.DProducts, d.G, work.DErase);
+        ChunkTriangles.EraseBackward(chunk.Coefficients, chunk.Erase, chunk.KeyProducts, work.Products, n, work.DProducts, d.G,
+            work.DErase);
         AddLower(dK, work.DProducts, chunk.K, n, dim, strict: true);
         AddUpper(dK, work.DProducts.Transposed, chunk.K, n, dim, strict: true);
         if (!readsAtStart)
@@ -196,7 +197,8 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
                 Span(dv, dim).CopyTo(Span(row + dim, dim));
 
             float* gates = work.DGates.Row(t);
-            gates[0] = (work.DEta[t] + settings.EraseFactor * work.DErase[t]) * settings.EtaScale * SelfModifyingChunk.Sigmoid(chunk.EtaInput[t]);
+            gates[0] = (work.DEta[t] + settings.EraseFactor * work.DErase[t]) * settings.EtaScale
+                * SelfModifyingChunk.Sigmoid(chunk.EtaInput[t]);
             gates[1] = work.Coefficients.Alpha[t] * chunk.Coefficients.Alpha[t] * SelfModifyingChunk.Sigmoid(-chunk.AlphaInput[t]);
         }
     }

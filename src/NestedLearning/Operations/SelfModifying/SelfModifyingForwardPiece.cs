@@ -3,7 +3,8 @@ using static NestedLearning.Operations.SmallProducts;
 namespace NestedLearning.Operations;
 
 /// <summary>The self-modifying scan's forward pass over one head.</summary>
-internal readonly unsafe struct SelfModifyingForwardPiece(SelfModifyingInputs inputs, SelfModifyingSettings settings, SelfModifyingOutputs outputs) : IPieceAction
+internal readonly unsafe struct SelfModifyingForwardPiece(SelfModifyingInputs inputs, SelfModifyingSettings settings,
+    SelfModifyingOutputs outputs) : IPieceAction
 {
     public void Invoke(int piece)
     {

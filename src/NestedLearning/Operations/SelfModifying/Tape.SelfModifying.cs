@@ -3,7 +3,8 @@ namespace NestedLearning;
 /// <summary>The results of a recorded self-modifying scan.</summary>
 /// <param name="O">Reads [B, T, H, D].</param>
 /// <param name="S">The final memories [B, H, D, 3D + 2].</param>
-/// <param name="ChunkStart">S_c of the chunk that the next token belongs to; where no gradient is recorded and the chunk goes on, the one that was given.</param>
+/// <param name="ChunkStart">S_c of the chunk that the next token belongs to; where no gradient is recorded and the chunk goes on, the one
+/// that was given.</param>
 public sealed record SelfModifyingResults(Variable O, Variable S, Variable ChunkStart);
 
 public sealed partial class Tape
@@ -13,7 +14,8 @@ public sealed partial class Tape
     /// the settings' phase is not 0.
     /// </summary>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
-    public SelfModifyingResults SelfModifying(Variable x, Variable q, Variable s0, SelfModifyingSettings settings, Variable? chunkStart = null)
+    public SelfModifyingResults SelfModifying(Variable x, Variable q, Variable s0, SelfModifyingSettings settings,
+        Variable? chunkStart = null)
     {
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(q);

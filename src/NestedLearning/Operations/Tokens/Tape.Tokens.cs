@@ -54,7 +54,8 @@ public sealed partial class Tape
         RequireTokens(more, nameof(more));
         int before = sequence.Shape[1], count = more.Shape[1];
         Shape shape = WithTime(sequence.Shape, before + count);
-        if (Needs(sequence, more) || shape[0] != 1 || WithTime(more.Shape, before + count) != shape || sequence.Value.Storage.Extend(shape.ElementCount) is not { } storage)
+        if (Needs(sequence, more) || shape[0] != 1 || WithTime(more.Shape, before + count) != shape
+            || sequence.Value.Storage.Extend(shape.ElementCount) is not { } storage)
             return Concatenate(sequence, more);
         var y = new Variable(Keep(new Tensor(Device, shape, storage)), false);
         Device.Backend.CopyTokens(more.Value, 0, y.Value, before, count, accumulate: false);
@@ -68,7 +69,8 @@ public sealed partial class Tape
         ArgumentNullException.ThrowIfNull(x);
         RequireTokens(x, nameof(x));
         if (first < 0 || count < 0 || first > x.Shape[1] - count)
-            throw new ArgumentOutOfRangeException(nameof(first), first, $"Tokens {first} to {first + count - 1} are asked for, expected some of 0 to {x.Shape[1] - 1}.");
+            throw new ArgumentOutOfRangeException(nameof(first), first,
+                $"Tokens {first} to {first + count - 1} are asked for, expected some of 0 to {x.Shape[1] - 1}.");
         if (count == x.Shape[1])
             return x;
         var y = new Variable(New(WithTime(x.Shape, count)), Needs(x));

@@ -19,7 +19,13 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         {
             foreach (long step in (ReadOnlySpan<long>)[1, 2, 100, 1_000_000])
             {
-                AdamSettings settings = s_plain with { WeightDecay = weightDecay, Decoupled = decoupled, GradientScale = gradientScale, Step = step };
+                AdamSettings settings = s_plain with
+                {
+                    WeightDecay = weightDecay,
+                    Decoupled = decoupled,
+                    GradientScale = gradientScale,
+                    Step = step,
+                };
                 var data = new TestData((ulong)count);
                 float[] w = data.Normal(count), g = data.Normal(count), m = data.Normal(count, 0.3f), v = data.Uniform(count, 0.05f, 1);
                 Check($"[{count}] at step {step}", w, g, m, v, settings);
@@ -137,7 +143,8 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             AdamCommit.Apply(tensors, [.. counts.Select(c => s_plain with { Moments = moments, Seed = (ulong)c })], changes);
             return
             [
-                .. tensors.Select(t => ("w", t.W.ToArray())), .. tensors.Select(t => ("m", t.M.ToArray())), .. tensors.Select(t => ("v", t.V.ToArray())),
+                .. tensors.Select(t => ("w", t.W.ToArray())), .. tensors.Select(t => ("m", t.M.ToArray())),
+                    .. tensors.Select(t => ("v", t.V.ToArray())),
                 ("changes", changes.Select(c => (float)c.Change).ToArray()),
             ];
         });
@@ -199,7 +206,8 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         Assert.Contains("shares memory", Refused([good, good], [s_plain, s_plain]).Message, StringComparison.Ordinal);
         Assert.Contains("beta2 is 1", Refused([good], [s_plain with { Beta2 = 1 }]).Message, StringComparison.Ordinal);
         Assert.Contains("step is 0", Refused([good], [s_plain with { Step = 0 }]).Message, StringComparison.Ordinal);
-        Assert.Contains("moments are 7", Refused([good], [s_plain with { Moments = (MomentPrecision)7 }]).Message, StringComparison.Ordinal);
+        Assert.Contains("moments are 7", Refused([good], [s_plain with { Moments = (MomentPrecision)7 }]).Message,
+            StringComparison.Ordinal);
         Compare.SameBits("w", good.W.ToArray(), before);
         AdamCommit.Apply([], [], []);
     }
@@ -214,7 +222,14 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             const long Step = 0x300000005;
             float[] g = new TestData(11).Normal(count);
             Tensor m = Halves(new float[count]), v = Halves(new float[count]);
-            AdamCommit.Apply(InOut([count], new float[count]), Input([count], g), m, v, s_plain with { Beta1 = 0, Beta2 = 0, Step = Step, Moments = MomentPrecision.BFloat16, Seed = Seed });
+            AdamCommit.Apply(InOut([count], new float[count]), Input([count], g), m, v, s_plain with
+            {
+                Beta1 = 0,
+                Beta2 = 0,
+                Step = Step,
+                Moments = MomentPrecision.BFloat16,
+                Seed = Seed,
+            });
             float[] first = BFloat16.Unpack(m, count), second = BFloat16.Unpack(v, count);
             var random = new CounterRandom(Seed, Step);
             for (int e = 0; e < count; e++)
@@ -243,7 +258,13 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
         for (int draw = 0; draw < Draws; draw++)
         {
             Tensor m = Halves(new float[Count]), v = Halves(new float[Count]);
-            AdamCommit.Apply(InOut([Count], new float[Count]), Input([Count], g), m, v, s_plain with { Beta1 = 0, Beta2 = 0, Moments = MomentPrecision.BFloat16, Seed = (ulong)draw });
+            AdamCommit.Apply(InOut([Count], new float[Count]), Input([Count], g), m, v, s_plain with
+            {
+                Beta1 = 0,
+                Beta2 = 0,
+                Moments = MomentPrecision.BFloat16,
+                Seed = (ulong)draw,
+            });
             float[] ms = BFloat16.Unpack(m, Count), vs = BFloat16.Unpack(v, Count);
             for (int i = 0; i < Count; i++)
             {
@@ -277,7 +298,8 @@ public abstract class AdamTests(string backend) : DenseTests(backend)
             float[] curvature = data.Uniform(Count, 0.5f, 2);
             bool half = moments == MomentPrecision.BFloat16;
             Tensor w = InOut([Count], new float[Count]);
-            Tensor m = half ? Halves(new float[Count]) : InOut([Count], new float[Count]), v = half ? Halves(new float[Count]) : InOut([Count], new float[Count]);
+            Tensor m = half ? Halves(new float[Count]) : InOut([Count], new float[Count]),
+                v = half ? Halves(new float[Count]) : InOut([Count], new float[Count]);
             Tensor g = InOut([Count], new float[Count]);
             for (int step = 1; step <= Steps; step++)
             {
@@ -386,7 +408,8 @@ public sealed class CpuAdamTests() : AdamTests("cpu")
         using var managed = Device.Open("managed");
         const int Count = 5000;
         var data = new TestData(16);
-        AdamTensors here = new(InOut([Count], Spread(0)), InOut([Count], Spread(1)), InOut([Count], Spread(2)), InOut([Count], Array.ConvertAll(Spread(3), Math.Abs)));
+        AdamTensors here = new(InOut([Count], Spread(0)), InOut([Count], Spread(1)), InOut([Count], Spread(2)),
+            InOut([Count], Array.ConvertAll(Spread(3), Math.Abs)));
         using Tensor w = Copy(here.W), g = Copy(here.G), m = Copy(here.M), v = Copy(here.V);
         for (int step = 1; step <= 5; step++)
         {

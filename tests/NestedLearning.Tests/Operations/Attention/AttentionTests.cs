@@ -87,7 +87,11 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         AttentionCase c = AttentionCase.Create(5, [1, 100, 100, 2, 8, 12]);
         AttentionInputs all = Inputs(c);
         Tensor o = Output([1, 30, 2, 12]);
-        Attention.Forward(all with { Q = Input([1, 30, 2, 8], all.Q.ToArray().AsSpan(70 * 2 * 8)) }, new AttentionSettings(c.Scale), new AttentionOutputs { O = o });
+        Attention.Forward(all with { Q = Input([1, 30, 2, 8], all.Q.ToArray().AsSpan(70 * 2 * 8)) }, new AttentionSettings(c.Scale),
+            new AttentionOutputs
+            {
+                O = o,
+            });
         Compare.Close("o", o, ReferenceAttention.Forward(c).O.AsSpan(70 * 2 * 12), Tolerances.Attention.Forward);
     }
 
@@ -103,7 +107,10 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
         float[] ones = new float[Time];
         ones.AsSpan().Fill(1);
         float[] values = new TestData(6).Normal(Time);
-        var inputs = new AttentionInputs { Q = Input([1, Time, 1, 1], ones), K = Input([1, Time, 1, 1], keys), V = Input([1, Time, 1, 1], values) };
+        var inputs = new AttentionInputs
+        {
+            Q = Input([1, Time, 1, 1], ones), K = Input([1, Time, 1, 1], keys), V = Input([1, Time, 1, 1], values),
+        };
         var outputs = new AttentionOutputs { O = Output([1, Time, 1, 1]), LogSums = Output([1, Time, 1]) };
         Attention.Forward(inputs, new AttentionSettings(1), outputs);
         double[] expected = new double[Time];
@@ -203,7 +210,8 @@ public abstract class AttentionTests(string backend) : DenseTests(backend)
             SameBitsForAnyThreads(() =>
             {
                 AttentionOutputs outputs = Forward(c);
-                return [("o", outputs.O.ToArray()), ("log sums", outputs.LogSums!.ToArray()), .. Backward(c).Select(g => (g.Key, g.Value.ToArray()))];
+                return [("o", outputs.O.ToArray()), ("log sums", outputs.LogSums!.ToArray()),
+                    .. Backward(c).Select(g => (g.Key, g.Value.ToArray()))];
             });
         }
     }
@@ -313,7 +321,8 @@ public sealed class AttentionValidationTests : IDisposable
         foreach (Tensor tensor in written)
             Assert.All(tensor.ToArray(), x => Assert.Equal(5, x));
 
-        void Refused(Action action) => Assert.Contains(message, Assert.ThrowsAny<ArgumentException>(action).Message, StringComparison.Ordinal);
+        void Refused(Action action) =>
+            Assert.Contains(message, Assert.ThrowsAny<ArgumentException>(action).Message, StringComparison.Ordinal);
     }
 
     public void Dispose()

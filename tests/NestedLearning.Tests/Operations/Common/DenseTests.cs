@@ -38,7 +38,8 @@ public abstract class DenseTests(string backend) : BackendTests(backend)
         foreach (Tensor tensor in _guarded)
         {
             foreach (float element in Slack(tensor))
-                Assert.True(BitConverter.SingleToUInt32Bits(element) == Guard, $"The operation wrote past the end of a tensor {tensor.Shape}.");
+                Assert.True(BitConverter.SingleToUInt32Bits(element) == Guard,
+                    $"The operation wrote past the end of a tensor {tensor.Shape}.");
         }
 
         foreach (Tensor tensor in _guarded)
@@ -58,7 +59,8 @@ public abstract class DenseTests(string backend) : BackendTests(backend)
         for (int i = 0; i < elements.Length; i++)
         {
             if (!(Math.Abs(elements[i] - expected[i]) <= tolerance * Math.Max(magnitude[i], Compare.Floor) + Tolerances.LeastNormal))
-                Assert.Fail(FormattableString.Invariant($"{name}[{i}] is {elements[i]}, expected {expected[i]} (terms' magnitude {magnitude[i]:G3})."));
+                Assert.Fail(FormattableString.Invariant(
+                    $"{name}[{i}] is {elements[i]}, expected {expected[i]} (terms' magnitude {magnitude[i]:G3})."));
         }
     }
 

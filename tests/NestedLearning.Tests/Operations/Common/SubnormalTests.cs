@@ -19,7 +19,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
     [Fact]
     public void Operations_AreTheSeams()
     {
-        IEnumerable<string> seam = typeof(Backend).GetMethods(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly)
+        IEnumerable<string> seam = typeof(Backend)
+            .GetMethods(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly)
             .Where(m => m.IsAbstract && !m.IsSpecialName && !s_copies.Contains(m.Name)).Select(m => m.Name);
         Assert.Equal(seam.Distinct().Order(StringComparer.Ordinal), s_operations.Keys.Order(StringComparer.Ordinal));
     }
@@ -48,10 +49,12 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
     [InlineData(20, "emt")]
     public void DecayingMemory_EndsAtZero(int segment, string given)
     {
-        var settings = new ScanSettings(1, ScanRead.After, given.Contains('t', StringComparison.Ordinal) ? ScanWrite.Scaled : ScanWrite.Given, 16);
+        var settings = new ScanSettings(1, ScanRead.After,
+            given.Contains('t', StringComparison.Ordinal) ? ScanWrite.Scaled : ScanWrite.Given, 16);
         Shape tokens = [1, segment, 2, 9], gates = [1, segment, 2], state = [1, 2, 9, 9];
         var data = new TestData(3);
-        Tensor? s = From(state, data.Normal(state)), p = given.Contains('m', StringComparison.Ordinal) ? From(state, data.Normal(state)) : null;
+        Tensor? s = From(state, data.Normal(state)),
+            p = given.Contains('m', StringComparison.Ordinal) ? From(state, data.Normal(state)) : null;
         for (int token = 0; token < 140; token += segment)
         {
             var inputs = new ScanInputs
@@ -66,8 +69,13 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
                 S0 = s,
                 P0 = p,
             };
-            Tensor? states = segment == 1 ? null : Unwritten(Scan.SavedShape(inputs, settings)), momenta = states is null || p is null ? null : Unwritten(states.Shape);
-            var outputs = new ScanOutputs { O = Unwritten(tokens), S = Unwritten(state), P = p is null ? null : Unwritten(state), Saved = new ScanSaved(states, momenta) };
+            Tensor? states = segment == 1 ? null : Unwritten(Scan.SavedShape(inputs, settings)),
+                momenta = states is null || p is null ? null : Unwritten(states.Shape);
+            var outputs = new ScanOutputs
+            {
+                O = Unwritten(tokens), S = Unwritten(state), P = p is null ? null : Unwritten(state),
+                Saved = new ScanSaved(states, momenta),
+            };
             Scan.Forward(inputs, settings, outputs);
             Count(("o", outputs.O), ("s", outputs.S), ("p", outputs.P), ("states", states), ("momenta", momenta));
             if (states is not null)
@@ -98,7 +106,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         Tensor dO = From(inputs.U.Shape, data.Normal(inputs.U.Shape, 1e-30f));
         Scan.Backward(inputs, settings, saved, new ScanOutputGradients(dO, null, null), gradients);
         Count(
-            ("dq", gradients.Q), ("dk", gradients.K), ("du", gradients.U), ("dlog_alpha", gradients.LogAlpha), ("derase", gradients.Erase), ("dmu", gradients.Mu),
+            ("dq", gradients.Q), ("dk", gradients.K), ("du", gradients.U), ("dlog_alpha", gradients.LogAlpha), ("derase", gradients.Erase),
+            ("dmu", gradients.Mu),
             ("dtheta", gradients.Theta), ("ds0", gradients.S0), ("dp0", gradients.P0));
     }
 
@@ -114,12 +123,20 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         Tensor s = From(state, data.Normal(state, 0.1f));
         for (int token = 0; token < 20; token += segment)
         {
-            var inputs = new SelfModifyingInputs { X = From(tokens, data.Normal(tokens, 0.3f)), Q = From(tokens, data.UnitRows(tokens)), S0 = s };
-            var outputs = new SelfModifyingOutputs { O = Unwritten(tokens), S = Unwritten(state), ChunkStates = Unwritten(SelfModifying.SavedShape(inputs, settings)) };
+            var inputs = new SelfModifyingInputs
+            {
+                X = From(tokens, data.Normal(tokens, 0.3f)), Q = From(tokens, data.UnitRows(tokens)), S0 = s,
+            };
+            var outputs = new SelfModifyingOutputs
+            {
+                O = Unwritten(tokens), S = Unwritten(state), ChunkStates = Unwritten(SelfModifying.SavedShape(inputs, settings)),
+            };
             SelfModifying.Forward(inputs, settings, outputs);
             var gradients = new SelfModifyingGradients { X = Unwritten(tokens), Q = Unwritten(tokens), S0 = Unwritten(state) };
-            SelfModifying.Backward(inputs, settings, outputs.ChunkStates, new SelfModifyingOutputGradients(From(tokens, data.Normal(tokens, 1e-30f))), gradients);
-            Count(("o", outputs.O), ("s", outputs.S), ("states", outputs.ChunkStates), ("dx", gradients.X), ("dq", gradients.Q), ("ds0", gradients.S0));
+            SelfModifying.Backward(inputs, settings, outputs.ChunkStates,
+                new SelfModifyingOutputGradients(From(tokens, data.Normal(tokens, 1e-30f))), gradients);
+            Count(("o", outputs.O), ("s", outputs.S), ("states", outputs.ChunkStates), ("dx", gradients.X), ("dq", gradients.Q),
+                ("ds0", gradients.S0));
             s = outputs.S;
         }
 
@@ -134,7 +151,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         var settings = new DeepMemorySettings(8, MemoryObjective.L2, ScanRead.After);
         Shape tokens = [1, segment, 1, 5], gates = [1, segment, 1], shape1 = [1, 1, 6, 5], shape2 = [1, 1, 5, 6];
         var data = new TestData(5);
-        Tensor w1 = From(shape1, data.Normal(shape1)), w2 = From(shape2, data.Normal(shape2)), p1 = From(shape1, data.Normal(shape1)), p2 = From(shape2, data.Normal(shape2));
+        Tensor w1 = From(shape1, data.Normal(shape1)), w2 = From(shape2, data.Normal(shape2)), p1 = From(shape1, data.Normal(shape1)),
+            p2 = From(shape2, data.Normal(shape2));
         for (int token = 0; token < 30; token += segment)
         {
             var inputs = new DeepMemoryInputs
@@ -154,13 +172,24 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             var saved = new DeepMemorySaved(
                 Unwritten(DeepMemory.SavedShape1(inputs, settings)), Unwritten(DeepMemory.SavedShape2(inputs, settings)),
                 Unwritten(DeepMemory.SavedShape1(inputs, settings)), Unwritten(DeepMemory.SavedShape2(inputs, settings)));
-            var outputs = new DeepMemoryOutputs { O = Unwritten(tokens), W1 = Unwritten(shape1), W2 = Unwritten(shape2), P1 = Unwritten(shape1), P2 = Unwritten(shape2), Saved = saved };
+            var outputs = new DeepMemoryOutputs
+            {
+                O = Unwritten(tokens), W1 = Unwritten(shape1), W2 = Unwritten(shape2), P1 = Unwritten(shape1), P2 = Unwritten(shape2),
+                Saved = saved,
+            };
             DeepMemory.Forward(inputs, settings, outputs);
-            var gradients = new DeepMemoryGradients { Q = Unwritten(tokens), K = Unwritten(tokens), V = Unwritten(tokens), Theta = Unwritten(gates), W1 = Unwritten(shape1), W2 = Unwritten(shape2), P1 = Unwritten(shape1), P2 = Unwritten(shape2) };
-            DeepMemory.Backward(inputs, settings, saved, new DeepMemoryOutputGradients { O = From(tokens, data.Normal(tokens, 1e-30f)) }, gradients);
+            var gradients = new DeepMemoryGradients
+            {
+                Q = Unwritten(tokens), K = Unwritten(tokens), V = Unwritten(tokens), Theta = Unwritten(gates), W1 = Unwritten(shape1),
+                W2 = Unwritten(shape2), P1 = Unwritten(shape1), P2 = Unwritten(shape2),
+            };
+            DeepMemory.Backward(inputs, settings, saved, new DeepMemoryOutputGradients { O = From(tokens, data.Normal(tokens, 1e-30f)) },
+                gradients);
             Count(
-                ("o", outputs.O), ("w1", outputs.W1), ("w2", outputs.W2), ("p1", outputs.P1), ("p2", outputs.P2), ("saved w1", saved.W1), ("saved p1", saved.P1),
-                ("dq", gradients.Q), ("dk", gradients.K), ("dv", gradients.V), ("dtheta", gradients.Theta), ("dw1", gradients.W1), ("dw2", gradients.W2),
+                ("o", outputs.O), ("w1", outputs.W1), ("w2", outputs.W2), ("p1", outputs.P1), ("p2", outputs.P2), ("saved w1", saved.W1),
+                ("saved p1", saved.P1),
+                ("dq", gradients.Q), ("dk", gradients.K), ("dv", gradients.V), ("dtheta", gradients.Theta), ("dw1", gradients.W1),
+                ("dw2", gradients.W2),
                 ("dp1", gradients.P1), ("dp2", gradients.P2));
             (w1, w2, p1, p2) = (outputs.W1, outputs.W2, outputs.P1!, outputs.P2!);
         }
@@ -176,7 +205,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         const int Count = 70;
         var data = new TestData(6);
         bool half = moments == MomentPrecision.BFloat16;
-        Tensor w = From([Count], data.Normal(Count)), g = Zeros([Count]), m = Moments(data.Normal(Count)), v = Moments(data.Uniform(Count, 0, 1));
+        Tensor w = From([Count], data.Normal(Count)), g = Zeros([Count]), m = Moments(data.Normal(Count)),
+            v = Moments(data.Uniform(Count, 0, 1));
         for (int step = 1; step <= 80; step++)
         {
             // β of 0.25, so that 80 steps are enough.
@@ -196,13 +226,17 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
                 return From([Count], values);
             float[] packed = new float[Count / 2];
             for (int i = 0; i < packed.Length; i++)
-                packed[i] = BitConverter.UInt32BitsToSingle((BitConverter.SingleToUInt32Bits(values[2 * i]) >> 16) | (BitConverter.SingleToUInt32Bits(values[2 * i + 1]) & 0xFFFF0000));
+                packed[i] = BitConverter.UInt32BitsToSingle(
+                    (BitConverter.SingleToUInt32Bits(values[2 * i]) >> 16) | (
+                    BitConverter.SingleToUInt32Bits(values[2 * i + 1]) & 0xFFFF0000));
             return From([Count / 2], packed);
         }
 
         float[] Values(Tensor tensor) => !half ? tensor.ToArray() :
         [
-            .. tensor.ToArray().SelectMany(e => new[] { BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(e) << 16), BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(e) & 0xFFFF0000) }),
+            .. tensor.ToArray().SelectMany(e =>
+                new[] { BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(e) << 16),
+                BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(e) & 0xFFFF0000) }),
         ];
     }
 
@@ -211,8 +245,12 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
     {
         const int Count = 37;
         var data = new TestData(7);
-        Tensor w = From([Count], data.Normal(Count)), g = Zeros([Count]), m = From([Count], data.Normal(Count)), v = From([Count], data.Uniform(Count, 0, 1));
-        var settings = new MomentSettings { LearningRate = 1e-3f, Keep1 = 0.25f, Write1 = 1, Keep2 = 0.3f, Write2 = 0.7f, ReadMoment = 1, Epsilon = 1e-8f };
+        Tensor w = From([Count], data.Normal(Count)), g = Zeros([Count]), m = From([Count], data.Normal(Count)),
+            v = From([Count], data.Uniform(Count, 0, 1));
+        var settings = new MomentSettings
+        {
+            LearningRate = 1e-3f, Keep1 = 0.25f, Write1 = 1, Keep2 = 0.3f, Write2 = 0.7f, ReadMoment = 1, Epsilon = 1e-8f,
+        };
         for (int step = 0; step < 100; step++)
         {
             MomentCommit.Apply(new MomentTensors(w, g, m, v), settings);
@@ -235,7 +273,11 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             AdamCommit.Apply(w, From([Count], gradient), m, v, new AdamSettings(1e-3f, 0.9, 0.999, 1e-8f, 0, false, step, 1));
             MomentCommit.Apply(
                 new MomentTensors(w2, From([Count], gradient), m2, v2),
-                new MomentSettings { LearningRate = 1e-3f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.9f, Write2 = 0.1f, ReadMoment = 1, Epsilon = 1e-8f });
+                new MomentSettings
+                {
+                    LearningRate = 1e-3f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.9f, Write2 = 0.1f, ReadMoment = 1,
+                    Epsilon = 1e-8f
+                });
             this.Count(("w", w), ("m", m), ("v", v), ("w2", w2), ("m2", m2), ("v2", v2));
         }
     }
@@ -266,7 +308,10 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         // The same as epilogues of products, where A is the column x and B one row.
         Tensor column = From([x.Length, 1], x), z = Unwritten([x.Length, 2]), h = Unwritten([x.Length, 2]), dz = Unwritten([x.Length, 2]);
         Gemm.Multiply(new GemmArguments { A = column, B = From([1, 2], [1, 0.75f]), C = h, Epilogue = Epilogue.Gelu, PreActivation = z });
-        Gemm.Multiply(new GemmArguments { A = From([x.Length, 1], tiny), B = From([1, 2], [1, 0.75f]), C = dz, Epilogue = Epilogue.GeluGradient, PreActivation = z });
+        Gemm.Multiply(new GemmArguments
+        {
+            A = From([x.Length, 1], tiny), B = From([1, 2], [1, 0.75f]), C = dz, Epilogue = Epilogue.GeluGradient, PreActivation = z,
+        });
         Count(("h", h), ("dz", dz));
     }
 
@@ -280,7 +325,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         IndexTensor targets = Device.FromIndices([Rows], [0, 3, -1]);
         using (targets)
         {
-            Tensor losses = Unwritten([Rows]), sums = Unwritten([Rows]), gradient = Unwritten([Rows, Columns]), other = Unwritten([Rows, Columns]);
+            Tensor losses = Unwritten([Rows]), sums = Unwritten([Rows]), gradient = Unwritten([Rows, Columns]),
+                other = Unwritten([Rows, Columns]);
             CrossEntropy.WithGradient(From([Rows, Columns], logits), targets, 1e-6f, losses, gradient);
             CrossEntropy.Forward(From([Rows, Columns], logits), targets, losses, sums);
             CrossEntropy.Backward(From([Rows, Columns], logits), targets, sums, From([Rows], [1e-6f, 1e-20f, 1]), other);
@@ -352,8 +398,14 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         ["AdamCommit"] = r => AdamCommit.Apply(r.Changed("w", [50]), r.In([50]), r.Changed("m", [50]), r.Changed("v", [50], 0), s_adam),
         ["MomentCommit"] = r => MomentCommit.Apply(
             new MomentTensors(r.Changed("w", [50]), r.In([50]), r.Changed("m", [50]), r.Changed("v", [50], 0)),
-            new MomentSettings { LearningRate = 0.1f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.9f, Write2 = 0.1f, ReadMoment = 1, Epsilon = 1e-3f }),
-        ["GemmAdamCommit"] = r => GemmAdamCommit.Apply(r.In([5, 7]), r.In([5, 9]), null, r.Changed("w", [7, 9]), r.Changed("m", [7, 9]), r.Changed("v", [7, 9], 0), s_adam),
+            new MomentSettings
+            {
+                LearningRate = 0.1f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.9f, Write2 = 0.1f, ReadMoment = 1,
+                Epsilon = 1e-3f
+            }),
+        ["GemmAdamCommit"] = r =>
+        GemmAdamCommit.Apply(r.In([5, 7]), r.In([5, 9]), null, r.Changed("w", [7, 9]), r.Changed("m", [7, 9]), r.Changed("v", [7, 9], 0),
+        s_adam),
         ["AttentionForward"] = r => Attend(r, backward: false),
         ["AttentionBackward"] = r => Attend(r, backward: true),
         ["CrossEntropyForward"] = r =>
@@ -379,7 +431,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         ["NormForward"] = r =>
         {
             foreach (NormKind kind in Enum.GetValues<NormKind>())
-                Norm.Forward(kind, r.In([3, 19]), kind == NormKind.L2 ? null : r.In([19]), kind == NormKind.Layer ? r.In([19]) : null, 1e-5f, r.Out($"y {kind}", [3, 19]));
+                Norm.Forward(kind, r.In([3, 19]), kind == NormKind.L2 ? null : r.In([19]), kind == NormKind.Layer ? r.In([19]) : null,
+                    1e-5f, r.Out($"y {kind}", [3, 19]));
         },
         ["NormBackward"] = r =>
         {
@@ -387,13 +440,16 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             {
                 bool gains = kind != NormKind.L2;
                 Norm.Backward(
-                    kind, r.In([3, 19]), gains ? r.In([19]) : null, 1e-5f, r.In([3, 19]), r.Out($"dx {kind}", [3, 19]), gains ? r.Changed($"dgain {kind}", [19]) : null,
+                    kind, r.In([3, 19]), gains ? r.In([19]) : null, 1e-5f, r.In([3, 19]), r.Out($"dx {kind}", [3, 19]),
+                    gains ? r.Changed($"dgain {kind}", [19]) : null,
                     kind == NormKind.Layer ? r.Changed($"dbias {kind}", [19]) : null);
             }
         },
-        ["CausalConvolutionForward"] = r => CausalConvolution.Forward(r.In([1, 6, 10]), r.In([10, 4]), r.In([10]), r.In([1, 3, 10]), r.Out("y", [1, 6, 10]), null),
+        ["CausalConvolutionForward"] = r =>
+        CausalConvolution.Forward(r.In([1, 6, 10]), r.In([10, 4]), r.In([10]), r.In([1, 3, 10]), r.Out("y", [1, 6, 10]), null),
         ["CausalConvolutionBackward"] = r => CausalConvolution.Backward(
-            r.In([1, 6, 10]), r.In([10, 4]), r.In([1, 3, 10]), r.In([1, 6, 10]), r.Out("dx", [1, 6, 10]), r.Changed("dweight", [10, 4]), r.Changed("dbias", [10])),
+            r.In([1, 6, 10]), r.In([10, 4]), r.In([1, 3, 10]), r.In([1, 6, 10]), r.Out("dx", [1, 6, 10]), r.Changed("dweight", [10, 4]),
+                r.Changed("dbias", [10])),
         ["ActivationForward"] = r =>
         {
             foreach (Activation activation in Enum.GetValues<Activation>())
@@ -440,7 +496,10 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         var outputs = new AttentionOutputs { O = r.Out("o", shape), LogSums = r.Out("log sums", [1, 7, 2]) };
         Attention.Forward(inputs, new AttentionSettings(0.4f), outputs);
         if (backward)
-            Attention.Backward(inputs, new AttentionSettings(0.4f), outputs, r.In(shape), new AttentionGradients { Q = r.Out("dq", shape), K = r.Out("dk", shape), V = r.Out("dv", shape) });
+            Attention.Backward(inputs, new AttentionSettings(0.4f), outputs, r.In(shape), new AttentionGradients
+            {
+                Q = r.Out("dq", shape), K = r.Out("dk", shape), V = r.Out("dv", shape),
+            });
     }
 
     private static void Multiply(Run r)
@@ -450,11 +509,27 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             foreach ((int m, int n, int k) in (ReadOnlySpan<(int, int, int)>)[(1, 9, 7), (3, 8, 5), (17, 33, 20)])
             {
                 string name = $"{precision} {m} {n} {k}";
-                Gemm.Multiply(new GemmArguments { A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name, [m, n]), Bias = r.In([n]), Residual = r.In([m, n]), Precision = precision });
-                Gemm.Multiply(new GemmArguments { A = r.In([k, m]), TransposeA = true, B = r.In([n, k]), TransposeB = true, C = r.Changed(name + " accumulated", [m, n]), Accumulate = true, Precision = precision });
+                Gemm.Multiply(new GemmArguments
+                {
+                    A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name, [m, n]), Bias = r.In([n]), Residual = r.In([m, n]),
+                    Precision = precision,
+                });
+                Gemm.Multiply(new GemmArguments
+                {
+                    A = r.In([k, m]), TransposeA = true, B = r.In([n, k]), TransposeB = true, C = r.Changed(name + " accumulated", [m, n]),
+                    Accumulate = true, Precision = precision,
+                });
                 Tensor z = r.Out(name + " z", [m, n]);
-                Gemm.Multiply(new GemmArguments { A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name + " gelu", [m, n]), Epilogue = Epilogue.Gelu, PreActivation = z, Precision = precision });
-                Gemm.Multiply(new GemmArguments { A = r.In([m, k]), B = r.In([n, k]), TransposeB = true, C = r.Out(name + " slope", [m, n]), Epilogue = Epilogue.GeluGradient, PreActivation = z, Precision = precision });
+                Gemm.Multiply(new GemmArguments
+                {
+                    A = r.In([m, k]), B = r.In([k, n]), C = r.Out(name + " gelu", [m, n]), Epilogue = Epilogue.Gelu, PreActivation = z,
+                    Precision = precision,
+                });
+                Gemm.Multiply(new GemmArguments
+                {
+                    A = r.In([m, k]), B = r.In([n, k]), TransposeB = true, C = r.Out(name + " slope", [m, n]),
+                    Epilogue = Epilogue.GeluGradient, PreActivation = z, Precision = precision,
+                });
             }
         }
     }
@@ -479,7 +554,10 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         using (states)
         using (momenta)
         {
-            Scan.Forward(inputs, settings, new ScanOutputs { O = r.Out("o", tokens), S = r.Out("s", state), P = r.Out("p", state), Saved = new ScanSaved(states, momenta) });
+            Scan.Forward(inputs, settings, new ScanOutputs
+            {
+                O = r.Out("o", tokens), S = r.Out("s", state), P = r.Out("p", state), Saved = new ScanSaved(states, momenta),
+            });
             if (!backward)
                 return;
             var gradients = new ScanGradients
@@ -494,7 +572,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
                 S0 = r.Out("ds0", state),
                 P0 = r.Out("dp0", state),
             };
-            Scan.Backward(inputs, settings, new ScanSaved(states, momenta), new ScanOutputGradients(r.In(tokens), r.In(state), r.In(state)), gradients);
+            Scan.Backward(inputs, settings, new ScanSaved(states, momenta), new ScanOutputGradients(r.In(tokens), r.In(state), r.In(state)),
+                gradients);
         }
     }
 
@@ -504,7 +583,10 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         var settings = new SelfModifyingSettings(4, MemoryObjective.L2, ScanRead.Before, 0.1f, -1, 2);
         var inputs = new SelfModifyingInputs { X = r.In(tokens, -0.5f, 0.5f), Q = r.In(tokens), S0 = r.In(state, -0.4f, 0.4f) };
         using Tensor states = r.Device.Empty(SelfModifying.SavedShape(inputs, settings));
-        SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs { O = r.Out("o", tokens), S = r.Out("s", state), ChunkStates = states });
+        SelfModifying.Forward(inputs, settings, new SelfModifyingOutputs
+        {
+            O = r.Out("o", tokens), S = r.Out("s", state), ChunkStates = states,
+        });
         if (backward)
         {
             SelfModifying.Backward(
@@ -531,10 +613,15 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             P1 = r.In(shape1),
             P2 = r.In(shape2),
         };
-        using Tensor saved1 = r.Device.Empty(DeepMemory.SavedShape1(inputs, settings)), saved2 = r.Device.Empty(DeepMemory.SavedShape2(inputs, settings));
+        using Tensor saved1 = r.Device.Empty(DeepMemory.SavedShape1(inputs, settings)),
+            saved2 = r.Device.Empty(DeepMemory.SavedShape2(inputs, settings));
         using Tensor savedP1 = r.Device.Empty(saved1.Shape), savedP2 = r.Device.Empty(saved2.Shape);
         var saved = new DeepMemorySaved(saved1, saved2, savedP1, savedP2);
-        DeepMemory.Forward(inputs, settings, new DeepMemoryOutputs { O = r.Out("o", tokens), W1 = r.Out("w1", shape1), W2 = r.Out("w2", shape2), P1 = r.Out("p1", shape1), P2 = r.Out("p2", shape2), Saved = saved });
+        DeepMemory.Forward(inputs, settings, new DeepMemoryOutputs
+        {
+            O = r.Out("o", tokens), W1 = r.Out("w1", shape1), W2 = r.Out("w2", shape2), P1 = r.Out("p1", shape1), P2 = r.Out("p2", shape2),
+            Saved = saved,
+        });
         if (!backward)
             return;
         var gradients = new DeepMemoryGradients
@@ -551,7 +638,8 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             P1 = r.Out("dp1", shape1),
             P2 = r.Out("dp2", shape2),
         };
-        DeepMemory.Backward(inputs, settings, saved, new DeepMemoryOutputGradients { O = r.In(tokens), W1 = r.In(shape1), W2 = r.In(shape2) }, gradients);
+        DeepMemory.Backward(inputs, settings, saved,
+            new DeepMemoryOutputGradients { O = r.In(tokens), W1 = r.In(shape1), W2 = r.In(shape2) }, gradients);
     }
 }
 

@@ -7,7 +7,8 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
 {
     private static readonly (int B, int T, int D)[] s_shapes =
     [
-        (1, 1, 1), (2, 1, 8), (1, 2, 7), (3, 3, 9), (2, 4, 15), (1, 5, 16), (2, 7, 17), (1, 31, 33), (2, 32, 31), (1, 33, 64), (3, 65, 65), (1, 130, 3), (2, 9, 129),
+        (1, 1, 1), (2, 1, 8), (1, 2, 7), (3, 3, 9), (2, 4, 15), (1, 5, 16), (2, 7, 17), (1, 31, 33), (2, 32, 31), (1, 33, 64), (3, 65, 65),
+            (1, 130, 3), (2, 9, 129),
     ];
 
     [Theory]
@@ -43,7 +44,8 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
 
             double[] x = Elements(c.X), weight = Elements(c.Weight), dy = Elements(c.Dy);
             double[]? state = c.State is null ? null : Elements(c.State);
-            (double[] expectedX, double[] expectedWeight, double[] expectedBias) = ReferenceDense.ConvolutionBackward(b, t, d, x, weight, state, dy);
+            (double[] expectedX, double[] expectedWeight, double[] expectedBias) = ReferenceDense.ConvolutionBackward(b, t, d, x, weight,
+                state, dy);
             (_, double[] sizeWeight, double[] sizeBias) = ReferenceDense.ConvolutionBackward(
                 b, t, d, Absolute(x), weight, state is null ? null : Absolute(state), Absolute(dy));
             Compare.Close($"dx of {c.X.Shape}", dx, expectedX, Tolerances.Convolution.Gradient);
@@ -132,12 +134,14 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
         SameBitsForAnyThreads(() =>
         {
             var c = new Case(this, 3, 101, 150, true, true);
-            Tensor y = Output([3, 101, 150]), nextState = Output([3, 3, 150]), dx = Output([3, 101, 150]), dWeight = Zeros([150, 4]), dBias = Zeros([150]);
+            Tensor y = Output([3, 101, 150]), nextState = Output([3, 3, 150]), dx = Output([3, 101, 150]), dWeight = Zeros([150, 4]),
+                dBias = Zeros([150]);
             CausalConvolution.Forward(c.X, c.Weight, c.Bias, c.State, y, nextState);
             CausalConvolution.Backward(c.X, c.Weight, c.State, c.Dy, dx, dWeight, dBias);
             return
             [
-                ("y", y.ToArray()), ("nextState", nextState.ToArray()), ("dx", dx.ToArray()), ("dWeight", dWeight.ToArray()), ("dBias", dBias.ToArray()),
+                ("y", y.ToArray()), ("nextState", nextState.ToArray()), ("dx", dx.ToArray()), ("dWeight", dWeight.ToArray()),
+                    ("dBias", dBias.ToArray()),
             ];
         });
     }
@@ -173,7 +177,8 @@ public abstract class CausalConvolutionTests(string backend) : DenseTests(backen
         public Tensor? State { get; }
 
         public (double[] Y, double[] NextState) Reference() => ReferenceDense.Convolution(
-            _batch, _time, _width, Elements(X), Elements(Weight), Bias is null ? null : Elements(Bias), State is null ? null : Elements(State));
+            _batch, _time, _width, Elements(X), Elements(Weight), Bias is null ? null : Elements(Bias),
+            State is null ? null : Elements(State));
     }
 }
 

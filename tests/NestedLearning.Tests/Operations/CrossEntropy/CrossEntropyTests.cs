@@ -16,7 +16,8 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
             {
                 var c = new Case(this, count, classes, 3);
                 (Tensor losses, Tensor logSums) = c.Forward();
-                (double[] expectedLosses, double[] expectedSums) = ReferenceDense.CrossEntropy(Elements(c.Logits), c.Targets.ToArray(), classes);
+                (double[] expectedLosses, double[] expectedSums) = ReferenceDense.CrossEntropy(Elements(c.Logits), c.Targets.ToArray(),
+                    classes);
                 Compare.Close($"losses of {c.Logits.Shape}", losses, expectedLosses, Tolerances.CrossEntropy.Forward);
                 Compare.Close($"logSums of {c.Logits.Shape}", logSums, expectedSums, Tolerances.CrossEntropy.Forward);
                 EndCase();
@@ -56,9 +57,11 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
                 double[] dLosses = new double[count];
                 dLosses.AsSpan().Fill(0.75);
                 int[] targets = c.Targets.ToArray();
-                Compare.Close($"losses of {c.Logits.Shape}", losses, ReferenceDense.CrossEntropy(Elements(c.Logits), targets, classes).Losses, Tolerances.CrossEntropy.Forward);
+                Compare.Close($"losses of {c.Logits.Shape}", losses,
+                    ReferenceDense.CrossEntropy(Elements(c.Logits), targets, classes).Losses, Tolerances.CrossEntropy.Forward);
                 Compare.Close(
-                    $"dLogits of {c.Logits.Shape}", dLogits, ReferenceDense.CrossEntropyBackward(Elements(c.Logits), targets, classes, dLosses), Tolerances.CrossEntropy.Gradient);
+                    $"dLogits of {c.Logits.Shape}", dLogits,
+                    ReferenceDense.CrossEntropyBackward(Elements(c.Logits), targets, classes, dLosses), Tolerances.CrossEntropy.Gradient);
                 Tensor inPlace = InOut([count, classes], c.Logits.ToArray());
                 CrossEntropy.WithGradient(inPlace, c.Targets, 0.75f, losses, inPlace);
                 Compare.SameBits("dLogits in place", inPlace.ToArray(), dLogits.ToArray());
@@ -122,7 +125,8 @@ public abstract class CrossEntropyTests(string backend) : DenseTests(backend)
         int[] steps = new TestData(3).Below(4 * 33, 40);
         float[] logits = Array.ConvertAll(steps, s => s * 0.25f);
         using IndexTensor targets = Device.FromIndices([4], [0, 32, 7, 19]);
-        Tensor x = Input([4, 33], Array.ConvertAll(logits, e => e + shift)), losses = Output([4]), logSums = Output([4]), dLogits = Output([4, 33]);
+        Tensor x = Input([4, 33], Array.ConvertAll(logits, e => e + shift)), losses = Output([4]), logSums = Output([4]),
+            dLogits = Output([4, 33]);
         CrossEntropy.Forward(x, targets, losses, logSums);
         (double[] expected, _) = ReferenceDense.CrossEntropy(Compare.ToDouble(logits), targets.ToArray(), 33);
 

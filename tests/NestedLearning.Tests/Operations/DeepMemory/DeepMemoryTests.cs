@@ -42,11 +42,13 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void Forward_MatchesReference(MemoryObjective objective, ScanRead read, int shape) => CheckForward(Create(objective, read, shape));
+    public void Forward_MatchesReference(MemoryObjective objective, ScanRead read, int shape) =>
+        CheckForward(Create(objective, read, shape));
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void Backward_MatchesReference(MemoryObjective objective, ScanRead read, int shape) => CheckBackward(Create(objective, read, shape));
+    public void Backward_MatchesReference(MemoryObjective objective, ScanRead read, int shape) =>
+        CheckBackward(Create(objective, read, shape));
 
     [Theory]
     [InlineData("")]
@@ -62,7 +64,8 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         foreach (MemoryObjective objective in Enum.GetValues<MemoryObjective>())
         {
             // θ = 1 writes much: the memory stays small for the few tokens of a short sequence.
-            DeepMemoryCase c = DeepMemoryCase.Create(71, [1, 10, 2, 6, 9], new DeepMemorySettings(4, objective, ScanRead.After) { Phase = 1 }, given);
+            DeepMemoryCase c = DeepMemoryCase.Create(71, [1, 10, 2, 6, 9],
+                new DeepMemorySettings(4, objective, ScanRead.After) { Phase = 1 }, given);
             CheckForward(c);
             CheckBackward(c);
         }
@@ -74,7 +77,10 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
     [InlineData(MemoryObjective.DotProduct, ScanRead.Before)]
     public void WithoutResidual_MatchesReference(MemoryObjective objective, ScanRead read)
     {
-        DeepMemoryCase c = DeepMemoryCase.Create(72, [2, 21, 2, 7, 12], new DeepMemorySettings(8, objective, read, Residual: false) { Phase = 2 });
+        DeepMemoryCase c = DeepMemoryCase.Create(72, [2, 21, 2, 7, 12], new DeepMemorySettings(8, objective, read, Residual: false)
+        {
+            Phase = 2,
+        });
         CheckForward(c);
         CheckBackward(c);
     }
@@ -137,7 +143,11 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
     {
         foreach (int phase in (ReadOnlySpan<int>)[0, 3])
         {
-            DeepMemoryCase c = DeepMemoryCase.Create(75, [batch, time, heads, 3, 4], new DeepMemorySettings(8, MemoryObjective.L2, ScanRead.After) { Phase = phase });
+            DeepMemoryCase c = DeepMemoryCase.Create(75, [batch, time, heads, 3, 4],
+                new DeepMemorySettings(8, MemoryObjective.L2, ScanRead.After)
+                {
+                    Phase = phase,
+                });
             CheckForward(c);
             CheckBackward(c);
             SameState(Forward(c).Final, new DeepMemoryState(c.W1, c.W2, c.P1!, c.P2!, c.ChunkStart1 ?? c.W1, c.ChunkStart2 ?? c.W2));
@@ -225,7 +235,8 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
                 ChunkStart2 = after.Phase == 0 ? null : before.Final.ChunkStart2,
             };
             Run behind = Forward(second);
-            Compare.Close("o", [.. before.O, .. behind.O], [.. Tokens(expected.O, 0, cut), .. Tokens(expected.O, cut, Time)], tolerance.Forward);
+            Compare.Close("o", [.. before.O, .. behind.O], [.. Tokens(expected.O, 0, cut), .. Tokens(expected.O, cut, Time)],
+                tolerance.Forward);
             CloseState(behind.Final, expected.Final, tolerance.Forward);
 
             Dictionary<string, float[]> g2 = Backward(second, (Tokens(dO, cut, Time), dFinal));
@@ -234,7 +245,8 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
                 Wide(g2["dw1"]), Wide(g2["dw2"]), Wide(g2["dp1"]), Wide(g2["dp2"]),
                 after.Phase == 0 ? zero : Wide(g2["dchunk_start1"]), after.Phase == 0 ? zero : Wide(g2["dchunk_start2"]));
             Dictionary<string, float[]> g1 = Backward(first, (Tokens(dO, 0, cut), between));
-            Compare.Close("dk", [.. g1["dk"], .. g2["dk"]], [.. Tokens(whole.K, 0, cut), .. Tokens(whole.K, cut, Time)], tolerance.Gradient);
+            Compare.Close("dk", [.. g1["dk"], .. g2["dk"]], [.. Tokens(whole.K, 0, cut), .. Tokens(whole.K, cut, Time)],
+                tolerance.Gradient);
             Compare.Close("dw1", g1["dw1"], whole.Initial.W1, tolerance.Gradient);
             Compare.Close("dchunk_start2", g1["dchunk_start2"], whole.Initial.ChunkStart2, tolerance.Gradient);
         }
@@ -254,7 +266,8 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
     public void Memory_LearnsItsTargets()
     {
         const int Keys = 8, Times = 60, D = 16;
-        DeepMemoryCase c = DeepMemoryCase.Create(79, [1, Keys * Times, 1, D, 32], new DeepMemorySettings(Keys, MemoryObjective.L2, ScanRead.Before), "t");
+        DeepMemoryCase c = DeepMemoryCase.Create(79, [1, Keys * Times, 1, D, 32],
+            new DeepMemorySettings(Keys, MemoryObjective.L2, ScanRead.Before), "t");
         for (int i = Keys * D; i < c.K.Length; i++)
         {
             c.K[i] = c.K[i % (Keys * D)];
@@ -343,25 +356,33 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         DeepMemoryOutputs outputs = Outputs(c, inputs, inPlace: false);
         Refused("settings", "The chunk is 0 tokens, expected 1 to 256.", inputs, c.Settings with { Chunk = 0 }, outputs);
         Refused("settings", "The phase is 8 tokens, expected 0 to 7.", inputs, c.Settings with { Phase = 8 }, outputs);
-        Refused("chunk_start1", "chunk_start1 is missing, expected it exactly when the phase is not 0.", inputs, c.Settings with { Phase = 1 }, outputs);
-        Refused("chunk_start2", "chunk_start2 is given, expected it exactly when the phase is not 0.", inputs with { ChunkStart2 = inputs.W2 }, c.Settings, outputs);
+        Refused("chunk_start1", "chunk_start1 is missing, expected it exactly when the phase is not 0.", inputs,
+            c.Settings with { Phase = 1 }, outputs);
+        Refused("chunk_start2", "chunk_start2 is given, expected it exactly when the phase is not 0.",
+            inputs with { ChunkStart2 = inputs.W2 }, c.Settings, outputs);
         Refused("k", "k has shape [1, 2, 33, 17], expected [1, 9, 2, 17].", inputs with { K = Zeros([1, 2, 33, 17]) }, c.Settings, outputs);
         Refused("w1", "w1 has shape [1, 2, 17, 33], expected [1, 2, 33, 17].", inputs with { W1 = inputs.W2 }, c.Settings, outputs);
         Refused("p1", "p1 is given, expected it exactly when mu is given.", inputs with { Mu = null }, c.Settings, outputs);
         Refused("p2", "p2 is missing, expected it exactly when mu is given.", inputs, c.Settings, outputs with { P2 = null });
         Refused("theta", "theta has shape [1, 9], expected [1, 9, 2].", inputs with { Theta = Zeros([1, 9]) }, c.Settings, outputs);
-        Refused("saved p1", "saved p1 is missing, expected it exactly when mu is given and a backward pass follows.", inputs, c.Settings, outputs with { Saved = outputs.Saved with { P1 = null } });
+        Refused("saved p1", "saved p1 is missing, expected it exactly when mu is given and a backward pass follows.", inputs, c.Settings,
+            outputs with
+            {
+                Saved = outputs.Saved with { P1 = null },
+            });
         Assert.All(outputs.O.ToArray(), x => Assert.True(float.IsNaN(x)));
 
         ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => DeepMemory.Backward(
-            inputs with { Theta = null }, c.Settings, outputs.Saved, new DeepMemoryOutputGradients { O = outputs.O }, new DeepMemoryGradients { Theta = Zeros([1, 9, 2]) }));
+            inputs with { Theta = null }, c.Settings, outputs.Saved, new DeepMemoryOutputGradients { O = outputs.O },
+            new DeepMemoryGradients { Theta = Zeros([1, 9, 2]) }));
         Assert.StartsWith("dtheta is asked for, but its input is not given.", e.Message, StringComparison.Ordinal);
     }
 
     private static readonly string[] GradientNames =
         ["dq", "dk", "dv", "dlog_alpha", "dtheta", "derase", "dmu", "dw1", "dw2", "dp1", "dp2", "dchunk_start1", "dchunk_start2"];
 
-    private static void Refused(string name, string message, DeepMemoryInputs inputs, DeepMemorySettings settings, DeepMemoryOutputs outputs)
+    private static void Refused(string name, string message, DeepMemoryInputs inputs, DeepMemorySettings settings,
+        DeepMemoryOutputs outputs)
     {
         ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => DeepMemory.Forward(inputs, settings, outputs));
         Assert.Equal(name, e.ParamName);
@@ -388,7 +409,8 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
 
     private static IEnumerable<(string Name, float[] Elements)> Named(string name, DeepMemoryState state) =>
     [
-        ($"{name} w1", ToFloat(state.W1)), ($"{name} w2", ToFloat(state.W2)), ($"{name} p1", ToFloat(state.P1)), ($"{name} p2", ToFloat(state.P2)),
+        ($"{name} w1", ToFloat(state.W1)), ($"{name} w2", ToFloat(state.W2)), ($"{name} p1", ToFloat(state.P1)),
+            ($"{name} p2", ToFloat(state.P2)),
         ($"{name} chunk_start1", ToFloat(state.ChunkStart1)), ($"{name} chunk_start2", ToFloat(state.ChunkStart2)),
     ];
 
@@ -440,7 +462,8 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
             ChunkStart1 = inPlace ? inputs.ChunkStart1 : Unwritten(c.Shape1),
             ChunkStart2 = inPlace ? inputs.ChunkStart2 : Unwritten(c.Shape2),
             Saved = new DeepMemorySaved(
-                Unwritten(c.SavedShape1), Unwritten(c.SavedShape2), momentum ? Unwritten(c.SavedShape1) : null, momentum ? Unwritten(c.SavedShape2) : null),
+                Unwritten(c.SavedShape1), Unwritten(c.SavedShape2), momentum ? Unwritten(c.SavedShape1) : null,
+                momentum ? Unwritten(c.SavedShape2) : null),
         };
     }
 
@@ -453,13 +476,16 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
         return new Run(
             outputs.O.ToArray(),
             new DeepMemoryState(
-                Wide(outputs.W1.ToArray()), Wide(outputs.W2.ToArray()), Wide(outputs.P1?.ToArray() ?? none), Wide(outputs.P2?.ToArray() ?? none),
+                Wide(outputs.W1.ToArray()), Wide(outputs.W2.ToArray()), Wide(outputs.P1?.ToArray() ?? none),
+                Wide(outputs.P2?.ToArray() ?? none),
                 Wide(outputs.ChunkStart1!.ToArray()), Wide(outputs.ChunkStart2!.ToArray())),
-            [outputs.Saved.W1!.ToArray(), outputs.Saved.W2!.ToArray(), outputs.Saved.P1?.ToArray() ?? [], outputs.Saved.P2?.ToArray() ?? []]);
+            [outputs.Saved.W1!.ToArray(), outputs.Saved.W2!.ToArray(), outputs.Saved.P1?.ToArray() ?? [],
+            outputs.Saved.P2?.ToArray() ?? []]);
     }
 
     private Dictionary<string, float[]> Backward(
-        DeepMemoryCase c, (double[] Output, DeepMemoryState Final) upstream, Func<string, bool>? wanted = null, bool withState = true, bool withOutput = true)
+        DeepMemoryCase c, (double[] Output, DeepMemoryState Final) upstream, Func<string, bool>? wanted = null, bool withState = true,
+        bool withOutput = true)
     {
         DeepMemoryInputs inputs = Inputs(c);
         DeepMemoryOutputs outputs = Outputs(c, inputs, inPlace: false);
@@ -534,7 +560,8 @@ public abstract class DeepMemoryTests(string backend) : BackendTests(backend)
             c, withOutput ? dO : new double[dO.Length], withState ? final : new DeepMemoryState(none, none, none, none, none, none));
         double[][] all =
         [
-            expected.Q, expected.K, expected.V, expected.LogAlpha, expected.Theta, expected.Erase, expected.Mu, expected.Initial.W1, expected.Initial.W2,
+            expected.Q, expected.K, expected.V, expected.LogAlpha, expected.Theta, expected.Erase, expected.Mu, expected.Initial.W1,
+                expected.Initial.W2,
             expected.Initial.P1, expected.Initial.P2, expected.Initial.ChunkStart1, expected.Initial.ChunkStart2,
         ];
         for (int i = 0; i < all.Length; i++)

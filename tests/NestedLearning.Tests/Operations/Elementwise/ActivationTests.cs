@@ -82,7 +82,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Activations))]
     public void ExtremeInputs_GiveLimits(Activation activation)
     {
-        float[] x = [0f, -0f, 100f, -100f, 1e4f, -1e4f, float.MaxValue, float.MinValue, float.PositiveInfinity, float.NegativeInfinity, float.Epsilon, -1e-30f];
+        float[] x = [0f, -0f, 100f, -100f, 1e4f, -1e4f, float.MaxValue, float.MinValue, float.PositiveInfinity, float.NegativeInfinity,
+            float.Epsilon, -1e-30f];
         float[] ones = new float[x.Length];
         ones.AsSpan().Fill(1);
         Tensor input = Input([x.Length], x), y = Output([x.Length]), dx = Output([x.Length]);
@@ -100,7 +101,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
             if (double.IsInfinity(expected))
                 Assert.Equal((float)expected, actual);
             else
-                Assert.True(Math.Abs(actual - expected) <= Tolerances.Activation.Forward * Math.Max(1, Math.Abs(expected)), $"{name}({at}) is {actual}, expected {expected}.");
+                Assert.True(Math.Abs(actual - expected) <= Tolerances.Activation.Forward * Math.Max(1, Math.Abs(expected)),
+                    $"{name}({at}) is {actual}, expected {expected}.");
         }
     }
 
@@ -154,7 +156,8 @@ public abstract class ActivationTests(string backend) : DenseTests(backend)
 
     private static double[] Values(Activation activation, float[] x) => Array.ConvertAll(x, e => ReferenceDense.Activate(activation, e));
 
-    private static double[] Derivatives(Activation activation, float[] x) => Array.ConvertAll(x, e => ReferenceDense.ActivateDerivative(activation, e));
+    private static double[] Derivatives(Activation activation, float[] x) =>
+        Array.ConvertAll(x, e => ReferenceDense.ActivateDerivative(activation, e));
 
     private static void CloseEach(string name, float[] actual, double[] expected, double least, float[] at, double tolerance)
     {

@@ -37,7 +37,8 @@ public abstract class ElementwiseTests(string backend) : DenseTests(backend)
             float[] x = data.Normal(count), y = data.Normal(count), expected = new float[count];
             for (int i = 0; i < count; i++)
                 expected[i] = x[i] * y[i];
-            Tensor a = Input([count], x), b = Input([count], y), z = Output([count]), overA = InOut([count], x), overB = InOut([count], y), square = InOut([count], x);
+            Tensor a = Input([count], x), b = Input([count], y), z = Output([count]), overA = InOut([count], x), overB = InOut([count], y),
+                square = InOut([count], x);
             Elementwise.Multiply(a, b, z);
             Elementwise.Multiply(overA, b, overA);
             Elementwise.Multiply(a, overB, overB);

@@ -21,7 +21,8 @@ public abstract class EmbeddingTests(string backend) : DenseTests(backend)
             Tensor y = Output([count, width]);
             using IndexTensor indices = Device.FromIndices([count], tokens);
             Embedding.Forward(indices, Input([rows, width], table), y);
-            Compare.Close($"y of {count} tokens, [{rows}, {width}]", y, ReferenceDense.Embed(tokens, Compare.ToDouble(table), width), Tolerances.Embedding.Forward);
+            Compare.Close($"y of {count} tokens, [{rows}, {width}]", y, ReferenceDense.Embed(tokens, Compare.ToDouble(table), width),
+                Tolerances.Embedding.Forward);
             EndCase();
         }
     }

@@ -13,7 +13,8 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
     public void Products_MatchReference(bool transposeA, bool transposeB)
     {
         (int Batch, int M, int N, int K)[] shapes =
-            [(1, 1, 1, 1), (3, 1, 9, 5), (2, 9, 1, 5), (5, 7, 17, 1), (4, 33, 31, 65), (7, 64, 64, 64), (2, 130, 70, 300), (2, 161, 163, 162), (3, 4, 5, 0)];
+            [(1, 1, 1, 1), (3, 1, 9, 5), (2, 9, 1, 5), (5, 7, 17, 1), (4, 33, 31, 65), (7, 64, 64, 64), (2, 130, 70, 300),
+            (2, 161, 163, 162), (3, 4, 5, 0)];
         foreach ((int batch, int m, int n, int k) in Small(shapes, s => (long)s.Batch * s.M * s.N * s.K))
         {
             foreach (bool accumulate in (ReadOnlySpan<bool>)[false, true])
@@ -70,7 +71,8 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
     private void Refused(string message, Tensor a, Tensor b, Shape shape, bool transposeA = false)
     {
         Tensor c = Output(shape);
-        Assert.Contains(message, Assert.Throws<ArgumentException>(() => Gemm.MultiplyBatch(a, b, c, transposeA)).Message, StringComparison.Ordinal);
+        Assert.Contains(message, Assert.Throws<ArgumentException>(() => Gemm.MultiplyBatch(a, b, c, transposeA)).Message,
+            StringComparison.Ordinal);
         Assert.All(c.ToArray(), e => Assert.True(float.IsNaN(e)));
     }
 
@@ -81,7 +83,8 @@ public abstract class BatchedGemmTests(string backend) : DenseTests(backend)
         float[] a = data.Normal(batch * m * k), b = data.Normal(batch * k * n), start = data.Normal(batch * m * n);
         Tensor c = accumulate ? InOut([.. axes, m, n], start) : Output([.. axes, m, n]);
         Gemm.MultiplyBatch(
-            Input(transposeA ? [.. axes, k, m] : [.. axes, m, k], a), Input(transposeB ? [.. axes, n, k] : [.. axes, k, n], b), c, transposeA, transposeB, accumulate);
+            Input(transposeA ? [.. axes, k, m] : [.. axes, m, k], a), Input(transposeB ? [.. axes, n, k] : [.. axes, k, n], b), c,
+            transposeA, transposeB, accumulate);
         List<double> expected = [], magnitudes = [];
         for (int i = 0; i < batch; i++)
         {

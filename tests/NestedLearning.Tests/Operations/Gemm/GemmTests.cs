@@ -15,7 +15,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
 
     private static readonly (int M, int N, int K)[] s_large =
     [
-        (257, 129, 65), (270, 257, 263), (13, 530, 260), (1, 1025, 515), (3, 600, 1030), (97, 33, 300), (50, 33, 1025), (511, 3, 17), (49, 70, 257),
+        (257, 129, 65), (270, 257, 263), (13, 530, 260), (1, 1025, 515), (3, 600, 1030), (97, 33, 300), (50, 33, 1025), (511, 3, 17),
+            (49, 70, 257),
     ];
 
     [Theory]
@@ -42,7 +43,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         const int K = 20_000;
         foreach ((int m, int n) in ((int, int)[])[(1, 1), (1, 20), (6, 8), (12, 17), (20, 1), (50, 9)])
         {
-            float[] a = Array.ConvertAll(new TestData(7).Normal(m * K), MathF.Abs), b = Array.ConvertAll(new TestData(8).Normal(K * n), MathF.Abs);
+            float[] a = Array.ConvertAll(new TestData(7).Normal(m * K), MathF.Abs),
+                b = Array.ConvertAll(new TestData(8).Normal(K * n), MathF.Abs);
             Tensor c = Multiply(m, n, K, a, transposeA, b, transposeB);
             double[] expected = ReferenceDense.Product(m, n, K, Compare.ToDouble(a), transposeA, Compare.ToDouble(b), transposeB, null);
             Compare.Close($"c [{m}, {n}]", c, expected, Tolerances.Gemm.Forward);
@@ -54,7 +56,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     [MemberData(nameof(Transposes))]
     public void Epilogue_MatchesReference(bool transposeA, bool transposeB)
     {
-        foreach ((int m, int n, int k) in Small([(1, 1, 1), (1, 65, 33), (3, 17, 9), (7, 40, 65), (31, 33, 300), (130, 129, 65), (60, 150, 520)], Size))
+        foreach ((int m, int n, int k) in Small(
+            [(1, 1, 1), (1, 65, 33), (3, 17, 9), (7, 40, 65), (31, 33, 300), (130, 129, 65), (60, 150, 520)], Size))
         {
             foreach (bool bias in (ReadOnlySpan<bool>)[false, true])
                 CheckEpilogues(m, n, k, transposeA, transposeB, bias);
@@ -79,7 +82,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         float[] a = data.Normal(2 * 3 * 4 * 5), b = data.Normal(5 * 6);
         Tensor c = Output([2, 3, 4, 6]);
         Gemm.Multiply(new GemmArguments { A = Input([2, 3, 4, 5], a), B = Input([5, 6], b), C = c });
-        Compare.Close("c", c, ReferenceDense.Product(24, 6, 5, Compare.ToDouble(a), false, Compare.ToDouble(b), false, null), Tolerances.Gemm.Forward);
+        Compare.Close("c", c, ReferenceDense.Product(24, 6, 5, Compare.ToDouble(a), false, Compare.ToDouble(b), false, null),
+            Tolerances.Gemm.Forward);
     }
 
     [Fact]
@@ -113,7 +117,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
             Tensor c = Multiply(m, n, k, a, transposeA, b, transposeB);
             float[] elements = c.ToArray();
             for (int i = 0; i < elements.Length; i++)
-                Assert.True(float.IsNaN(elements[i]) == (i / n == row || i % n == column), $"c[{i / n}, {i % n}] of [{m}, {n}] is {elements[i]}.");
+                Assert.True(float.IsNaN(elements[i]) == (i / n == row || i % n == column),
+                    $"c[{i / n}, {i % n}] of [{m}, {n}] is {elements[i]}.");
             EndCase();
         }
     }
@@ -181,9 +186,11 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
             double[] magnitude = ReferenceDense.Product(
                 m, n, k, Absolute(Compare.ToDouble(a)), transposeA, Absolute(Compare.ToDouble(b)), transposeB, Absolute(wideBias));
             CloseAsSum(
-                $"c of {m}×{n}×{k}", c, ReferenceDense.Product(m, n, k, roundedA, transposeA, roundedB, transposeB, wideBias), magnitude, Tolerances.Gemm.Forward);
+                $"c of {m}×{n}×{k}", c, ReferenceDense.Product(m, n, k, roundedA, transposeA, roundedB, transposeB, wideBias), magnitude,
+                Tolerances.Gemm.Forward);
             CloseAsSum(
-                $"c of {m}×{n}×{k}", c, ReferenceDense.Product(m, n, k, Compare.ToDouble(a), transposeA, Compare.ToDouble(b), transposeB, wideBias),
+                $"c of {m}×{n}×{k}", c, ReferenceDense.Product(m, n, k, Compare.ToDouble(a), transposeA, Compare.ToDouble(b), transposeB,
+                wideBias),
                 magnitude, Tolerances.BFloat16);
             EndCase();
         }
@@ -212,10 +219,14 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         }
 
         double[] wide = Compare.ToDouble(a);
-        double[] product = ReferenceDense.Product(n, n, k, wide, false, wide, true, null), magnitude = ReferenceDense.Product(n, n, k, Absolute(wide), false, Absolute(wide), true, null);
+        double[] product = ReferenceDense.Product(n, n, k, wide, false, wide, true, null),
+            magnitude = ReferenceDense.Product(n, n, k, Absolute(wide), false, Absolute(wide), true, null);
         double[] scaled = Array.ConvertAll(residual, e => -0.5 * e);
         Tensor x = Input([n, k], a), c = Output([n, n]), inPlace = InOut([n, n], residual);
-        var arguments = new GemmArguments { A = x, B = x, TransposeB = true, C = c, Residual = Input([n, n], residual), ResidualScale = -0.5f, Symmetric = true };
+        var arguments = new GemmArguments
+        {
+            A = x, B = x, TransposeB = true, C = c, Residual = Input([n, n], residual), ResidualScale = -0.5f, Symmetric = true,
+        };
         Gemm.Multiply(arguments);
         CloseAsSum("c", c, Sum(product, scaled), Sum(magnitude, Absolute(scaled)), Tolerances.Gemm.Forward);
         Gemm.Multiply(arguments with { C = inPlace, Residual = inPlace });
@@ -230,7 +241,12 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
         Assert.Throws<ArgumentException>(() => Gemm.Multiply(arguments with { Bias = Input([2], [1, 2]) }));
         Assert.Throws<ArgumentException>(() => Gemm.Multiply(arguments with { Epilogue = Epilogue.Gelu }));
         Assert.Throws<ArgumentException>(() => Gemm.Multiply(arguments with { B = Input([3, 4], new float[12]), C = Output([2, 4]) }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Gemm.Multiply(arguments with { Symmetric = false, Residual = c, ResidualScale = float.NaN }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Gemm.Multiply(arguments with
+        {
+            Symmetric = false,
+            Residual = c,
+            ResidualScale = float.NaN,
+        }));
     }
 
     private static long Size((int M, int N, int K) shape) => (long)shape.M * shape.N * shape.K;
@@ -269,7 +285,8 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
     {
         var data = new TestData(2);
         float deviation = 1 / MathF.Sqrt(k);
-        float[] a = data.Normal(m * k, deviation), b = data.Normal(k * n), bias = data.Normal(n), start = data.Normal(m * n), z = data.Normal(m * n, 2);
+        float[] a = data.Normal(m * k, deviation), b = data.Normal(k * n), bias = data.Normal(n), start = data.Normal(m * n),
+            z = data.Normal(m * n, 2);
         double[] product = ReferenceDense.Product(
             m, n, k, Compare.ToDouble(a), transposeA, Compare.ToDouble(b), transposeB, withBias ? Compare.ToDouble(bias) : null);
         foreach (Epilogue epilogue in Enum.GetValues<Epilogue>())

@@ -11,7 +11,8 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
     [Fact]
     public void Step_MatchesReference()
     {
-        (int M, int N, int K)[] shapes = [(1, 1, 1), (3, 5, 0), (1, 70, 9), (70, 1, 9), (7, 17, 3), (47, 127, 65), (48, 128, 8), (49, 129, 257), (193, 260, 130), (100, 530, 33)];
+        (int M, int N, int K)[] shapes = [(1, 1, 1), (3, 5, 0), (1, 70, 9), (70, 1, 9), (7, 17, 3), (47, 127, 65), (48, 128, 8),
+            (49, 129, 257), (193, 260, 130), (100, 530, 33)];
         foreach ((int m, int n, int k) in Small(shapes, s => (long)s.M * s.N * s.K))
         {
             foreach (bool accumulated in (ReadOnlySpan<bool>)[false, true])
@@ -20,8 +21,10 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
                 float[] x = data.Normal(k * m), dy = data.Normal(k * n, 1 / MathF.Sqrt(k + 1)), sum = data.Normal(m * n);
                 float[] w = data.Normal(m * n), first = data.Normal(m * n, 0.3f), second = data.Uniform(m * n, 0.05f, 1);
                 Tensor weights = InOut([m, n], w), one = InOut([m, n], first), two = InOut([m, n], second);
-                GemmAdamCommit.Apply(Input([k, m], x), Input([k, n], dy), accumulated ? Input([m, n], sum) : null, weights, one, two, s_plain);
-                double[] gradient = k == 0 ? new double[m * n] : ReferenceDense.Product(m, n, k, Compare.ToDouble(x), true, Compare.ToDouble(dy), false, null);
+                GemmAdamCommit.Apply(Input([k, m], x), Input([k, n], dy), accumulated ? Input([m, n], sum) : null, weights, one, two,
+                    s_plain);
+                double[] gradient = k == 0 ? new double[m * n]
+                    : ReferenceDense.Product(m, n, k, Compare.ToDouble(x), true, Compare.ToDouble(dy), false, null);
                 if (accumulated)
                     gradient = Sum(gradient, Compare.ToDouble(sum));
                 double[] expectedW = Compare.ToDouble(w), expectedM = Compare.ToDouble(first), expectedV = Compare.ToDouble(second);
@@ -65,7 +68,8 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         Tensor sum = InOut([20, 30], data.Normal(600));
         GemmAdamCommit.Apply(
             Input([4, 20], data.Normal(80)), Input([4, 30], data.Normal(120)), sum,
-            InOut([20, 30], data.Normal(600)), InOut([20, 30], new float[600]), InOut([20, 30], new float[600]), s_plain with { ClearGradient = true });
+            InOut([20, 30], data.Normal(600)), InOut([20, 30], new float[600]), InOut([20, 30], new float[600]),
+            s_plain with { ClearGradient = true });
         Assert.All(sum.ToArray(), e => Assert.Equal(0, e));
     }
 
@@ -75,8 +79,10 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         var data = new TestData(4);
         float[] x = data.Normal(2 * 3 * 5), dy = data.Normal(2 * 3 * 4), w = data.Normal(20);
         Tensor flat = InOut([5, 4], w), deep = InOut([5, 4], w);
-        GemmAdamCommit.Apply(Input([6, 5], x), Input([6, 4], dy), null, flat, InOut([5, 4], new float[20]), InOut([5, 4], new float[20]), s_plain);
-        GemmAdamCommit.Apply(Input([2, 3, 5], x), Input([2, 3, 4], dy), null, deep, InOut([5, 4], new float[20]), InOut([5, 4], new float[20]), s_plain);
+        GemmAdamCommit.Apply(Input([6, 5], x), Input([6, 4], dy), null, flat, InOut([5, 4], new float[20]), InOut([5, 4], new float[20]),
+            s_plain);
+        GemmAdamCommit.Apply(Input([2, 3, 5], x), Input([2, 3, 4], dy), null, deep, InOut([5, 4], new float[20]),
+            InOut([5, 4], new float[20]), s_plain);
         Compare.SameBits("w", deep.ToArray(), flat.ToArray());
     }
 
@@ -100,7 +106,8 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         SameBitsForAnyThreads(() =>
         {
             var data = new TestData(6);
-            Tensor w = InOut([M, N], data.Normal(M * N)), m = InOut([M, N], data.Normal(M * N)), v = InOut([M, N], data.Uniform(M * N, 0, 1));
+            Tensor w = InOut([M, N], data.Normal(M * N)), m = InOut([M, N], data.Normal(M * N)),
+                v = InOut([M, N], data.Uniform(M * N, 0, 1));
             GemmAdamCommit.Apply(Input([K, M], data.Normal(K * M)), Input([K, N], data.Normal(K * N)), null, w, m, v, s_plain);
             return [("w", w.ToArray()), ("m", m.ToArray()), ("v", v.ToArray())];
         });
@@ -110,10 +117,14 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
     public void BadArguments_AreRefused()
     {
         Tensor x = Input([4, 3], new float[12]), dy = Input([4, 2], new float[8]), fewer = Input([3, 2], new float[6]);
-        Tensor w = InOut([3, 2], new float[6]), m = InOut([3, 2], new float[6]), v = InOut([3, 2], new float[6]), other = InOut([2, 3], new float[6]);
-        Assert.Contains("3 rows", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, fewer, null, w, m, v, s_plain)).Message, StringComparison.Ordinal);
-        Assert.Contains("[2, 3]", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, null, other, m, v, s_plain)).Message, StringComparison.Ordinal);
-        Assert.Contains("accumulated", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, other, w, m, v, s_plain)).Message, StringComparison.Ordinal);
+        Tensor w = InOut([3, 2], new float[6]), m = InOut([3, 2], new float[6]), v = InOut([3, 2], new float[6]),
+            other = InOut([2, 3], new float[6]);
+        Assert.Contains("3 rows", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, fewer, null, w, m, v, s_plain)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("[2, 3]", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, null, other, m, v, s_plain)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("accumulated", Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, other, w, m, v, s_plain)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => GemmAdamCommit.Apply(x, dy, null, w, other, v, s_plain));
         Assert.Throws<ArgumentOutOfRangeException>(() => GemmAdamCommit.Apply(x, dy, null, w, m, v, s_plain with { Step = 0 }));
     }

@@ -16,7 +16,8 @@ public abstract class LinearCrossEntropyTests(string backend) : DenseTests(backe
     public void ForwardAndBackward_MatchReference(int shape)
     {
         var c = new Case(this, s_shapes[shape]);
-        Tensor losses = Output([c.Rows]), logSums = Output([c.Rows]), dx = Output([c.Rows, c.Dim]), dWeight = InOut([c.Classes, c.Dim], c.Start);
+        Tensor losses = Output([c.Rows]), logSums = Output([c.Rows]), dx = Output([c.Rows, c.Dim]),
+            dWeight = InOut([c.Classes, c.Dim], c.Start);
         LinearCrossEntropy.Forward(c.X, c.Weight, c.Targets, losses, logSums);
         LinearCrossEntropy.Backward(c.X, c.Weight, c.Targets, logSums, c.DLosses, dx, dWeight);
         c.Check(losses, dx, dWeight, Elements(c.DLosses));
@@ -38,7 +39,8 @@ public abstract class LinearCrossEntropyTests(string backend) : DenseTests(backe
     public void GradientsThatAreNotWanted_ChangeNoOther()
     {
         var c = new Case(this, s_shapes[3]);
-        Tensor losses = Output([c.Rows]), logSums = Output([c.Rows]), dx = Output([c.Rows, c.Dim]), dWeight = InOut([c.Classes, c.Dim], c.Start);
+        Tensor losses = Output([c.Rows]), logSums = Output([c.Rows]), dx = Output([c.Rows, c.Dim]),
+            dWeight = InOut([c.Classes, c.Dim], c.Start);
         LinearCrossEntropy.Forward(c.X, c.Weight, c.Targets, losses, logSums);
         LinearCrossEntropy.Backward(c.X, c.Weight, c.Targets, logSums, c.DLosses, dx, null);
         LinearCrossEntropy.Backward(c.X, c.Weight, c.Targets, logSums, c.DLosses, null, dWeight);
@@ -54,7 +56,8 @@ public abstract class LinearCrossEntropyTests(string backend) : DenseTests(backe
         SameBitsForAnyThreads(() =>
         {
             var c = new Case(this, [90, 300, 20]);
-            Tensor losses = Output([c.Rows]), logSums = Output([c.Rows]), dx = Output([c.Rows, c.Dim]), dWeight = InOut([c.Classes, c.Dim], c.Start);
+            Tensor losses = Output([c.Rows]), logSums = Output([c.Rows]), dx = Output([c.Rows, c.Dim]),
+                dWeight = InOut([c.Classes, c.Dim], c.Start);
             LinearCrossEntropy.Forward(c.X, c.Weight, c.Targets, losses, logSums);
             LinearCrossEntropy.Backward(c.X, c.Weight, c.Targets, logSums, c.DLosses, dx, dWeight);
             return [("losses", losses.ToArray()), ("dx", dx.ToArray()), ("dWeight", dWeight.ToArray())];
@@ -67,15 +70,19 @@ public abstract class LinearCrossEntropyTests(string backend) : DenseTests(backe
         var c = new Case(this, s_shapes[2]);
         Tensor losses = Output([3]), logSums = Output([3]), dx = Output([3, 8]);
         using IndexTensor beyond = Device.FromIndices([3], [0, 17, 1]), few = Device.FromIndices([2], [0, 1]);
-        Refused("weight has shape [17, 9], expected [17, 8]", () => LinearCrossEntropy.Forward(c.X, Zeros([17, 9]), c.Targets, losses, logSums));
+        Refused("weight has shape [17, 9], expected [17, 8]", () =>
+            LinearCrossEntropy.Forward(c.X, Zeros([17, 9]), c.Targets, losses, logSums));
         Refused("A target is 17, expected -1 to 16", () => LinearCrossEntropy.Forward(c.X, c.Weight, beyond, losses, logSums));
         Refused("There are 2 targets, expected 3", () => LinearCrossEntropy.Forward(c.X, c.Weight, few, losses, logSums));
-        Refused("logSums has shape [4], expected 3 elements", () => LinearCrossEntropy.Forward(c.X, c.Weight, c.Targets, losses, Zeros([4])));
-        Refused("dx has shape [3, 7], expected [3, 8]", () => LinearCrossEntropy.WithGradient(c.X, c.Weight, c.Targets, 1, losses, Zeros([3, 7]), null));
+        Refused("logSums has shape [4], expected 3 elements", () =>
+            LinearCrossEntropy.Forward(c.X, c.Weight, c.Targets, losses, Zeros([4])));
+        Refused("dx has shape [3, 7], expected [3, 8]", () =>
+            LinearCrossEntropy.WithGradient(c.X, c.Weight, c.Targets, 1, losses, Zeros([3, 7]), null));
         Refused("gradientScale is NaN", () => LinearCrossEntropy.WithGradient(c.X, c.Weight, c.Targets, float.NaN, losses, dx, null));
         Assert.All([.. losses.ToArray(), .. logSums.ToArray(), .. dx.ToArray()], e => Assert.True(float.IsNaN(e)));
 
-        static void Refused(string message, Action action) => Assert.Contains(message, Assert.ThrowsAny<ArgumentException>(action).Message, StringComparison.Ordinal);
+        static void Refused(string message, Action action) =>
+            Assert.Contains(message, Assert.ThrowsAny<ArgumentException>(action).Message, StringComparison.Ordinal);
     }
 
     private sealed class Case

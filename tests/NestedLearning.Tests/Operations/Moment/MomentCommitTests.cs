@@ -21,7 +21,8 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
 
     /// <summary>Which of w, m, v and start are given.</summary>
     public static TheoryData<bool, bool, bool, bool> Presence { get; } =
-        [.. from w in Both() from m in Both() from v in Both() from start in Both() where w || (!start && (m || v)) select (w, m, v, start)];
+        [.. from w in Both() from m in Both() from v in Both() from start in Both()
+        where w || (!start && (m || v)) select (w, m, v, start)];
 
     [Theory]
     [MemberData(nameof(Presence))]
@@ -91,7 +92,8 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         for (int i = 0; i < counts.Length; i++)
         {
             MomentCommit.Apply(apart[i], settings[i]);
-            foreach ((Tensor? one, Tensor? other) in ((Tensor?, Tensor?)[])[(together[i].W, apart[i].W), (together[i].M, apart[i].M), (together[i].V, apart[i].V), (together[i].G, apart[i].G)])
+            foreach ((Tensor? one, Tensor? other) in ((Tensor?, Tensor?)[])[(together[i].W, apart[i].W), (together[i].M, apart[i].M),
+                (together[i].V, apart[i].V), (together[i].G, apart[i].G)])
             {
                 Assert.Equal(one is null, other is null);
                 if (one is not null)
@@ -100,7 +102,8 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
 
             Assert.Equal(i != 0 && counts[i] > 0, together[i].G.ToArray() is [0, ..]);
             float[] after = together[i].W?.ToArray() ?? [], old = before[i] ?? [];
-            double change = old.Zip(after).Sum(p => ((double)p.Second - p.First) * ((double)p.Second - p.First)), value = old.Sum(x => (double)x * x);
+            double change = old.Zip(after).Sum(p => ((double)p.Second - p.First) * ((double)p.Second - p.First)),
+                value = old.Sum(x => (double)x * x);
             Assert.Equal(change, changes[i].Change, Tolerances.SumOfSquares * change);
             Assert.Equal(value, changes[i].Value, Tolerances.SumOfSquares * value);
         }
@@ -110,10 +113,12 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
     public void Threads_DoNotChangeBits() => SameBitsForAnyThreads(() =>
     {
         var data = new TestData(3);
-        MomentTensors[] tensors = [Tensors(data, 50_001, true, true, true, false), Tensors(data, 3, true, true, false, true), Tensors(data, 70_000, true, false, true, false)];
+        MomentTensors[] tensors = [Tensors(data, 50_001, true, true, true, false), Tensors(data, 3, true, true, false, true),
+            Tensors(data, 70_000, true, false, true, false)];
         var changes = new CommitChange[3];
         MomentCommit.Apply(tensors, [s_all, s_all, s_all], changes);
-        return [.. tensors.Select(t => ("w", t.W!.ToArray())), ("v", tensors[0].V!.ToArray()), ("changes", [.. changes.Select(c => (float)c.Change)])];
+        return [.. tensors.Select(t => ("w", t.W!.ToArray())), ("v", tensors[0].V!.ToArray()),
+            ("changes", [.. changes.Select(c => (float)c.Change)])];
     });
 
     [Fact]
@@ -137,7 +142,8 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         Tensor small = InOut([10], new float[10]);
         float[] before = good.W!.ToArray();
         string Refused(MomentTensors[] tensors, MomentSettings? settings = null, int changes = 0) =>
-            Assert.ThrowsAny<ArgumentException>(() => MomentCommit.Apply(tensors, [.. tensors.Select(_ => settings ?? s_all)], new CommitChange[changes])).Message;
+            Assert.ThrowsAny<ArgumentException>(() =>
+            MomentCommit.Apply(tensors, [.. tensors.Select(_ => settings ?? s_all)], new CommitChange[changes])).Message;
 
         Assert.Contains("w has shape [10], expected [20]", Refused([good with { W = small }]), StringComparison.Ordinal);
         Assert.Contains("m has shape [10], expected [20]", Refused([good with { M = small }]), StringComparison.Ordinal);
@@ -160,7 +166,8 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
 
     private MomentTensors Tensors(TestData data, int count, bool w, bool m, bool v, bool start, bool cleared = false)
     {
-        float[] weight = data.Normal(count), g = data.Normal(count), first = data.Normal(count), second = data.Uniform(count, 0.05f, 1), from = data.Normal(count);
+        float[] weight = data.Normal(count), g = data.Normal(count), first = data.Normal(count), second = data.Uniform(count, 0.05f, 1),
+            from = data.Normal(count);
         return new MomentTensors(
             w ? InOut([count], weight) : null,
             cleared ? InOut([count], g) : Input([count], g),

@@ -74,8 +74,11 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
     public void BadArguments_AreNamed()
     {
         Tensor g = Input([2, 3], new float[6]);
-        Assert.Contains("x has shape [3, 2], expected [2, 3]", Assert.Throws<ArgumentException>(() => NewtonSchulz.Orthogonalize(g, Output([3, 2]))).Message, StringComparison.Ordinal);
-        Assert.Contains("steps is -1, expected at least 0", Assert.Throws<ArgumentOutOfRangeException>(() => NewtonSchulz.Orthogonalize(g, Output([2, 3]), -1)).Message, StringComparison.Ordinal);
+        Assert.Contains("x has shape [3, 2], expected [2, 3]",
+            Assert.Throws<ArgumentException>(() => NewtonSchulz.Orthogonalize(g, Output([3, 2]))).Message, StringComparison.Ordinal);
+        Assert.Contains("steps is -1, expected at least 0",
+            Assert.Throws<ArgumentOutOfRangeException>(() => NewtonSchulz.Orthogonalize(g, Output([2, 3]), -1)).Message,
+            StringComparison.Ordinal);
     }
 }
 

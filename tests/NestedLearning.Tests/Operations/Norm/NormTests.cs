@@ -51,7 +51,8 @@ public abstract class NormTests(string backend) : DenseTests(backend)
                     double[]? gainBefore = dGain is null ? null : Elements(dGain), biasBefore = dBias is null ? null : Elements(dBias);
                     Norm.Backward(kind, c.X, c.Gain, c.Epsilon, c.Dy, dx, dGain, dBias);
 
-                    (double[] x, double[] gain, double[] bias) = ReferenceDense.NormBackward(kind, Elements(c.X), width, c.WideGain, c.Epsilon, Elements(c.Dy));
+                    (double[] x, double[] gain, double[] bias) = ReferenceDense.NormBackward(kind, Elements(c.X), width, c.WideGain,
+                        c.Epsilon, Elements(c.Dy));
                     Compare.Close($"dx of {c.Name}", dx, x, Tolerances.Norm.Gradient);
                     if (dGain is not null)
                         Compare.Close($"dGain of {c.Name}", dGain, Sum(gainBefore, gain), Tolerances.Norm.Gradient);
@@ -124,7 +125,8 @@ public abstract class NormTests(string backend) : DenseTests(backend)
     [InlineData(NormKind.L2)]
     public void ZeroRow_GivesZeroAndAFiniteGradient(NormKind kind)
     {
-        Tensor x = Input([2, 19], new float[38]), y = Output([2, 19]), dx = Output([2, 19]), dy = Input([2, 19], new TestData(3).Normal(38));
+        Tensor x = Input([2, 19], new float[38]), y = Output([2, 19]), dx = Output([2, 19]),
+            dy = Input([2, 19], new TestData(3).Normal(38));
         Norm.Forward(kind, x, null, null, 1e-6f, y);
         Norm.Backward(kind, x, null, 1e-6f, dy, dx, null, null);
         Assert.All(y.ToArray(), e => Assert.Equal(0f, e));

@@ -66,12 +66,14 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
             O = Unwritten(c.ValueShape),
             S = inPlace ? inputs.S0! : Unwritten(c.StateShape),
             P = !momentum ? null : inPlace ? inputs.P0! : Unwritten(c.StateShape),
-            ChunkStart = !c.Settings.HasMeaningfulChunk ? null : inPlace && inputs.ChunkStart is not null ? inputs.ChunkStart : Unwritten(c.StateShape),
+            ChunkStart = !c.Settings.HasMeaningfulChunk ? null : inPlace
+            && inputs.ChunkStart is not null ? inputs.ChunkStart : Unwritten(c.StateShape),
             Saved = save ? new ScanSaved(Unwritten(c.SavedShape), momentum ? Unwritten(c.SavedShape) : null) : default,
         };
         Scan.Forward(inputs, c.Settings, outputs);
         return new ScanRun(
-            outputs.O.ToArray(), outputs.S.ToArray(), outputs.P?.ToArray(), outputs.Saved.States?.ToArray(), outputs.Saved.Momenta?.ToArray(), outputs.ChunkStart?.ToArray());
+            outputs.O.ToArray(), outputs.S.ToArray(), outputs.P?.ToArray(), outputs.Saved.States?.ToArray(),
+            outputs.Saved.Momenta?.ToArray(), outputs.ChunkStart?.ToArray());
     }
 
     /// <summary>
@@ -105,13 +107,15 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
         };
         Scan.Backward(
             inputs, c.Settings, saved,
-            new ScanOutputGradients(Optional(c.ValueShape, upstream.O), Optional(c.StateShape, upstream.S), Optional(c.StateShape, upstream.P), Optional(c.StateShape, upstream.ChunkStart)), gradients);
+            new ScanOutputGradients(Optional(c.ValueShape, upstream.O), Optional(c.StateShape, upstream.S),
+            Optional(c.StateShape, upstream.P), Optional(c.StateShape, upstream.ChunkStart)), gradients);
 
         var run = new ScanGradientRun();
         foreach ((string name, Tensor? tensor) in new[]
         {
             ("dq", gradients.Q), ("dk", gradients.K), ("du", gradients.U), ("dlog_alpha", gradients.LogAlpha), ("derase", gradients.Erase),
-            ("dmu", gradients.Mu), ("dtheta", gradients.Theta), ("ds0", gradients.S0), ("dp0", gradients.P0), ("dchunk_start", gradients.ChunkStart),
+            ("dmu", gradients.Mu), ("dtheta", gradients.Theta), ("ds0", gradients.S0), ("dp0", gradients.P0),
+            ("dchunk_start", gradients.ChunkStart),
         })
         {
             if (tensor is not null)
@@ -201,7 +205,8 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
         return all;
     }
 
-    protected static void Same(IReadOnlyList<(string Name, float[] Elements)> actual, IReadOnlyList<(string Name, float[] Elements)> expected)
+    protected static void Same(IReadOnlyList<(string Name, float[] Elements)> actual,
+        IReadOnlyList<(string Name, float[] Elements)> expected)
     {
         Assert.Equal(expected.Select(e => e.Name), actual.Select(a => a.Name));
         for (int i = 0; i < actual.Count; i++)

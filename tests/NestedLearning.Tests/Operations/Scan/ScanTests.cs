@@ -124,7 +124,8 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
     {
         // α = 1, ε = 0, μ = 0 given as numbers are what their absence means.
         var settings = new ScanSettings(0.5f, ScanRead.After, ScanWrite.Given, 8);
-        ScanCase absent = ScanCase.Create(7, [1, 21, 2, 8, 12], settings, without), given = ScanCase.Create(7, [1, 21, 2, 8, 12], settings, with);
+        ScanCase absent = ScanCase.Create(7, [1, 21, 2, 8, 12], settings, without),
+            given = ScanCase.Create(7, [1, 21, 2, 8, 12], settings, with);
         if (absent.LogAlpha is null != given.LogAlpha is null)
             Array.Clear(given.LogAlpha!);
         if (absent.Erase is null != given.Erase is null)
@@ -288,7 +289,8 @@ public abstract class ScanTests(string backend) : ScanSuite(backend)
     {
         ScanCase c = Create(gates, ScanWrite.Given, read, 5);
         ScanUpstream all = Upstream(c);
-        foreach (ScanUpstream upstream in new[] { new(all.O, null, null), new(null, all.S, null), all with { O = null }, new(null, null, all.P), new(null, null, null) })
+        foreach (ScanUpstream upstream in new[] { new(all.O, null, null), new(null, all.S, null), all with { O = null },
+            new(null, null, all.P), new(null, null, null) })
         {
             ScanGradientRun run = Backward(c, upstream);
             CheckBackward(c, upstream, run, Tolerances.Scan.Gradient);
@@ -521,7 +523,8 @@ public abstract class ScanAllocationTests(string backend) : ScanSuite(backend)
     [InlineData("aem")]
     public void OneToken_InPlace_DoesNotAllocate(string gates)
     {
-        ScanCase c = ScanCase.Create(10, [1, 1, 8, 64, 64], new ScanSettings(0.125f, ScanRead.After, ScanWrite.Scaled, ScanSettings.DefaultChunk), gates);
+        ScanCase c = ScanCase.Create(10, [1, 1, 8, 64, 64],
+            new ScanSettings(0.125f, ScanRead.After, ScanWrite.Scaled, ScanSettings.DefaultChunk), gates);
         ScanInputs inputs = Inputs(c);
         var outputs = new ScanOutputs { O = Unwritten(c.ValueShape), S = inputs.S0!, P = inputs.P0 };
         // Waking other threads takes a job; the native kernel is too quick for that, whatever the setting.

@@ -49,7 +49,10 @@ public sealed class ScanValidationTests : IDisposable
     {
         var settings = new ScanSettings(1, ScanRead.After, ScanWrite.Given, 4);
         var inputs = new ScanInputs { Q = New(2, 5, 3, 4), K = New(2, 5, 3, 4), U = New(2, 5, 3, 7), Mu = New(2, 5, 3) };
-        var outputs = new ScanOutputs { O = New(2, 5, 3, 7), S = New(2, 3, 4, 7), P = New(2, 3, 4, 7), Saved = new(New(2, 3, 2, 4, 7), New(2, 3, 2, 4, 7)) };
+        var outputs = new ScanOutputs
+        {
+            O = New(2, 5, 3, 7), S = New(2, 3, 4, 7), P = New(2, 3, 4, 7), Saved = new(New(2, 3, 2, 4, 7), New(2, 3, 2, 4, 7)),
+        };
         Scan.Forward(inputs, settings, outputs);
         Tensor[] written = [outputs.O, outputs.S, outputs.P, outputs.Saved.States!, outputs.Saved.Momenta!];
         foreach (Tensor tensor in written)
@@ -72,8 +75,12 @@ public sealed class ScanValidationTests : IDisposable
             case "scale": settings = settings with { Scale = float.NaN }; break;
             case "read at a free chunk's start": settings = settings with { Read = ScanRead.ChunkStart }; break;
             case "phase of a free chunk": settings = settings with { Phase = 1 }; break;
-            case "phase": (inputs, settings) = (inputs with { Theta = New(2, 5, 3) }, settings with { Write = ScanWrite.FrozenL2, Phase = 4 }); break;
-            case "chunk start missing": (inputs, settings) = (inputs with { Theta = New(2, 5, 3) }, settings with { Write = ScanWrite.FrozenL2, Phase = 3 }); break;
+            case "phase":
+                (inputs, settings) = (inputs with { Theta = New(2, 5, 3) },
+                settings with { Write = ScanWrite.FrozenL2, Phase = 4 }); break;
+            case "chunk start missing":
+                (inputs, settings) = (inputs with { Theta = New(2, 5, 3) },
+                settings with { Write = ScanWrite.FrozenL2, Phase = 3 }); break;
             case "chunk start given": inputs = inputs with { ChunkStart = New(2, 3, 4, 7) }; break;
             case "chunk start of a free chunk": outputs = outputs with { ChunkStart = New(2, 3, 4, 7) }; break;
         }
@@ -109,9 +116,13 @@ public sealed class ScanValidationTests : IDisposable
         {
             case "states": saved = saved with { States = null }; break;
             case "momenta": saved = saved with { Momenta = null }; break;
-            case "dp without mu": (inputs, saved, upstream) = (inputs with { Mu = null }, saved with { Momenta = null }, upstream with { P = New(2, 3, 4, 7) }); break;
+            case "dp without mu":
+                (inputs, saved, upstream) = (inputs with { Mu = null }, saved with { Momenta = null },
+                upstream with { P = New(2, 3, 4, 7) }); break;
             case "dlog_alpha": gradients = gradients with { LogAlpha = New(2, 5, 3) }; break;
-            case "dp0 without mu": (inputs, saved, gradients) = (inputs with { Mu = null }, saved with { Momenta = null }, gradients with { P0 = New(2, 3, 4, 7) }); break;
+            case "dp0 without mu":
+                (inputs, saved, gradients) = (inputs with { Mu = null }, saved with { Momenta = null },
+                gradients with { P0 = New(2, 3, 4, 7) }); break;
         }
 
         ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => Scan.Backward(inputs, settings, saved, upstream, gradients));

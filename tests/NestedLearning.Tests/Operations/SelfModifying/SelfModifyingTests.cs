@@ -69,14 +69,16 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void Backward_MatchesReference(MemoryObjective objective, ScanRead read, int shape) => CheckBackward(Create(objective, read, shape));
+    public void Backward_MatchesReference(MemoryObjective objective, ScanRead read, int shape) =>
+        CheckBackward(Create(objective, read, shape));
 
     [Theory]
     [MemberData(nameof(Cases))]
     public void NormalizedValues_MatchReference(MemoryObjective objective, ScanRead read, int shape)
     {
         SelfModifyingCase c = SelfModifyingCase.Create(
-            (ulong)shape + 90, new Shape(s_shapes[shape].Shape), Settings(objective, read, s_shapes[shape].Chunk) with { NormalizeValues = true });
+            (ulong)shape + 90, new Shape(s_shapes[shape].Shape),
+            Settings(objective, read, s_shapes[shape].Chunk) with { NormalizeValues = true });
         CheckForward(c, Forward(c));
         CheckBackward(c);
     }
@@ -86,7 +88,8 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
     public void ExactGradient_MatchesReference(MemoryObjective objective, ScanRead read, int shape)
     {
         SelfModifyingCase c = SelfModifyingCase.Create(
-            (ulong)shape + 120, new Shape(s_shapes[shape].Shape), Settings(objective, read, s_shapes[shape].Chunk) with { ExactGradient = true });
+            (ulong)shape + 120, new Shape(s_shapes[shape].Shape),
+            Settings(objective, read, s_shapes[shape].Chunk) with { ExactGradient = true });
         CheckForward(c, Forward(c));
         CheckBackward(c);
     }
@@ -115,7 +118,8 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
     [InlineData(true)]
     public void LargeMemories_StayBounded_WithNormalizedValues(bool normalize)
     {
-        var settings = new SelfModifyingSettings(8, MemoryObjective.L2, ScanRead.Before, EtaScale: 0.1f, EtaBias: 0, AlphaBias: 20, normalize);
+        var settings = new SelfModifyingSettings(8, MemoryObjective.L2, ScanRead.Before, EtaScale: 0.1f, EtaBias: 0, AlphaBias: 20,
+            normalize);
         SelfModifyingCase small = SelfModifyingCase.Create(59, [1, 512, 1, 16], settings);
         SelfModifyingCase c = small.Slice(0, 512, Array.ConvertAll(small.S0, s => 3 * s));
         double largest = Array.ConvertAll(Forward(c).S, Math.Abs).Max();
@@ -268,7 +272,8 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
             }
 
             Compare.Close("s", Array.ConvertAll(s, e => (float)e), expected.S, Tolerances.SelfModifying.Forward);
-            Compare.Close("chunk start", Array.ConvertAll(chunkStart!, e => (float)e), expected.ChunkStart, Tolerances.SelfModifying.Forward);
+            Compare.Close("chunk start", Array.ConvertAll(chunkStart!, e => (float)e), expected.ChunkStart,
+                Tolerances.SelfModifying.Forward);
         }
     }
 
@@ -391,7 +396,8 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         return new Run(outputs.O.ToArray(), outputs.S.ToArray(), outputs.ChunkStates.ToArray(), outputs.ChunkStart.ToArray());
     }
 
-    private Dictionary<string, float[]> Backward(SelfModifyingCase c, double[] dOutput, double[]? dState, Func<string, bool>? wanted = null, double[]? dChunkStart = null)
+    private Dictionary<string, float[]> Backward(SelfModifyingCase c, double[] dOutput, double[]? dState, Func<string, bool>? wanted = null,
+        double[]? dChunkStart = null)
     {
         SelfModifyingInputs inputs = Inputs(c);
         Tensor states = Unwritten(c.SavedShape);
@@ -410,9 +416,11 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         };
         Tensor? Optional(double[]? state) => state is null ? null : From(c.StateShape, ToFloat(state));
         SelfModifying.Backward(
-            inputs, c.Settings, states, new SelfModifyingOutputGradients(From(c.InputShape, ToFloat(dOutput)), Optional(dState), Optional(dChunkStart)), gradients);
+            inputs, c.Settings, states, new SelfModifyingOutputGradients(From(c.InputShape, ToFloat(dOutput)), Optional(dState),
+            Optional(dChunkStart)), gradients);
         var run = new Dictionary<string, float[]>();
-        foreach ((string name, Tensor? tensor) in new[] { ("dx", gradients.X), ("dq", gradients.Q), ("ds0", gradients.S0), ("dchunk_start", gradients.ChunkStart) })
+        foreach ((string name, Tensor? tensor) in new[] { ("dx", gradients.X), ("dq", gradients.Q), ("ds0", gradients.S0),
+            ("dchunk_start", gradients.ChunkStart) })
         {
             if (tensor is not null)
                 run.Add(name, tensor.ToArray());
@@ -431,7 +439,8 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         double[] starts = new double[run.States.Length];
         for (int head = 0; head < c.Batch * c.Heads; head++)
         {
-            Compare.SameBits("states at the start", run.States.AsSpan(head * chunks * state, state), ToFloat(c.S0).AsSpan(head * state, state));
+            Compare.SameBits("states at the start", run.States.AsSpan(head * chunks * state, state),
+                ToFloat(c.S0).AsSpan(head * state, state));
             for (int chunk = 0; chunk < chunks; chunk++)
             {
                 expected.States.AsSpan((head * (c.Time + 1) + c.Settings.Plan(c.Time).Start(chunk)) * state, state)
@@ -446,7 +455,8 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         foreach ((string memory, int start, int width) in GoldenScan.StateColumns(c.Dim))
         {
             Compare.Close(
-                memory, GoldenScan.Columns(run.S, c.Columns, start, width), GoldenScan.Columns(expected.S, c.Columns, start, width), Tolerances.SelfModifying.Forward);
+                memory, GoldenScan.Columns(run.S, c.Columns, start, width), GoldenScan.Columns(expected.S, c.Columns, start, width),
+                Tolerances.SelfModifying.Forward);
         }
     }
 
@@ -470,7 +480,9 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
             foreach ((string memory, int start, int width) in GoldenScan.StateColumns(c.Dim))
             {
                 Compare.Close(
-                    $"{name} of {memory}", GoldenScan.Columns(actual, c.Columns, start, width), GoldenScan.Columns(name == "ds0" ? expected.S0 : expected.ChunkStart, c.Columns, start, width), Tolerances.SelfModifying.Gradient);
+                    $"{name} of {memory}", GoldenScan.Columns(actual, c.Columns, start, width),
+                    GoldenScan.Columns(name == "ds0" ? expected.S0 : expected.ChunkStart, c.Columns, start, width),
+                    Tolerances.SelfModifying.Gradient);
             }
         }
     }

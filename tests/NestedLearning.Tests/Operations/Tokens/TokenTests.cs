@@ -7,7 +7,8 @@ namespace NestedLearning.Tests;
 public abstract class TokenTests(string backend) : DenseTests(backend)
 {
     // B, the shape of a token, tokens of both, where each begins, and how many are copied.
-    private static readonly (int Batch, int[] Token, int Source, int SourceFirst, int Destination, int DestinationFirst, int Count)[] s_cases =
+    private static readonly (int Batch, int[] Token, int Source, int SourceFirst, int Destination, int DestinationFirst,
+        int Count)[] s_cases =
     [
         (1, [1], 1, 0, 1, 0, 1),
         (1, [7], 3, 2, 5, 0, 1),
@@ -23,11 +24,13 @@ public abstract class TokenTests(string backend) : DenseTests(backend)
     [InlineData(true)]
     public void CopyTokens_WritesThoseTokens_AndNoOther(bool accumulate)
     {
-        foreach ((int batch, int[] token, int sourceTokens, int sourceFirst, int destinationTokens, int destinationFirst, int count) in s_cases)
+        foreach ((int batch, int[] token, int sourceTokens, int sourceFirst, int destinationTokens, int destinationFirst,
+            int count) in s_cases)
         {
             int width = token.Aggregate((x, y) => x * y);
             var data = new TestData((ulong)(width + count));
-            float[] source = data.Normal(batch * sourceTokens * width), before = data.Normal(batch * destinationTokens * width), expected = [.. before];
+            float[] source = data.Normal(batch * sourceTokens * width), before = data.Normal(batch * destinationTokens * width),
+                expected = [.. before];
             for (int b = 0; b < batch; b++)
             {
                 for (int i = 0; i < count * width; i++)
@@ -38,7 +41,8 @@ public abstract class TokenTests(string backend) : DenseTests(backend)
             }
 
             Tensor destination = InOut([batch, destinationTokens, .. token], before);
-            Backend.CopyTokens(Input([batch, sourceTokens, .. token], source), sourceFirst, destination, destinationFirst, count, accumulate);
+            Backend.CopyTokens(Input([batch, sourceTokens, .. token], source), sourceFirst, destination, destinationFirst, count,
+                accumulate);
             Compare.SameBits($"{count} tokens of {destination.Shape}", destination.ToArray(), expected);
             EndCase();
         }
