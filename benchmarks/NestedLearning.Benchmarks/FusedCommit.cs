@@ -21,7 +21,8 @@ internal static class FusedCommit
         var table = new StringBuilder(string.Create(CultureInfo.InvariantCulture,
             $"""
             A weight's gradient and its AdamW step: `{device.Name}`, {device.Description},
-            {Environment.ProcessorCount} threads, {DateTime.UtcNow:yyyy-MM-dd}. Medians in ms of turns that alternate, and of the ratio of each pair, with its quartiles. `./build.sh bench --fused-commit`
+            {Environment.ProcessorCount} threads, {DateTime.UtcNow:yyyy-MM-dd}. Medians in ms of turns that alternate, and of the ratio
+            of each pair, with its quartiles. `./build.sh bench --fused-commit`
 
             | weight | tokens | product, then step | in one | in one / apart |
             | --- | ---: | ---: | ---: | ---: |

@@ -155,8 +155,8 @@ public sealed class WarpTests : IDisposable
         DeepMemory.Backward(deep, deepSettings, deepSaved, new DeepMemoryOutputGradients { O = r.Normal(1, T, 1, D) },
             new DeepMemoryGradients
             {
-                K = r.Out("dk", 1, T, 1, D), V = r.Out("dv", 1, T, 1, D), Theta = r.Out("dtheta", 1, T, 1), W1 = r.Out("dw1", 1, 1, Hidden, D),
-                W2 = r.Out("dw2", 1, 1, D, Hidden),
+                K = r.Out("dk", 1, T, 1, D), V = r.Out("dv", 1, T, 1, D), Theta = r.Out("dtheta", 1, T, 1),
+                W1 = r.Out("dw1", 1, 1, Hidden, D), W2 = r.Out("dw2", 1, 1, D, Hidden),
             });
     });
 

@@ -153,7 +153,7 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         var data = new TestData(5);
         Tensor w1 = From(shape1, data.Normal(shape1)), w2 = From(shape2, data.Normal(shape2)), p1 = From(shape1, data.Normal(shape1)),
             p2 = From(shape2, data.Normal(shape2));
-        for (int token = 0; token < 30; token += segment)
+        for (int token = 0; token < 60; token += segment)
         {
             var inputs = new DeepMemoryInputs
             {
