@@ -79,10 +79,13 @@ internal sealed unsafe partial class HostMemoryPool : IDisposable
 {
     private const int Alignment = 64;
 
-    // Weights are read from end to end: in pages of 4 KiB, of which a large matrix has thousands, that is a third slower, and each
+    // Weights are read from end to end: in pages of 4 KiB, of which a large matrix has thousands, that is a fifth slower, and each
     // costs a fault when it is first written.
     private const int HugePage = 2 << 20;
     private const int AdviceHugePage = 14;
+
+    private static readonly bool s_advises = OperatingSystem.IsLinux() && CanAdvise();
+
     private readonly ConcurrentBag<nint>[] _free = new ConcurrentBag<nint>[32];
     private bool _disposed;
 
@@ -99,12 +102,24 @@ internal sealed unsafe partial class HostMemoryPool : IDisposable
         if (_free[bucket].TryTake(out nint pointer))
             return (float*)pointer;
         nuint bytes = (nuint)sizeof(float) << bucket;
-        if (!OperatingSystem.IsLinux() || bytes < HugePage)
+        if (!s_advises || bytes < HugePage)
             return (float*)NativeMemory.AlignedAlloc(bytes, Alignment);
         void* large = NativeMemory.AlignedAlloc(bytes, HugePage);
         // A wish: where it is refused, pages are small.
         _ = Advise(large, bytes, AdviceHugePage);
         return (float*)large;
+    }
+
+    private static bool CanAdvise()
+    {
+        try
+        {
+            return Advise(null, 0, AdviceHugePage) == 0;
+        }
+        catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
+        {
+            return false;
+        }
     }
 
     [LibraryImport("libc", EntryPoint = "madvise")]

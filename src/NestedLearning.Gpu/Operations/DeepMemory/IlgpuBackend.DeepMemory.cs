@@ -324,7 +324,33 @@ internal partial class IlgpuBackend
             if (results.Q.Given && dO.Given && _settings.Residual)
                 _backend.Product(TokenRows with { C = results.Q, Residual = dO, N = _dim, Accumulate = 1 });
 
-            // From keys and u to k, v, θ.
+            WriteGradients(tokens, frozen, results);
+
+            // To the weights before the chunk's first token, and to W_c.
+            _layer1.RetreatStates(0, dState.W1, dState.P1, dO, y1, dPrevious.W1, dPrevious.P1);
+            _layer2.RetreatStates(0, dState.W2, dState.P2, dReads, y2, dPrevious.W2, dPrevious.P2);
+            var weights = new ProductArguments { Problems = Problems, K = Math.Min(n, Problems.Tokens), Accumulate = 1 };
+            if (dFrozen.W1.Given)
+            {
+                if (_start.W1.Given)
+                    _layer1.AddStartGradients(dO, y1, dFrozen.W1);
+                _backend.Product(weights with { A = tokens.DBack.Transposed(), B = tokens.Error, M = _hidden, C = dFrozen.W1, N = _dim });
+                if (IsL2)
+                    _backend.Product(weights with { A = tokens.H.Transposed(), B = tokens.DError, M = _hidden, C = dFrozen.W1, N = _dim });
+            }
+
+            if (dFrozen.W2.Given)
+            {
+                if (_start.W2.Given)
+                    _layer2.AddStartGradients(dReads, y2, dFrozen.W2);
+                _backend.Product(weights with { A = _k.Transposed(), B = tokens.DZ, M = _dim, C = dFrozen.W2, N = _hidden });
+            }
+        }
+
+        // From keys and u to k, v, θ.
+        private void WriteGradients(DeepMemoryArguments tokens, LayerWeights frozen, DeepMemoryTokenGradients results)
+        {
+            int n = Problems.Length;
             _backend.Launch(DeepMemoryKernels.WritesBackward, (long)Problems.Count * n, tokens);
             _backend.Product(TokenRows with { A = tokens.DBack, B = frozen.W1, K = _hidden, C = tokens.DError, N = _dim, Accumulate = 1 });
             if (results.V.Given)
@@ -357,26 +383,6 @@ internal partial class IlgpuBackend
                     N = _dim,
                     Accumulate = 1,
                 });
-            }
-
-            // To the weights before the chunk's first token, and to W_c.
-            _layer1.RetreatStates(0, dState.W1, dState.P1, dO, y1, dPrevious.W1, dPrevious.P1);
-            _layer2.RetreatStates(0, dState.W2, dState.P2, dReads, y2, dPrevious.W2, dPrevious.P2);
-            var weights = new ProductArguments { Problems = Problems, K = Math.Min(n, Problems.Tokens), Accumulate = 1 };
-            if (dFrozen.W1.Given)
-            {
-                if (_start.W1.Given)
-                    _layer1.AddStartGradients(dO, y1, dFrozen.W1);
-                _backend.Product(weights with { A = tokens.DBack.Transposed(), B = tokens.Error, M = _hidden, C = dFrozen.W1, N = _dim });
-                if (IsL2)
-                    _backend.Product(weights with { A = tokens.H.Transposed(), B = tokens.DError, M = _hidden, C = dFrozen.W1, N = _dim });
-            }
-
-            if (dFrozen.W2.Given)
-            {
-                if (_start.W2.Given)
-                    _layer2.AddStartGradients(dReads, y2, dFrozen.W2);
-                _backend.Product(weights with { A = _k.Transposed(), B = tokens.DZ, M = _dim, C = dFrozen.W2, N = _hidden });
             }
         }
 

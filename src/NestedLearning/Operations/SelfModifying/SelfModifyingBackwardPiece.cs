@@ -126,21 +126,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
                 d.A[t] -= settings.EraseFactor * Dot(df, chunk.K.Row(t), dim);
         }
 
-        // What tokens of the chunk do to each other: W = .. + N W and O = .. + M W.
-        MatrixView writesTransposed = Transpose(chunk.W, n, columns, work.WritesTransposed.Start);
-        LowerTriangle(work.Products, y, writesTransposed, n, columns);
-        ChunkTriangles.EraseBackward(chunk.Coefficients, chunk.Erase, chunk.KeyProducts, work.Products, n, work.DProducts, d.G,
-            work.DErase);
-        AddLower(dK, work.DProducts, chunk.K, n, dim, strict: true);
-        AddUpper(dK, work.DProducts.Transposed, chunk.K, n, dim, strict: true);
-        if (!readsAtStart)
-        {
-            LowerTriangle(work.Products, dO, writesTransposed.FromRow(2 * dim), n, dim);
-            ChunkTriangles.ReadBackward(chunk.Coefficients, settings.Read, 1, chunk.QueryProducts, work.Products, n, work.DProducts, d.G);
-            AddLower(dQ, work.DProducts, chunk.K, n, dim, strict);
-            AddUpper(dK, work.DProducts.Transposed, chunk.Q, n, dim, strict);
-        }
-
+        TokenGradients(ref work, dO);
         d.Propagate(chunk.Coefficients, n);
 
         ProjectionGradients(ref work);
@@ -151,20 +137,49 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         Add(dX, work.DProjections, transposed, n, dim, 2 * dim);
         Add(dX, work.DGates, transposed.FromRow(3 * dim), n, dim, 2);
 
-        // dS ← a_n dS + Ksᵀ Y + Qsᵀ dO in mem, and dS_c += (η f)ᵀ Y + Xᵀ times the projections' gradients (+ Qᵀ dO).
-        chunk.Coefficients.DecayBackward(n, dS, default, dim, columns);
-        if (chunk.BeganBefore)
-            Add(dS, chunk.Ks.Transposed, y, dim, padded, n);
-        Add(dFrozen, chunk.EtaF.Transposed, y, dim, padded, n);
-        Add((readsAtStart ? dFrozen : dS).FromColumn(2 * dim), chunk.Qs.Transposed, dO, dim, dim, n);
-        Add(dFrozen, chunk.X.Transposed, work.DProjections, dim, 2 * dim, n);
-        Add(dFrozen.FromColumn(3 * dim), chunk.X.Transposed, work.DGates, dim, 2, n);
-        Subnormals.Flush(dS, dim, columns);
-
+        StateGradients(ref work, dO, dFrozen);
         if (gradients.X is not null)
             Subnormals.Copy(dX, n, dim, HeadRows.Tokens(gradients.X, batch, head).FromRow(start));
         if (gradients.Q is not null)
             Subnormals.Copy(dQ, n, dim, HeadRows.Tokens(gradients.Q, batch, head).FromRow(start));
+    }
+
+    // What tokens of the chunk do to each other: W = .. + N W and O = .. + M W.
+    private void TokenGradients(ref Workspace work, MatrixView dO)
+    {
+        ref SelfModifyingChunk chunk = ref work.Chunk;
+        int n = chunk.Length, dim = chunk.Dim, columns = chunk.Columns;
+        bool strict = settings.Read == ScanRead.Before;
+        MatrixView writesTransposed = Transpose(chunk.W, n, columns, work.WritesTransposed.Start);
+        LowerTriangle(work.Products, work.Y, writesTransposed, n, columns);
+        ChunkTriangles.EraseBackward(
+            chunk.Coefficients, chunk.Erase, chunk.KeyProducts, work.Products, n, work.DProducts, work.Coefficients.G, work.DErase);
+        AddLower(work.DK, work.DProducts, chunk.K, n, dim, strict: true);
+        AddUpper(work.DK, work.DProducts.Transposed, chunk.K, n, dim, strict: true);
+        if (settings.Read != ScanRead.ChunkStart)
+        {
+            LowerTriangle(work.Products, dO, writesTransposed.FromRow(2 * dim), n, dim);
+            ChunkTriangles.ReadBackward(
+                chunk.Coefficients, settings.Read, 1, chunk.QueryProducts, work.Products, n, work.DProducts, work.Coefficients.G);
+            AddLower(work.DQ, work.DProducts, chunk.K, n, dim, strict);
+            AddUpper(work.DK, work.DProducts.Transposed, chunk.Q, n, dim, strict);
+        }
+    }
+
+    // dS ← a_n dS + Ksᵀ Y + Qsᵀ dO in mem, and dS_c += (η f)ᵀ Y + Xᵀ times the projections' gradients (+ Qᵀ dO).
+    private void StateGradients(ref Workspace work, MatrixView dO, MatrixView dFrozen)
+    {
+        ref SelfModifyingChunk chunk = ref work.Chunk;
+        int n = chunk.Length, dim = chunk.Dim, columns = chunk.Columns, padded = chunk.PaddedColumns;
+        MatrixView dS = work.DS, y = work.Y;
+        chunk.Coefficients.DecayBackward(n, dS, default, dim, columns);
+        if (chunk.BeganBefore)
+            Add(dS, chunk.Ks.Transposed, y, dim, padded, n);
+        Add(dFrozen, chunk.EtaF.Transposed, y, dim, padded, n);
+        Add((settings.Read == ScanRead.ChunkStart ? dFrozen : dS).FromColumn(2 * dim), chunk.Qs.Transposed, dO, dim, dim, n);
+        Add(dFrozen, chunk.X.Transposed, work.DProjections, dim, 2 * dim, n);
+        Add(dFrozen.FromColumn(3 * dim), chunk.X.Transposed, work.DGates, dim, 2, n);
+        Subnormals.Flush(dS, dim, columns);
     }
 
     // o_t = a q_t S_mem + .., S by its transpose: z_t = do_t S_memᵀ.
