@@ -52,22 +52,21 @@ internal static unsafe class ChunkTriangles
         }
     }
 
-    /// <summary>M_ti = scale · G_ti ⟨q_t, k_i⟩ over the writes that a read sees, so that O = .. + M W.</summary>
-    public static void Read(in ChunkCoefficients coefficients, ScanRead read, float scale, MatrixView queryProducts, int n,
-        MatrixView result)
+    /// <summary>M_ti = G_ti ⟨q_t, k_i⟩ over the writes that a read sees, so that O = .. + M W.</summary>
+    public static void Read(in ChunkCoefficients coefficients, ScanRead read, MatrixView queryProducts, int n, MatrixView result)
     {
         for (int t = 0; t < n; t++)
         {
             float* g = coefficients.G.Row(ReadRow(read, t)), products = queryProducts.Row(t), row = result.Row(t);
             int seen = WritesSeen(read, t);
             for (int i = 0; i < seen; i++)
-                row[i] = scale * g[i] * products[i];
+                row[i] = g[i] * products[i];
         }
     }
 
     /// <summary>From ⟨do_t, w_i⟩: query products' gradient (into result) and dG (+=).</summary>
-    public static void ReadBackward(in ChunkCoefficients coefficients, ScanRead read, float scale, MatrixView queryProducts,
-        MatrixView writeProducts, int n, MatrixView result, MatrixView dG)
+    public static void ReadBackward(in ChunkCoefficients coefficients, ScanRead read, MatrixView queryProducts, MatrixView writeProducts,
+        int n, MatrixView result, MatrixView dG)
     {
         for (int t = 0; t < n; t++)
         {
@@ -77,8 +76,8 @@ internal static unsafe class ChunkTriangles
             int seen = WritesSeen(read, t);
             for (int i = 0; i < seen; i++)
             {
-                dg[i] += scale * products[i] * writes[i];
-                row[i] = scale * g[i] * writes[i];
+                dg[i] += products[i] * writes[i];
+                row[i] = g[i] * writes[i];
             }
         }
     }

@@ -52,9 +52,7 @@ internal static unsafe class Subnormals
     public static Vector<int> Outside(Vector<float> x, int low, int high)
     {
         Vector<int> magnitude = Vector.AsVectorInt32(x) & new Vector<int>(Magnitude);
-        Vector<int> below = Vector.GreaterThan(new Vector<int>((low + 127) << 23), magnitude) & Vector.GreaterThan(magnitude,
-            Vector<int>.Zero);
-        return below | Vector.GreaterThan(magnitude, new Vector<int>((high + 127) << 23));
+        return Below(x, low) | Vector.GreaterThan(magnitude, new Vector<int>((high + 127) << 23));
     }
 
     /// <summary>Lanes that are not 0 where 0 &lt; |x| &lt; 2^<paramref name="low"/>, for what has no bound above.</summary>

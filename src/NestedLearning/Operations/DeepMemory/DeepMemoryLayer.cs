@@ -43,7 +43,7 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
     public void PrepareRead(in ChunkCoefficients x, ScanRead read, int n)
     {
         LowerTriangle(_queryProducts, Queries, KeysTransposed(n), n, KeyDim);
-        ChunkTriangles.Read(x, read, 1, _queryProducts, n, _readMatrix);
+        ChunkTriangles.Read(x, read, _queryProducts, n, _readMatrix);
     }
 
     /// <summary>result [n, Dv] = diag(a_ρ) Q W + diag(b_ρ) Q P + M Writes.</summary>
@@ -149,7 +149,7 @@ internal readonly unsafe struct DeepMemoryLayer(ref ScratchArena arena, int chun
         if (!dReads.IsNull)
         {
             LowerTriangle(g.Products, dReads, writesTransposed, n, ValueDim);
-            ChunkTriangles.ReadBackward(x, read, 1, _queryProducts, g.Products, n, g.DProducts, d.G);
+            ChunkTriangles.ReadBackward(x, read, _queryProducts, g.Products, n, g.DProducts, d.G);
             AddLower(dQueries, g.DProducts, Keys, n, KeyDim, strict);
             AddUpper(dKeys, g.DProducts.Transposed, Queries, n, KeyDim, strict);
         }

@@ -22,7 +22,7 @@ internal static unsafe class ScanHeads
             Plan = settings.Plan(inputs.Time),
             HasMomentum = inputs.Mu is not null,
             Initial = new(
-            State(inputs.S0, head, firstColumn), State(inputs.P0, head, firstColumn), State(inputs.ChunkStart, head, firstColumn)),
+                State(inputs.S0, head, firstColumn), State(inputs.P0, head, firstColumn), State(inputs.ChunkStart, head, firstColumn)),
             SavedS = State(saved.States, head, firstColumn),
             SavedP = State(saved.Momenta, head, firstColumn),
         };

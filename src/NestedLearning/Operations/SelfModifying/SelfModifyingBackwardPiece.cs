@@ -160,7 +160,7 @@ internal readonly unsafe struct SelfModifyingBackwardPiece(
         {
             LowerTriangle(work.Products, dO, writesTransposed.FromRow(2 * dim), n, dim);
             ChunkTriangles.ReadBackward(
-                chunk.Coefficients, settings.Read, 1, chunk.QueryProducts, work.Products, n, work.DProducts, work.Coefficients.G);
+                chunk.Coefficients, settings.Read, chunk.QueryProducts, work.Products, n, work.DProducts, work.Coefficients.G);
             AddLower(work.DQ, work.DProducts, chunk.K, n, dim, strict);
             AddUpper(work.DK, work.DProducts.Transposed, chunk.Q, n, dim, strict);
         }

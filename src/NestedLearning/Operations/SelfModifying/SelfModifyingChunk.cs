@@ -129,7 +129,7 @@ internal unsafe struct SelfModifyingChunk
         LowerTriangle(KeyProducts, K, keysTransposed, length, Dim);
         LowerTriangle(QueryProducts, Q, keysTransposed, length, Dim);
         ChunkTriangles.Erase(Coefficients, Erase, KeyProducts, length, EraseMatrix);
-        ChunkTriangles.Read(Coefficients, _settings.Read, 1, QueryProducts, length, ReadMatrix);
+        ChunkTriangles.Read(Coefficients, _settings.Read, QueryProducts, length, ReadMatrix);
 
         Clear(W, length, PaddedColumns);
         Add(W, EtaF, frozen, length, PaddedColumns, Dim);
