@@ -64,7 +64,7 @@ internal sealed partial record BenchmarkResults
             BestAbsence = bestAbsence,
             Rows = [.. BenchCase.All.Where(c => ours.ContainsKey(c.Name)).Select(c =>
                 new BenchmarkRow(c.Name, c.Title, Environment.ProcessorCount, ours[c.Name], Find(stock, c.Name), Find(best, c.Name),
-                limits.Floor(c) / ours[c.Name]))],
+                    limits.Floor(c) / ours[c.Name]))],
         };
 
     /// <summary>Every run that is kept, by machine.</summary>

@@ -30,7 +30,7 @@ public sealed partial class SequenceModel : IDisposable
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
             NewMixer(make, $"block{b}", deviation),
             new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)],
-            configuration.Continuum, deviation)))];
+                configuration.Continuum, deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
@@ -168,7 +168,7 @@ public sealed partial class SequenceModel : IDisposable
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
             Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index,
-            [.. Configuration.Levels.Select(l => l.Chunk)]),
+                [.. Configuration.Levels.Select(l => l.Chunk)]),
         };
     }
 }

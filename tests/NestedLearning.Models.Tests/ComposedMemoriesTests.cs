@@ -17,12 +17,12 @@ public abstract class ComposedMemoriesTests(string backend) : BackendTests(backe
         ("matrices", new()),
         ("adaptive query", new() { Query = new(Chunk: 3) }),
         ("chunks", new() { Key = new(Chunk: 2), Value = new(Chunk: 3), Rate = new(Chunk: 4), Decay = new(Chunk: 1), Memory = new(Chunk: 7),
-        Query = new() }),
+            Query = new() }),
         ("deep mem", new() { Memory = s_deep }),
         ("deep key and value", new() { Key = s_deep, Value = s_deep with { Chunk = 3 } }),
         ("deep rates", new() { Rate = s_deep, Decay = s_deep with { Chunk = 2 } }),
         ("all deep", new() { Key = s_deep, Value = s_deep, Rate = s_deep, Decay = s_deep, Memory = s_deep with { Chunk = 6 },
-        Query = s_deep with { Chunk = 3 } }),
+            Query = s_deep with { Chunk = 3 } }),
     ];
 
     public static TheoryData<string, MemoryObjective, ScanRead, bool> Cases()

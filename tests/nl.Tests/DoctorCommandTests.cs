@@ -55,6 +55,6 @@ public sealed class DoctorCommandTests
     {
         Assert.All(Operation.All, o =>
             Assert.Equal(o.Name.EndsWith("-backward", StringComparison.Ordinal) ? Tolerances.Golden.Gradient : Tolerances.Golden.Forward,
-            o.Tolerance));
+                o.Tolerance));
     }
 }

@@ -11,7 +11,7 @@ public sealed class LearnCommandTests
     [Fact]
     public void Tasks_AreThese() =>
         Assert.Equal(["recall", "parity", "modular", "regression", "shift", "meta", "optimizers", "levels"],
-        LearnTask.All.Select(t => t.Name));
+            LearnTask.All.Select(t => t.Name));
 
     [Theory]
     [MemberData(nameof(Names))]

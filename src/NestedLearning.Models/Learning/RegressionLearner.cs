@@ -26,9 +26,10 @@ public sealed class RegressionLearner : IEpisodicLearner<RegressionEpisode>, IDi
         LevelConfiguration first = configuration.Levels[0];
         Levels = new LevelSystem([
             .. _model.Levels.Levels,
-            new Level("regression", first.Chunk, first.LearningRate, new Adam { Beta2 = configuration.Beta2 },
-            [_input, _output]) { Reduction = ErrorReduction.Mean, ClipNorm = configuration.ClipNorm,
-            WarmupCommits = configuration.WarmupCommits },
+            new Level("regression", first.Chunk, first.LearningRate, new Adam { Beta2 = configuration.Beta2 }, [_input, _output])
+            {
+                Reduction = ErrorReduction.Mean, ClipNorm = configuration.ClipNorm, WarmupCommits = configuration.WarmupCommits,
+            },
         ]);
     }
 

@@ -51,7 +51,7 @@ internal sealed class MemoryAsContext : ITokenMixer
     [
         .. _input.Describe(),
         new("key–value cache", [Keys, Values], $"keys and values of a segment of {_segment} tokens and of what the memory answers to them",
-        "tokens and the frozen memory", SoftmaxAttention.Rule),
+            "tokens and the frozen memory", SoftmaxAttention.Rule),
         MemoryMixer.DescribeMemory(_memory) with { ContextFlow = "keys and values of what attention read" },
         new("frozen memory", [SegmentMemory], "the memory at the segment's start", "the memory", "M_c ← S", _segment),
     ];
@@ -80,8 +80,8 @@ internal sealed class MemoryAsContext : ITokenMixer
 
         return (_output.Forward(tape, tape.Concatenate([.. outputs]), x), state.After(time,
         [
-            .. next, (Memory, memory.Value), (Momentum, momentum!.Value), (SegmentMemory, segmentMemory.Value), (Keys, cache!.Keys.Value),
-                (Values, cache.Values.Value),
+            .. next, (Memory, memory.Value), (Momentum, momentum!.Value), (SegmentMemory, segmentMemory.Value),
+            (Keys, cache!.Keys.Value), (Values, cache.Values.Value),
         ]));
     }
 

@@ -26,7 +26,7 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
     [
         .. starts.Select((start, i) => new StatePart(Part("memory", i), (batch, tokens) => tokens > 0 ? WithBatch(start, batch) : null)),
         .. starts.Select((start, i) =>
-        new StatePart(Part("chunk_start", i), (batch, tokens) => tokens % chunk > 0 ? WithBatch(start, batch) : null)),
+            new StatePart(Part("chunk_start", i), (batch, tokens) => tokens % chunk > 0 ? WithBatch(start, batch) : null)),
     ];
 
     /// <summary>The update rule in words.</summary>
@@ -46,7 +46,7 @@ internal abstract class SelfWrittenMemory(string name, int chunk, Parameter[] st
             new($"self-modifying memory {name}", [.. starts.Select((_, i) => Part("memory", i))], $"{Kind} {weights}", ContextFlow,
                 Rule(settings)),
             new($"frozen memory {name}", [.. starts.Select((_, i) => Part("chunk_start", i))], "the memory at its chunk's start",
-            "the memory", "S_c ← S", chunk),
+                "the memory", "S_c ← S", chunk),
         ];
     }
 
@@ -114,7 +114,7 @@ internal sealed class MatrixMemory(string name, int chunk, Parameter start) : Se
         Variable erase = tape.Scale(tokens.Eta, l2 && settings.ExactGradient ? 2 : 1);
         ScanResults results = tape.Scan(
             new ScanVariables(queries, tokens.Keys, Answer(tape, weights, difference), tokens.LogAlpha, erase, Theta: tokens.Eta,
-            S0: weights.Current[0]),
+                S0: weights.Current[0]),
             new ScanSettings(1, atStart ? ScanRead.Before : settings.Read, ScanWrite.Scaled, ScanSettings.DefaultChunk));
         return (atStart ? Answer(tape, weights, queries) : results.O, [results.S]);
     }

@@ -92,7 +92,7 @@ public sealed class Adam : Optimizer
 
         private AdamSettings Settings(Parameter parameter, float learningRate, float errorScale, long commit) =>
             new(learningRate, _adam.Beta1, _adam.Beta2, _adam.Epsilon, parameter.Decays ? _adam.WeightDecay : 0, _adam.Decoupled, commit,
-            errorScale)
+                errorScale)
             {
                 Moments = _adam.Moments,
                 Seed = _seed,

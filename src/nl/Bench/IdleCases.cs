@@ -28,7 +28,7 @@ internal static class IdleCases
             Twin = t => Commit(t, everyRow: true),
         },
         DenseCases.MlpBackward("mlp-wide", "residual MLP, forward and backward, pre-activations of deviation 6", t =>
-        DenseCases.MlpForwardAndBackward(t, WideWeights, MeanGradient)) with
+            DenseCases.MlpForwardAndBackward(t, WideWeights, MeanGradient)) with
         {
             Twin = t => DenseCases.MlpForwardAndBackward(t, 1, MeanGradient),
         },

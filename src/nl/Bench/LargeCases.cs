@@ -122,7 +122,7 @@ internal static class LargeCases
                 Blocks = 1,
                 ContextLength = time,
                 Levels = [new("fast", time, 1e-4f, 4 * dim / 3), new("middle", 4 * time, 1e-4f, 4 * dim / 3),
-                new("slow", 16 * time, 1e-4f, 4 * dim / 3)],
+                    new("slow", 16 * time, 1e-4f, 4 * dim / 3)],
             }));
             IndexTensor tokens = t.Below("tokens", [Sequences, time], 256);
             Tensor seed = t.Zeros("seed", [Sequences, time]);

@@ -39,14 +39,14 @@ internal static class ModelCases
                 Tokens = slowest, Unit = "bytes", AlsoOnOneThread = true,
             },
             new("hope-read", $"predicting a stream without learning, in segments of {segment}, {size}", HopeFlops(hope) * slowest, 0, t =>
-            Read(t, hope, slowest, learns: false))
+                Read(t, hope, slowest, learns: false))
             {
                 Tokens = slowest, Unit = "bytes",
             },
             new("hope-decode", $"generating, 1 stream, {size}", HopeFlops(hope) * decoded, 0, t =>
-            Generate(t, hope, 0, decoded)) { Tokens = decoded, Unit = "bytes" },
+                Generate(t, hope, 0, decoded)) { Tokens = decoded, Unit = "bytes" },
             new($"hope-decode-{streams}", $"generating, {streams} streams side by side, {size}", HopeFlops(hope) * decoded * streams, 0,
-            t => Decode(t, hope, streams, decoded))
+                t => Decode(t, hope, streams, decoded))
             {
                 Tokens = decoded * streams, Unit = "bytes",
             },

@@ -52,7 +52,7 @@ internal sealed class MetaTask : LearnTask
                 [
                     .. learners,
                     new LearnRow("ridge regression around the mean",
-                    [.. s_tested.Select(n => (double?)Ridge(Test(run, mean, n), mean)), 0]),
+                        [.. s_tested.Select(n => (double?)Ridge(Test(run, mean, n), mean)), 0]),
                     new LearnRow("ridge regression around zero", [.. s_tested.Select(n => (double?)Ridge(Test(run, mean, n), zero)), null]),
                 ]),
         ];

@@ -51,7 +51,7 @@ internal sealed class ShiftTask : LearnTask
                         StreamTraining.Mean(b.Bits[1], 0, 4096), b.Bits[1].Average(),
                         StreamTraining.Mean(b.Bits[1], end, run.Steps),
                         StreamTraining.Reaches(b.Bits[1], StreamTraining.Mean(b.Bits[0], end, run.Steps) + entropyAfter - entropyBefore,
-                        Window), b.Rate, b.ParameterCount)),
+                            Window), b.Rate, b.ParameterCount)),
                 ]),
         ];
     }

@@ -48,7 +48,7 @@ internal sealed class StreamRun : IDisposable
     /// <summary>The bytes that all learners together read; the beginning of a copy is read once, for both.</summary>
     public long BytesToRead =>
         _tracks.Sum(t =>
-        t.Kind == LearnerKind.Frozen && Find(LearnerKind.Hope) is not null ? Plan.Length - Plan.Phases[0].End : Plan.Length);
+            t.Kind == LearnerKind.Frozen && Find(LearnerKind.Hope) is not null ? Plan.Length - Plan.Phases[0].End : Plan.Length);
 
     /// <summary>How many of <see cref="BytesToRead"/> are read, from any thread.</summary>
     public long BytesRead => _tracks.Sum(t => t.Snapshot.Position - t.Snapshot.Inherited);

@@ -373,7 +373,7 @@ public abstract class ContinuumMemoryTests(string backend) : BackendTests(backen
 
         void Refused(string message, ContinuumMemoryConfiguration configuration) =>
             Assert.Contains(message, Assert.Throws<ArgumentException>(() => new ContinuumMemory(Device, configuration)).Message,
-            StringComparison.Ordinal);
+                StringComparison.Ordinal);
     }
 
     // Chunks that do not divide one another, and another rule for each level.

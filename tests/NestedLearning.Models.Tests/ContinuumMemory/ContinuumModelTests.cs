@@ -53,14 +53,14 @@ public abstract class ContinuumModelTests(string backend) : BackendTests(backend
         ModelConfiguration configuration = Configuration(ContinuumVariant.Nested, turned: false);
         Assert.Contains("GeneratorRank", Assert.Throws<ArgumentException>(
             () => new SequenceModel(Device,
-            configuration with { Continuum = configuration.Continuum with { GeneratorRank = -1 } })).Message, StringComparison.Ordinal);
+                configuration with { Continuum = configuration.Continuum with { GeneratorRank = -1 } })).Message, StringComparison.Ordinal);
     }
 
     private static ModelConfiguration Configuration(ContinuumVariant variant, bool turned) => new()
     {
         Dim = 16, Heads = 2, Blocks = 2, MemoryChunk = 8, ContextLength = 64, WarmupCommits = 4, ProjectionLevel = 0,
         Levels = [new("fast", 16, 5e-3f, 24), new("middle", 64, 5e-3f, 24) { Optimizer = new GradientDescent() },
-        new("slow", 128, 5e-3f, 24)],
+            new("slow", 128, 5e-3f, 24)],
         Continuum = new ContinuumSettings
         {
             Variant = variant, SlowestFirst = turned, Backpropagates = !turned, GeneratorRank = turned ? 4 : 0, ResetsOptimizers = turned,

@@ -101,7 +101,7 @@ public sealed class KnowledgeTransferTests : IDisposable
             Dim = Dim,
             Settings = new ContinuumSettings { Variant = ContinuumVariant.Nested },
             Levels = [new("fast", 2, 0.1f, 8) { Optimizer = new GradientDescent() },
-            new("slow", 4, 0, 8) { Optimizer = new GradientDescent() }],
+                new("slow", 4, 0, 8) { Optimizer = new GradientDescent() }],
         });
         float[] initial = Find(memory, "memory.0.in").Value.ToArray();
         var data = new TestData(3);

@@ -34,7 +34,7 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
 
     public static TheoryData<string, ContinuumVariant> Cases =>
         [.. s_layouts.Keys.SelectMany(l =>
-        Enum.GetValues<ContinuumVariant>().Select(v => new TheoryDataRow<string, ContinuumVariant>(l, v)))];
+            Enum.GetValues<ContinuumVariant>().Select(v => new TheoryDataRow<string, ContinuumVariant>(l, v)))];
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -152,7 +152,7 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
         {
             Settings = new ContinuumSettings { Variant = variant, GeneratorRank = 2 },
             Levels = [new("fast", 1, 0.1f, shared ? 3 : 5), new("middle", 4, 0.1f, shared ? 5 : 4),
-            new("slow", 16, 0.1f, shared ? 2 : Hidden)],
+                new("slow", 16, 0.1f, shared ? 2 : Hidden)],
         };
     }
 

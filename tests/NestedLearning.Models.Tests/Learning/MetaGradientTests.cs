@@ -254,11 +254,11 @@ public abstract class MetaGradientTests(string backend) : BackendTests(backend)
             ScanCase c = episode.Whole.Slice(start, end, null, null);
             Variable x =
                 tape.Input(tape.Keep(Device.From(episode.InputShape(end - start),
-                Floats(ScanCase.SliceTime(episode.X, MetaGradientTests.Batch, ScanEpisode.Input, start, end)))));
+                    Floats(ScanCase.SliceTime(episode.X, MetaGradientTests.Batch, ScanEpisode.Input, start, end)))));
             Variable keys = tape.Reshape(tape.Linear(x, tape.Use(Projection)), c.KeyShape);
             return tape.Scan(
                 new ScanVariables(keys, keys, Data(c.U, c.ValueShape)!, Data(c.LogAlpha, c.GateShape), Data(c.Erase, c.GateShape),
-                Data(c.Mu, c.GateShape), Data(c.Theta, c.GateShape), memories[0], memories[1]),
+                    Data(c.Mu, c.GateShape), Data(c.Theta, c.GateShape), memories[0], memories[1]),
                 c.Settings);
 
             Variable? Data(double[]? values, Shape shape) =>

@@ -175,7 +175,7 @@ public sealed class SafetensorsFileTests : IDisposable
     [InlineData("0000000\\u0030", "expected 8 hexadecimal digits")]
     public void WrongChecksum_IsRefused(string checksum, string reason) =>
         Refused(Assemble("""{"__metadata__":{"nested_learning.crc32c":"?"}}""".Replace("?", checksum, StringComparison.Ordinal), []),
-        reason);
+            reason);
 
     [Theory]
     [InlineData("", 0, "header")]

@@ -203,7 +203,7 @@ public sealed class LevelStartTests : IDisposable
         Parameter fast = New("fast", 10), loose = New("loose", 0), start = New("start", 10);
         return new LevelSystem(
             new Level("fast", 2, 1, optimizer ?? new GradientDescent(),
-            [fast, loose])
+                [fast, loose])
             { Start = new LevelStart([(fast, start)], chunks, resets) },
             new Level("slow", 4, 0.5f, new GradientDescent(), [start]));
     }

@@ -398,7 +398,7 @@ public sealed class LevelSystemTests : IDisposable
     private LevelSystem New(params (string Name, int Chunk, float Rate, ErrorReduction Reduction)[] levels) =>
         new(levels.Select(l =>
         new Level(l.Name, l.Chunk, l.Rate, new GradientDescent(),
-        [new Parameter("p." + l.Name, _device.Full([2], 1))])
+            [new Parameter("p." + l.Name, _device.Full([2], 1))])
         { Reduction = l.Reduction }));
 
     // A level for each name, with parameters of several sizes.
@@ -415,7 +415,7 @@ public sealed class LevelSystemTests : IDisposable
 
     private LevelSystem NewAdam(Adam adam) =>
         new(new[] { ("a", 2), ("b", 4) }.Select(l =>
-        new Level(l.Item1, l.Item2, 0.1f, adam, [new Parameter(l.Item1, _device.Full([3], 1))])))
+            new Level(l.Item1, l.Item2, 0.1f, adam, [new Parameter(l.Item1, _device.Full([3], 1))])))
         {
             RecordsTimeline = true,
         };

@@ -20,32 +20,34 @@ public sealed record OptimizerCase(string Name, Optimizer Optimizer, Func<int, i
         Case("gradient-descent", new GradientDescent { WeightDecay = 0.1f }, (r, c, w) => new ReferenceGradientDescent(r, c, w, 0.1f)),
         Case("follow-the-regularized-leader", new FollowTheRegularizedLeader(), (r, c, w) => new ReferenceGradientDescent(r, c, w)),
         Case("momentum-heavy-ball", new Momentum { Decay = 0.8, WeightDecay = 0.1f }, (r, c, w) =>
-        new ReferenceMomentum(r, c, w, 0.8, 1, false, 0.1f)),
+            new ReferenceMomentum(r, c, w, 0.8, 1, false, 0.1f)),
         Case("momentum-average", new Momentum { Decay = 0.8, Average = true }, (r, c, w) => new ReferenceMomentum(r, c, w, 0.8, 1 - 0.8)),
         Case("nesterov", new Momentum { Decay = 0.8, Nesterov = true, WeightDecay = 0.1f }, (r, c, w) =>
-        new ReferenceMomentum(r, c, w, 0.8, 1, true, 0.1f)),
+            new ReferenceMomentum(r, c, w, 0.8, 1, true, 0.1f)),
         Case("nesterov-average", new Momentum { Decay = 0.8, Nesterov = true, Average = true }, (r, c, w) =>
-        new ReferenceMomentum(r, c, w, 0.8, 1 - 0.8, true)),
+            new ReferenceMomentum(r, c, w, 0.8, 1 - 0.8, true)),
         Case("adagrad", new AdaGrad { Epsilon = 0.01f, WeightDecay = 0.1f }, (r, c, w) => new ReferenceAdaGrad(r, c, w, 0.01f, 0.1f)),
         Case("adam", new Adam { Decoupled = false, WeightDecay = 0.1f }, (r, c, w) => new ReferenceAdam(r, c, w, Adam(false))),
         Case("adamw", new Adam { WeightDecay = 0.1f }, (r, c, w) => new ReferenceAdam(r, c, w, Adam(true))),
         Case("preconditioned-identity", new PreconditionedMomentum { Decay = 0.7 }, (r, c, w) => Matrix(r, c, w, 0.7, 0)),
         Case("preconditioned-diagonal",
-        new PreconditionedMomentum { Decay = 0.7, Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f } },
+            new PreconditionedMomentum { Decay = 0.7, Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f } },
             (r, c, w) => Matrix(r, c, w, 0.7, 0, new ReferenceDiagonalPreconditioner(0.9, 0.01f).Precondition)),
-        Case("preconditioned-matrix", new PreconditionedMomentum { Decay = 0.7,
-        Preconditioner = new MatrixPreconditioner { Decay = 0.9, Ridge = 0.1f, Period = 3 } },
+        Case("preconditioned-matrix",
+            new PreconditionedMomentum { Decay = 0.7, Preconditioner = new MatrixPreconditioner { Decay = 0.9, Ridge = 0.1f, Period = 3 } },
             (r, c, w) => Matrix(r, c, w, 0.7, 0, new ReferenceMatrixPreconditioner(r, c, 0.9, 0.1f, 3).Precondition)),
         Case("feature-map-cubic", new PreconditionedMomentum { Decay = 0.7, Features = FeatureMap.Cubic },
             (r, c, w) => Matrix(r, c, w, 0.7, 0, features: g => Array.ConvertAll(g, x => x * x * x))),
-        Case("feature-map-unit-rows", new PreconditionedMomentum { Decay = 0.7, Features = FeatureMap.UnitRows,
-        Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f } },
-            (r, c, w) =>
-            Matrix(r, c, w, 0.7, 0, new ReferenceDiagonalPreconditioner(0.9, 0.01f).Precondition, g =>
-            ReferenceDense.Norm(NormKind.L2, g, c, null, null, 1e-20))),
+        Case("feature-map-unit-rows",
+            new PreconditionedMomentum
+            {
+                Decay = 0.7, Features = FeatureMap.UnitRows, Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f },
+            },
+            (r, c, w) => Matrix(r, c, w, 0.7, 0, new ReferenceDiagonalPreconditioner(0.9, 0.01f).Precondition,
+                g => ReferenceDense.Norm(NormKind.L2, g, c, null, null, 1e-20))),
         Case("delta-momentum", new DeltaMomentum { Decay = 0.7, Erase = 0.6f }, (r, c, w) => Matrix(r, c, w, 0.7, 0.6f)),
         Case("delta-momentum-preconditioned",
-        new DeltaMomentum { Decay = 0.7, Erase = 1, Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f } },
+            new DeltaMomentum { Decay = 0.7, Erase = 1, Preconditioner = new DiagonalPreconditioner { Decay = 0.9, Epsilon = 0.01f } },
             (r, c, w) => Matrix(r, c, w, 0.7, 1, new ReferenceDiagonalPreconditioner(0.9, 0.01f).Precondition)),
         Case("deep-momentum", new DeepMomentum { Hidden = 5, Seed = 3 }, (r, c, w) => Deep(r, c, w, 1, 1, 0, true, false)),
         Case("deep-momentum-dot", new DeepMomentum

@@ -39,7 +39,7 @@ public sealed class OptimizerSettingsTests : IDisposable
     [MemberData(nameof(OutOfRange))]
     public void SettingsOutOfRange_AreRefused(string message, Optimizer optimizer) =>
         Assert.Contains(message, Assert.ThrowsAny<ArgumentException>(() => optimizer.CreateMemory(New("w", [3, 4]))).Message,
-        StringComparison.Ordinal);
+            StringComparison.Ordinal);
 
     [Theory]
     [InlineData("muon")]

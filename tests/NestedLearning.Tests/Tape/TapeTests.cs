@@ -277,7 +277,7 @@ public sealed class TapeTests : IDisposable
             Check(
                 t => result(t.Scan(
                     new ScanVariables(t.Use(q), t.Use(k), t.Use(u), t.Use(logAlpha), t.Use(erase), t.Use(mu),
-                    hasTheta ? t.Use(theta) : null, t.Use(s0), t.Use(p0)),
+                        hasTheta ? t.Use(theta) : null, t.Use(s0), t.Use(p0)),
                     new ScanSettings(0.7f, read, write, 3))),
                 hasTheta ? [q, k, u, logAlpha, erase, mu, theta, s0, p0] : [q, k, u, logAlpha, erase, mu, s0, p0]);
         }

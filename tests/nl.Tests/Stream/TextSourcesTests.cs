@@ -182,7 +182,7 @@ public sealed class TextSourcesTests : IDisposable
 
     private void WriteDocumentation(string path, string contents) =>
         _folder.Write("sdk/packs/" + path, "<?xml version=\"1.0\"?>\n<doc><members><member " +
-        $"name=\"M:A\">{contents}</member></members></doc>");
+            $"name=\"M:A\">{contents}</member></members></doc>");
 
     private string Sdk()
     {

@@ -468,7 +468,7 @@ internal partial class IlgpuBackend
 
         private void StateDot(Matrix x, Matrix y, Matrix result) =>
             _backend.Launch(ChunkBackwardKernels.StateDot, Problems.Count,
-            new StateDotArguments { Problems = Problems, X = x, Y = y, Out = result, Rows = _keyDim, Columns = _valueDim });
+                new StateDotArguments { Problems = Problems, X = x, Y = y, Out = result, Rows = _keyDim, Columns = _valueDim });
 
         private void AddTriangle(Action<TriangleArguments> kernel, Problems problems, Matrix triangle, Matrix from, Matrix to) =>
             _backend.LaunchItems(kernel, (long)problems.Count * problems.Length * _readDim, new TriangleArguments

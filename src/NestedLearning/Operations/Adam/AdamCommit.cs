@@ -67,7 +67,7 @@ public static class AdamCommit
             MomentPrecision.Float32 => w.Shape,
             MomentPrecision.BFloat16 => [BFloat16.PackedCount(w.Count)],
             _ => throw new ArgumentOutOfRangeException(nameof(settings), settings.Moments,
-            $"The moments are {settings.Moments}, expected float32 or bfloat16."),
+                $"The moments are {settings.Moments}, expected float32 or bfloat16."),
         };
         Require.SameShape(m, moments);
         Require.SameShape(v, moments);

@@ -11,5 +11,5 @@ internal sealed partial class ManagedBackend
     public override void AttentionBackward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs,
         Tensor dOutput, in AttentionGradients gradients) =>
         Work.For(inputs.Batch * inputs.Heads, 5 * AttentionCost.Operations(inputs) / 2,
-        new AttentionBackwardPiece(inputs, settings, outputs, dOutput, gradients));
+            new AttentionBackwardPiece(inputs, settings, outputs, dOutput, gradients));
 }

@@ -54,7 +54,7 @@ internal sealed unsafe partial class ManagedBackend
             Work.For(
                 (width + ConvolutionChannels - 1) / ConvolutionChannels, 8L * x.Count,
                 new ConvolutionWeightsAction(x.Pointer, PointerOf(state), dy.Pointer, PointerOf(dWeight), PointerOf(dBias), batch, time,
-                width));
+                    width));
         }
     }
 

@@ -17,7 +17,7 @@ internal sealed unsafe partial class ManagedBackend
         Work.For(
             (targets.Count + LossRows - 1) / LossRows, (long)logits.Count * FunctionOperations,
             new CrossEntropyForwardAction(logits.Pointer, targets.Pointer, losses.Pointer, logSums.Pointer, targets.Count,
-            logits.Shape.Last));
+                logits.Shape.Last));
 
     // dLogits[n] = (e^(logits[n] − logSum_n) − onehot(target_n)) · dLoss_n, or 0; dLogits may be logits.
     public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits) =>

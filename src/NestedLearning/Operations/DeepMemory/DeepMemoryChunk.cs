@@ -205,7 +205,7 @@ internal readonly struct DeepMemoryWeights(MatrixView w1, MatrixView w2, MatrixV
     /// <summary>Those of a head in tensors [B, H, ..] or, saved, [B, H, chunks, ..].</summary>
     public static DeepMemoryWeights Of(int batchHead, Tensor? w1, Tensor? w2, Tensor? p1 = null, Tensor? p2 = null, int chunk = 0) =>
         new(HeadRows.State(w1, batchHead, chunk), HeadRows.State(w2, batchHead, chunk), HeadRows.State(p1, batchHead, chunk),
-        HeadRows.State(p2, batchHead, chunk));
+            HeadRows.State(p2, batchHead, chunk));
 
     /// <summary>Copies all there is; what a source lacks is zero.</summary>
     public void CopyTo(DeepMemoryWeights result, int dim, int hidden)

@@ -8,5 +8,5 @@ internal sealed partial class ManagedBackend
     public override void DeepMemoryBackward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved,
         in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients) =>
         Work.For(inputs.Batch * inputs.Heads, 3 * ScanCost.Operations(inputs, settings),
-        new DeepMemoryBackwardPiece(inputs, settings, saved, upstream, gradients));
+            new DeepMemoryBackwardPiece(inputs, settings, saved, upstream, gradients));
 }

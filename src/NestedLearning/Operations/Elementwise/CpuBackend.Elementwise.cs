@@ -17,11 +17,11 @@ internal sealed unsafe partial class CpuBackend
 
     public override void ActivationForward(Operations.Activation activation, Tensor x, Tensor y) =>
         Elementwise<ActivationForwardKernel>(x.Count,
-        new ElementwiseArguments { Activation = (int)activation, X = x.Pointer, Z = y.Pointer });
+            new ElementwiseArguments { Activation = (int)activation, X = x.Pointer, Z = y.Pointer });
 
     public override void ActivationBackward(Operations.Activation activation, Tensor x, Tensor dy, Tensor dx) =>
         Elementwise<ActivationBackwardKernel>(x.Count,
-        new ElementwiseArguments { Activation = (int)activation, X = x.Pointer, Y = dy.Pointer, Z = dx.Pointer });
+            new ElementwiseArguments { Activation = (int)activation, X = x.Pointer, Y = dy.Pointer, Z = dx.Pointer });
 
     public override void AddScaled(float factor, Tensor x, Tensor y) =>
         Elementwise<AddScaledKernel>(x.Count, new ElementwiseArguments { Factor = factor, X = x.Pointer, Z = y.Pointer });

@@ -228,7 +228,7 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             for (int i = 0; i < packed.Length; i++)
                 packed[i] = BitConverter.UInt32BitsToSingle(
                     (BitConverter.SingleToUInt32Bits(values[2 * i]) >> 16) | (
-                    BitConverter.SingleToUInt32Bits(values[2 * i + 1]) & 0xFFFF0000));
+                        BitConverter.SingleToUInt32Bits(values[2 * i + 1]) & 0xFFFF0000));
             return From([Count / 2], packed);
         }
 
@@ -405,7 +405,7 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             }),
         ["GemmAdamCommit"] = r =>
         GemmAdamCommit.Apply(r.In([5, 7]), r.In([5, 9]), null, r.Changed("w", [7, 9]), r.Changed("m", [7, 9]), r.Changed("v", [7, 9], 0),
-        s_adam),
+            s_adam),
         ["AttentionForward"] = r => Attend(r, backward: false),
         ["AttentionBackward"] = r => Attend(r, backward: true),
         ["CrossEntropyForward"] = r =>
@@ -446,7 +446,7 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
             }
         },
         ["CausalConvolutionForward"] = r =>
-        CausalConvolution.Forward(r.In([1, 6, 10]), r.In([10, 4]), r.In([10]), r.In([1, 3, 10]), r.Out("y", [1, 6, 10]), null),
+            CausalConvolution.Forward(r.In([1, 6, 10]), r.In([10, 4]), r.In([10]), r.In([1, 3, 10]), r.Out("y", [1, 6, 10]), null),
         ["CausalConvolutionBackward"] = r => CausalConvolution.Backward(
             r.In([1, 6, 10]), r.In([10, 4]), r.In([1, 3, 10]), r.In([1, 6, 10]), r.Out("dx", [1, 6, 10]), r.Changed("dweight", [10, 4]),
                 r.Changed("dbias", [10])),

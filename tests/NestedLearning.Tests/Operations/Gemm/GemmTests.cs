@@ -190,7 +190,7 @@ public abstract class GemmTests(string backend) : DenseTests(backend)
                 Tolerances.Gemm.Forward);
             CloseAsSum(
                 $"c of {m}×{n}×{k}", c, ReferenceDense.Product(m, n, k, Compare.ToDouble(a), transposeA, Compare.ToDouble(b), transposeB,
-                wideBias),
+                    wideBias),
                 magnitude, Tolerances.BFloat16);
             EndCase();
         }

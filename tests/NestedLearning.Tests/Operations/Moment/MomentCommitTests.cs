@@ -143,7 +143,7 @@ public abstract class MomentCommitTests(string backend) : DenseTests(backend)
         float[] before = good.W!.ToArray();
         string Refused(MomentTensors[] tensors, MomentSettings? settings = null, int changes = 0) =>
             Assert.ThrowsAny<ArgumentException>(() =>
-            MomentCommit.Apply(tensors, [.. tensors.Select(_ => settings ?? s_all)], new CommitChange[changes])).Message;
+                MomentCommit.Apply(tensors, [.. tensors.Select(_ => settings ?? s_all)], new CommitChange[changes])).Message;
 
         Assert.Contains("w has shape [10], expected [20]", Refused([good with { W = small }]), StringComparison.Ordinal);
         Assert.Contains("m has shape [10], expected [20]", Refused([good with { M = small }]), StringComparison.Ordinal);

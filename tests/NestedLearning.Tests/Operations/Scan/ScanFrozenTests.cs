@@ -253,7 +253,7 @@ public abstract class ScanFrozenTests(string backend) : ScanSuite(backend)
 
     private static ScanCase Create(string gates, ScanRead read, int shape) =>
         ScanCase.Create((ulong)shape + 140, new Shape(Shapes[shape].Shape),
-        new ScanSettings(0.6f, read, ScanWrite.FrozenL2, Shapes[shape].Chunk), gates);
+            new ScanSettings(0.6f, read, ScanWrite.FrozenL2, Shapes[shape].Chunk), gates);
 }
 
 public sealed class ManagedScanFrozenTests() : ScanFrozenTests("managed");

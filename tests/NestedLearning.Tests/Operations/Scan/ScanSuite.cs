@@ -108,7 +108,7 @@ public abstract class ScanSuite(string backend) : BackendTests(backend)
         Scan.Backward(
             inputs, c.Settings, saved,
             new ScanOutputGradients(Optional(c.ValueShape, upstream.O), Optional(c.StateShape, upstream.S),
-            Optional(c.StateShape, upstream.P), Optional(c.StateShape, upstream.ChunkStart)), gradients);
+                Optional(c.StateShape, upstream.P), Optional(c.StateShape, upstream.ChunkStart)), gradients);
 
         var run = new ScanGradientRun();
         foreach ((string name, Tensor? tensor) in new[]

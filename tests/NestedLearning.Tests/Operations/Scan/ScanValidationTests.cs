@@ -76,11 +76,13 @@ public sealed class ScanValidationTests : IDisposable
             case "read at a free chunk's start": settings = settings with { Read = ScanRead.ChunkStart }; break;
             case "phase of a free chunk": settings = settings with { Phase = 1 }; break;
             case "phase":
-                (inputs, settings) = (inputs with { Theta = New(2, 5, 3) },
-                settings with { Write = ScanWrite.FrozenL2, Phase = 4 }); break;
+                inputs = inputs with { Theta = New(2, 5, 3) };
+                settings = settings with { Write = ScanWrite.FrozenL2, Phase = 4 };
+                break;
             case "chunk start missing":
-                (inputs, settings) = (inputs with { Theta = New(2, 5, 3) },
-                settings with { Write = ScanWrite.FrozenL2, Phase = 3 }); break;
+                inputs = inputs with { Theta = New(2, 5, 3) };
+                settings = settings with { Write = ScanWrite.FrozenL2, Phase = 3 };
+                break;
             case "chunk start given": inputs = inputs with { ChunkStart = New(2, 3, 4, 7) }; break;
             case "chunk start of a free chunk": outputs = outputs with { ChunkStart = New(2, 3, 4, 7) }; break;
         }
@@ -117,12 +119,14 @@ public sealed class ScanValidationTests : IDisposable
             case "states": saved = saved with { States = null }; break;
             case "momenta": saved = saved with { Momenta = null }; break;
             case "dp without mu":
-                (inputs, saved, upstream) = (inputs with { Mu = null }, saved with { Momenta = null },
-                upstream with { P = New(2, 3, 4, 7) }); break;
+                (inputs, saved) = (inputs with { Mu = null }, saved with { Momenta = null });
+                upstream = upstream with { P = New(2, 3, 4, 7) };
+                break;
             case "dlog_alpha": gradients = gradients with { LogAlpha = New(2, 5, 3) }; break;
             case "dp0 without mu":
-                (inputs, saved, gradients) = (inputs with { Mu = null }, saved with { Momenta = null },
-                gradients with { P0 = New(2, 3, 4, 7) }); break;
+                (inputs, saved) = (inputs with { Mu = null }, saved with { Momenta = null });
+                gradients = gradients with { P0 = New(2, 3, 4, 7) };
+                break;
         }
 
         ArgumentException e = Assert.ThrowsAny<ArgumentException>(() => Scan.Backward(inputs, settings, saved, upstream, gradients));

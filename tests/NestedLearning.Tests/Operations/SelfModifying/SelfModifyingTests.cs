@@ -417,7 +417,7 @@ public abstract class SelfModifyingTests(string backend) : BackendTests(backend)
         Tensor? Optional(double[]? state) => state is null ? null : From(c.StateShape, ToFloat(state));
         SelfModifying.Backward(
             inputs, c.Settings, states, new SelfModifyingOutputGradients(From(c.InputShape, ToFloat(dOutput)), Optional(dState),
-            Optional(dChunkStart)), gradients);
+                Optional(dChunkStart)), gradients);
         var run = new Dictionary<string, float[]>();
         foreach ((string name, Tensor? tensor) in new[] { ("dx", gradients.X), ("dq", gradients.Q), ("ds0", gradients.S0),
             ("dchunk_start", gradients.ChunkStart) })
