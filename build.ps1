@@ -244,7 +244,7 @@ function Invoke-Bench {
     Build-NativeIfPossible 'nested_learning'
     Build-PtxForGpu
     Push-Location $root
-    try { & dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- @rest }
+    try { & dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -p:WithLibtorch=true -- @rest }
     finally { Pop-Location }
     exit $LASTEXITCODE
 }

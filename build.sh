@@ -378,7 +378,7 @@ bench() {
     build_ptx_for_gpu
   fi
   cd "$root"
-  exec dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -- "$@"
+  exec dotnet run -c $configuration --project benchmarks/NestedLearning.Benchmarks -p:WithLibtorch=true -- "$@"
 }
 
 ptx() {

@@ -15,7 +15,7 @@ namespace NestedLearning.Benchmarks.Operations;
 /// </summary>
 internal sealed class TorchTransformer : Module<TorchTensor, TorchTensor>
 {
-    private readonly Embedding _embedding;
+    private readonly TorchSharp.Modules.Embedding _embedding;
     private readonly ModuleList<Block> _blocks;
     private readonly RmsNorm _norm;
     private readonly List<(string Name, TorchParameter Parameter, bool Transposed, TorchTensor Start)> _ours = [];
