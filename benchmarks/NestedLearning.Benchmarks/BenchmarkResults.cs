@@ -14,6 +14,9 @@ namespace NestedLearning.Benchmarks;
 /// <summary>A case's medians in milliseconds; null where a side has no such operation or did not run.</summary>
 internal sealed record BenchmarkRow(string Name, string Title, int Threads, double Ours, double? Stock, double? Best, double ShareOfFloor);
 
+/// <summary>Medians in milliseconds of a case on numbers that decay, or saturate, and of the same work on ordinary ones.</summary>
+internal sealed record IdleRow(string Name, string Title, double Ordinary, double Idle);
+
 /// <summary>One run on one machine.</summary>
 internal sealed partial record BenchmarkResults
 {
@@ -43,6 +46,9 @@ internal sealed partial record BenchmarkResults
     public string? BestAbsence { get; init; }
 
     public required IReadOnlyList<BenchmarkRow> Rows { get; init; }
+
+    /// <summary>Ours alone; empty where it was not measured.</summary>
+    public IReadOnlyList<IdleRow> Idle { get; init; } = [];
 
     public static BenchmarkResults Create(
         string device, MachineLimits limits, string? stockAbsence, string? bestAbsence,

@@ -82,6 +82,7 @@ for (int round = 0; round < Rounds; round++)
 
 BenchmarkResults kept = BenchmarkResults.Create($"{device.Name}, {device.Description}", limits, stockAbsence, bestAbsence, Medians(ours),
     Medians(stock), Medians(best));
+kept = kept with { Idle = MeasureIdle() };
 Console.WriteLine();
 Console.WriteLine(ResultTable.Markdown(kept));
 if (failed)
@@ -108,6 +109,18 @@ Dictionary<string, Dictionary<string, double>> Measure(params string[] methods)
     return reports.Where(r => r.ResultStatistics is not null).GroupBy(r => r.BenchmarkCase.Descriptor.WorkloadMethod.Name)
         .ToDictionary(g => g.Key, g => g.ToDictionary(r => CaseOf(r.BenchmarkCase), r => r.ResultStatistics!.Median * 1e-6));
 }
+
+// In turns with their twins, as nl bench does.
+IdleRow[] MeasureIdle() =>
+[
+    .. BenchCase.All.Where(c => c.Twin is not null && cases.Contains(c.Name)).Select(c =>
+    {
+        using var tensors = new BenchTensors(device);
+        using var ordinary = new BenchTensors(device);
+        (double idle, double twin) = BenchTimer.Medians(c.Prepare(tensors), c.Twin!(ordinary), TimeSpan.FromSeconds(10));
+        return new IdleRow(c.Name, c.Title, twin, idle);
+    }),
+];
 
 Dictionary<string, double> MeasureBest(Dictionary<string, string> environment)
 {

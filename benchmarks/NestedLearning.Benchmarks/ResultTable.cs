@@ -22,6 +22,14 @@ internal static class ResultTable
             text.Append(CultureInfo.InvariantCulture,
                 $"| {row.Title} (`{row.Name}`) | {Milliseconds(row.Stock)} | {Milliseconds(row.Best)} | {Milliseconds(row.Ours)} | " +
                 $"{row.ShareOfFloor * 100:F0} % |\n");
+        if (results.Idle.Count > 0)
+        {
+            text.Append("\n| what decays or saturates, ours | ordinary numbers | such numbers | ratio |\n| --- | ---: | ---: | ---: |\n");
+            foreach (IdleRow row in results.Idle)
+                text.Append(CultureInfo.InvariantCulture,
+                    $"| {row.Title} (`{row.Name}`) | {Milliseconds(row.Ordinary)} | {Milliseconds(row.Idle)} | {row.Idle / row.Ordinary:F2} |\n");
+        }
+
         if (results.StockAbsence is not null)
             text.Append(CultureInfo.InvariantCulture, $"\nWithout libtorch: {results.StockAbsence}\n");
         else if (results.BestAbsence is not null)
