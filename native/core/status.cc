@@ -60,6 +60,10 @@ void ThrowOneOf(const char* name, int64_t value, int64_t last) {
   ThrowValue(name, value, allowed.c_str());
 }
 
+void ThrowFlags(const char* name, uint32_t flags, uint32_t known) {
+  ThrowValue(name, flags, ("bits of " + std::to_string(known) + " alone").c_str());
+}
+
 void ThrowRange(int64_t begin, int64_t end) {
   throw Error(NL_INVALID_ARGUMENT, "the pieces " + std::to_string(begin) + " to " +
                                        std::to_string(end) + " are not a part of the work");

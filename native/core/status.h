@@ -29,6 +29,7 @@ int32_t Caught() noexcept;
 [[noreturn]] void ThrowRange(int64_t begin, int64_t end);
 // As ThrowValue, where 0 to last are allowed.
 [[noreturn]] void ThrowOneOf(const char* name, int64_t value, int64_t last);
+[[noreturn]] void ThrowFlags(const char* name, uint32_t flags, uint32_t known);
 
 inline void RequireNotNull(const void* pointer, const char* name) {
   if (pointer == nullptr) ThrowNull(name);
@@ -45,6 +46,11 @@ inline void RequireNotNegative(int64_t value, const char* name) {
 // 0 <= value <= last, such as an enum's last value.
 inline void RequireOneOf(int32_t value, int32_t last, const char* name) {
   if (value < 0 || value > last) ThrowOneOf(name, value, last);
+}
+
+// No bit of `flags` but those `known`.
+inline void RequireFlags(uint32_t flags, uint32_t known, const char* name) {
+  if ((flags & ~known) != 0) ThrowFlags(name, flags, known);
 }
 
 // 0 <= begin <= end.

@@ -39,7 +39,7 @@ extern "C" {
 /* ---- Status ---- */
 
 /* Raised by one with every change that an older caller could not live with. */
-#define NL_ABI_VERSION 3
+#define NL_ABI_VERSION 4
 
 enum nl_status {
   NL_OK = 0,
@@ -490,12 +490,17 @@ NL_API int32_t nl_scan_backward(const nl_scan_arguments* arguments,
 
 enum nl_memory_objective { NL_OBJECTIVE_L2 = 0, NL_OBJECTIVE_DOT = 1 };
 
+/* Bits of nl_self_modifying_arguments.flags. */
+enum nl_self_modifying_flags {
+  NL_SELF_MODIFYING_NORMALIZE_VALUES = 1, /* v = norm(x S_v,c) */
+  NL_SELF_MODIFYING_EXACT_GRADIENT = 2 /* L2's gradient at S_{t-1}: k S_{t-1} in place of k S_c */
+};
+
 /* The memories of a head lie side by side as the columns [k (D) | v (D) | mem (D) | eta (1) | alpha (1)] of S [D, 3D + 2].
  * With S_c the state at the start of the token's chunk:
  *   k = norm(x S_k,c)   v = x S_v,c   eta = softplus(x S_eta,c + eta_bias) eta_scale   a = sigmoid(x S_alpha,c + alpha_bias)
  *   S_t = a S_{t-1} - eta k^T (k S_{t-1}) - eta k^T (k S_c - v S_c)     the last bracket is -v S_c for the dot product
- *   o_t = q S_mem,t-1, q S_mem,t or q S_mem,c, as read
- * With normalize_values v = norm(x S_v,c), with exact_gradient k S_{t-1} in place of k S_c. */
+ *   o_t = q S_mem,t-1, q S_mem,t or q S_mem,c, as read */
 typedef struct nl_self_modifying_arguments {
   uint32_t size;
   /* B, T, H, D */
@@ -512,12 +517,10 @@ typedef struct nl_self_modifying_arguments {
   float* s;           /* the final memories; may be s0 */
   /* [B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not wanted. Backward: an input. */
   float* states;
-  int32_t normalize_values; /* 0 or 1 */
-  int32_t exact_gradient;   /* 0 or 1: L2's gradient at S_{t-1}, not at S_c */
   const float* chunk_start; /* these three as in nl_scan_arguments */
   float* next_chunk_start;
   int32_t phase;
-  int32_t reserved;
+  uint32_t flags; /* of enum nl_self_modifying_flags */
 } nl_self_modifying_arguments;
 
 /* As nl_scan_gradients. Only the inputs and the chunk-start states of nl_self_modifying_arguments are read. */
@@ -546,6 +549,11 @@ NL_API int32_t nl_self_modifying_backward(const nl_self_modifying_arguments* arg
 
 /* ---- Deep memory: pieces are heads ---- */
 
+/* Bits of nl_deep_memory_arguments.flags. */
+enum nl_deep_memory_flags {
+  NL_DEEP_MEMORY_RESIDUAL = 1 /* M(x) = x + gelu(x W2) W1, or gelu(x W2) W1 alone */
+};
+
 /* A memory of two layers, M(x) = x + gelu(x W2) W1, or without the residual. With Wc the weights at the start of the
  * token's chunk and norm(x) = x / r(x), r(x) = sqrt(sum x^2 + epsilon^2):
  *   z = k W2c   h = gelu(z)   e = k + h W1c - v, or -v for the dot product
@@ -560,7 +568,7 @@ typedef struct nl_deep_memory_arguments {
   int32_t phase;     /* tokens of the first chunk that came before, 0 to chunk - 1 */
   int32_t objective; /* enum nl_memory_objective */
   int32_t read;      /* enum nl_scan_read */
-  int32_t residual;  /* 0 or 1 */
+  uint32_t flags;    /* of enum nl_deep_memory_flags */
   float norm_epsilon;
   const float* q; /* [B, T, H, D] each */
   const float* k;

@@ -7,7 +7,7 @@
 #define IS(expression, value) _Static_assert((expression) == (value), ANEW)
 #define AT(type, field, offset) IS(offsetof(type, field), offset)
 
-IS(NL_ABI_VERSION, 3);
+IS(NL_ABI_VERSION, 4);
 IS(NL_SUM_BLOCK, 16384);
 IS(NL_COLUMN_BLOCK, 64);
 IS(NL_NORM_BLOCK, 32);
@@ -51,6 +51,11 @@ IS(NL_WRITE_FROZEN_L2, 2);
 
 IS(NL_OBJECTIVE_L2, 0);
 IS(NL_OBJECTIVE_DOT, 1);
+
+IS(NL_SELF_MODIFYING_NORMALIZE_VALUES, 1);
+IS(NL_SELF_MODIFYING_EXACT_GRADIENT, 2);
+
+IS(NL_DEEP_MEMORY_RESIDUAL, 1);
 
 IS(sizeof(nl_elementwise_arguments), 40);
 AT(nl_elementwise_arguments, size, 0);
@@ -243,7 +248,7 @@ AT(nl_scan_gradients, dp0, 96);
 AT(nl_scan_gradients, d_next_chunk_start, 104);
 AT(nl_scan_gradients, d_chunk_start, 112);
 
-IS(sizeof(nl_self_modifying_arguments), 128);
+IS(sizeof(nl_self_modifying_arguments), 120);
 AT(nl_self_modifying_arguments, size, 0);
 AT(nl_self_modifying_arguments, batch, 4);
 AT(nl_self_modifying_arguments, time, 8);
@@ -262,12 +267,10 @@ AT(nl_self_modifying_arguments, s0, 64);
 AT(nl_self_modifying_arguments, o, 72);
 AT(nl_self_modifying_arguments, s, 80);
 AT(nl_self_modifying_arguments, states, 88);
-AT(nl_self_modifying_arguments, normalize_values, 96);
-AT(nl_self_modifying_arguments, exact_gradient, 100);
-AT(nl_self_modifying_arguments, chunk_start, 104);
-AT(nl_self_modifying_arguments, next_chunk_start, 112);
-AT(nl_self_modifying_arguments, phase, 120);
-AT(nl_self_modifying_arguments, reserved, 124);
+AT(nl_self_modifying_arguments, chunk_start, 96);
+AT(nl_self_modifying_arguments, next_chunk_start, 104);
+AT(nl_self_modifying_arguments, phase, 112);
+AT(nl_self_modifying_arguments, flags, 116);
 
 IS(sizeof(nl_self_modifying_gradients), 64);
 AT(nl_self_modifying_gradients, size, 0);
@@ -291,7 +294,7 @@ AT(nl_deep_memory_arguments, chunk, 24);
 AT(nl_deep_memory_arguments, phase, 28);
 AT(nl_deep_memory_arguments, objective, 32);
 AT(nl_deep_memory_arguments, read, 36);
-AT(nl_deep_memory_arguments, residual, 40);
+AT(nl_deep_memory_arguments, flags, 40);
 AT(nl_deep_memory_arguments, norm_epsilon, 44);
 AT(nl_deep_memory_arguments, q, 48);
 AT(nl_deep_memory_arguments, k, 56);

@@ -3,6 +3,13 @@ using System.Runtime.InteropServices;
 
 namespace NestedLearning.Native;
 
+/// <summary><c>nl_deep_memory_flags</c>: Bits of nl_deep_memory_arguments.flags.</summary>
+internal static partial class DeepMemoryFlags
+{
+    /// <summary><c>NL_DEEP_MEMORY_RESIDUAL</c>: M(x) = x + gelu(x W2) W1, or gelu(x W2) W1 alone.</summary>
+    public const int Residual = 1;
+}
+
 /// <summary>
 /// <c>nl_deep_memory_arguments</c>:
 /// A memory of two layers, M(x) = x + gelu(x W2) W1, or without the residual. With Wc the weights at the start of the
@@ -44,8 +51,8 @@ internal unsafe partial struct DeepMemoryArguments
     /// <summary>enum nl_scan_read.</summary>
     [FieldOffset(36)] public int Read;
 
-    /// <summary>0 or 1.</summary>
-    [FieldOffset(40)] public int Residual;
+    /// <summary>of enum nl_deep_memory_flags.</summary>
+    [FieldOffset(40)] public uint Flags;
     [FieldOffset(44)] public float NormEpsilon;
 
     /// <summary>[B, T, H, D] each.</summary>

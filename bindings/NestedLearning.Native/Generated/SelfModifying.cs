@@ -13,6 +13,16 @@ internal static partial class MemoryObjective
     public const int Dot = 1;
 }
 
+/// <summary><c>nl_self_modifying_flags</c>: Bits of nl_self_modifying_arguments.flags.</summary>
+internal static partial class SelfModifyingFlags
+{
+    /// <summary><c>NL_SELF_MODIFYING_NORMALIZE_VALUES</c>: v = norm(x S_v,c).</summary>
+    public const int NormalizeValues = 1;
+
+    /// <summary><c>NL_SELF_MODIFYING_EXACT_GRADIENT</c>: L2's gradient at S_{t-1}: k S_{t-1} in place of k S_c.</summary>
+    public const int ExactGradient = 2;
+}
+
 /// <summary>
 /// <c>nl_self_modifying_arguments</c>:
 /// The memories of a head lie side by side as the columns [k (D) | v (D) | mem (D) | eta (1) | alpha (1)] of S [D, 3D + 2].
@@ -20,9 +30,8 @@ internal static partial class MemoryObjective
 ///   k = norm(x S_k,c)   v = x S_v,c   eta = softplus(x S_eta,c + eta_bias) eta_scale   a = sigmoid(x S_alpha,c + alpha_bias)
 ///   S_t = a S_{t-1} - eta k^T (k S_{t-1}) - eta k^T (k S_c - v S_c)     the last bracket is -v S_c for the dot product
 ///   o_t = q S_mem,t-1, q S_mem,t or q S_mem,c, as read
-/// With normalize_values v = norm(x S_v,c), with exact_gradient k S_{t-1} in place of k S_c.
 /// </summary>
-[StructLayout(LayoutKind.Explicit, Size = 128)]
+[StructLayout(LayoutKind.Explicit, Size = 120)]
 internal unsafe partial struct SelfModifyingArguments
 {
     [FieldOffset(0)] public uint Size;
@@ -72,17 +81,13 @@ internal unsafe partial struct SelfModifyingArguments
     /// <summary>[B, H, chunks, D, 3D + 2] at each chunk's start. Forward: an output, null when not wanted. Backward: an input.</summary>
     [FieldOffset(88)] public float* States;
 
-    /// <summary>0 or 1.</summary>
-    [FieldOffset(96)] public int NormalizeValues;
-
-    /// <summary>0 or 1: L2's gradient at S_{t-1}, not at S_c.</summary>
-    [FieldOffset(100)] public int ExactGradient;
-
     /// <summary>these three as in nl_scan_arguments.</summary>
-    [FieldOffset(104)] public float* ChunkStart;
-    [FieldOffset(112)] public float* NextChunkStart;
-    [FieldOffset(120)] public int Phase;
-    [FieldOffset(124)] private readonly int _reserved;
+    [FieldOffset(96)] public float* ChunkStart;
+    [FieldOffset(104)] public float* NextChunkStart;
+    [FieldOffset(112)] public int Phase;
+
+    /// <summary>of enum nl_self_modifying_flags.</summary>
+    [FieldOffset(116)] public uint Flags;
 }
 
 /// <summary>

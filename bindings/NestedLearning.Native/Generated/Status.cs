@@ -25,7 +25,7 @@ internal static partial class Status
 internal static unsafe partial class Kernels
 {
     /// <summary><c>NL_ABI_VERSION</c>: Raised by one with every change that an older caller could not live with.</summary>
-    public const int AbiVersion = 3;
+    public const int AbiVersion = 4;
 
     [LibraryImport(Library, EntryPoint = "nl_abi_version")]
     public static partial int GetAbiVersion();

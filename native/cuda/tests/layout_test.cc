@@ -290,7 +290,7 @@ AT(SelfModifyingChunk, heads, 64);
 AT(SelfModifyingChunk, dim, 68);
 AT(SelfModifyingChunk, rows, 72);
 AT(SelfModifyingChunk, count, 76);
-AT(SelfModifyingChunk, normalizes_values, 80);
+AT(SelfModifyingChunk, flags, 80);
 AT(SelfModifyingChunk, erase_factor, 84);
 AT(SelfModifyingChunk, eta_scale, 88);
 AT(SelfModifyingChunk, reserved, 92);
@@ -318,6 +318,7 @@ IS(kSelfModifyingMaxDim, 128);
 IS(kSelfModifyingChunk, 64);
 IS(kSelfModifyingRows, 32);
 IS(kSelfModifyingColumns, 64);
+IS(kSelfModifyingNormalizeValues, 1);
 
 IS(SelfModifyingWidth(1), 32);
 IS(SelfModifyingWidth(16), 32);

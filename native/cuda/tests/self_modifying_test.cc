@@ -4,9 +4,12 @@
 #include "cuda/tests/faults.h"
 #include "cuda/tests/testing.h"
 #include "kernels/self_modifying/self_modifying.cuh"
+#include "nested_learning.h"
 
 namespace nested_learning {
 namespace {
+
+static_assert(kSelfModifyingNormalizeValues == NL_SELF_MODIFYING_NORMALIZE_VALUES);
 
 struct Case {
   int batch, heads, dim, count;
@@ -202,7 +205,7 @@ class CudaSelfModifying : public InEveryOrder {
             c.dim,
             c.rows,
             c.count,
-            c.normalizes_values,
+            c.normalizes_values ? uint32_t{kSelfModifyingNormalizeValues} : 0u,
             c.erase_factor,
             kEtaScale,
             0};

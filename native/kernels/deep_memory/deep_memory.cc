@@ -31,7 +31,7 @@ const nl_deep_memory_arguments& CheckShape(const nl_deep_memory_arguments* argum
   RequireChunk(a.chunk, a.phase);
   RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
   RequireRead(a.read);
-  RequireOneOf(a.residual, 1, "residual");
+  RequireFlags(a.flags, NL_DEEP_MEMORY_RESIDUAL, "flags");
   return a;
 }
 

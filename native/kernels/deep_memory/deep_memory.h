@@ -24,7 +24,7 @@ struct DeepMemoryShape {
         token_stride(static_cast<size_t>(a.heads) * a.dim),
         gate_stride(a.heads),
         l2(a.objective == NL_OBJECTIVE_L2),
-        residual(a.residual != 0),
+        residual((a.flags & NL_DEEP_MEMORY_RESIDUAL) != 0),
         read(a.read),
         erases(a.erase != nullptr),
         momentum(a.mu != nullptr),

@@ -32,9 +32,13 @@ struct SelfModifyingShape {
         columns(3 * dim + 2),
         token_stride(static_cast<size_t>(a.heads) * dim),
         read(a.read),
-        writes_error(a.objective == NL_OBJECTIVE_L2 && a.exact_gradient == 0),
-        erase_factor(a.objective == NL_OBJECTIVE_L2 && a.exact_gradient != 0 ? 2.0f : 1.0f),
-        unit_values(a.normalize_values != 0) {}
+        writes_error(a.objective == NL_OBJECTIVE_L2 && !Has(a, NL_SELF_MODIFYING_EXACT_GRADIENT)),
+        erase_factor(a.objective == NL_OBJECTIVE_L2 && !writes_error ? 2.0f : 1.0f),
+        unit_values(Has(a, NL_SELF_MODIFYING_NORMALIZE_VALUES)) {}
+
+  static bool Has(const nl_self_modifying_arguments& a, uint32_t flag) {
+    return (a.flags & flag) != 0;
+  }
 
   ChunkPlan plan;
   size_t dim, columns;
@@ -137,6 +141,18 @@ struct ChunkOfHead {
                     shape.token_stride);
   }
 
+  // The gradients of a row's key and of its value before their norms, from dk and dv, which are overwritten.
+  void ProjectionGradient(const SelfModifyingShape& shape, size_t t, float* dk, float* dv,
+                          float* to) const {
+    NormGradient(inverse_norm[t], k + t * ldd, dk, to, shape.dim);
+    if (shape.unit_values) {
+      NormGradient(inverse_value_norm[t], projections + t * ldp + shape.dim, dv, to + shape.dim,
+                   shape.dim);
+    } else {
+      std::copy_n(dv, shape.dim, to + shape.dim);
+    }
+  }
+
   // S = a_n S + Kgᵀ W.
   void Advance(const SelfModifyingShape& shape, float* s) const {
     ScaleRows(coefficients.a[length], shape.dim, lds, s, lds, s, lds);
@@ -159,6 +175,12 @@ struct ChunkOfHead {
       *gamma;  // [n]; gamma is g of README.md
 
  private:
+  // From y = r x with r = 1/√(Σx² + ε²):  dx = r (dy − <dy, y> y). Overwrites dy.
+  static void NormGradient(float r, const float* y, float* dy, float* dx, size_t count) {
+    AddScaledTo(-Dot(dy, y, count), y, dy, count);
+    ScaleRow(r, dy, dx, count);
+  }
+
   void Project(const SelfModifyingShape& shape, const nl_self_modifying_arguments& a,
                const float* s) {
     const F32 d;

@@ -284,15 +284,9 @@ class SelfModifyingBackwardPass {
   void ProjectionGradients() {
     const ChunkOfHead& x = chunk_;
     const F32 d;
-    const size_t n = x.length, dim = shape_.dim;
+    const size_t n = x.length;
     for (size_t t = 0; t < n; ++t) {
-      float *to = d_projections_ + t * ldp_, *dv = df_ + t * ldd_;
-      NormGradient(x.inverse_norm[t], x.k + t * ldd_, dk_ + t * ldd_, to, dim);
-      if (shape_.unit_values) {
-        NormGradient(x.inverse_value_norm[t], x.projections + t * ldp_ + dim, dv, to + dim, dim);
-      } else {
-        std::copy_n(dv, dim, to + dim);
-      }
+      x.ProjectionGradient(shape_, t, dk_ + t * ldd_, df_ + t * ldd_, d_projections_ + t * ldp_);
     }
     const VecF scale = hn::Set(d, a_.eta_scale);
     HWY_ALIGN float slopes[2 * kLanes];
@@ -310,12 +304,6 @@ class SelfModifyingBackwardPass {
         d_gates_[(t + i) * kRowPadding + 1] = slopes[kLanes + i];
       }
     }
-  }
-
-  // From y = r x with r = 1/√(Σx² + ε²):  dx = r (dy − <dy, y> y). Overwrites dy.
-  static void NormGradient(float r, const float* y, float* dy, float* dx, size_t count) {
-    AddScaledTo(-Dot(dy, y, count), y, dy, count);
-    ScaleRow(r, dy, dx, count);
   }
 
   const nl_self_modifying_arguments& a_;

@@ -28,6 +28,8 @@ const nl_self_modifying_arguments& CheckShape(const nl_self_modifying_arguments*
   RequireChunk(a.chunk, a.phase);
   RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
   RequireRead(a.read);
+  RequireFlags(a.flags, NL_SELF_MODIFYING_NORMALIZE_VALUES | NL_SELF_MODIFYING_EXACT_GRADIENT,
+               "flags");
   return a;
 }
 

@@ -110,7 +110,7 @@ NL_DEVICE void Project(const SelfModifyingProjectArguments& a) {
   const int part = static_cast<int>(blockIdx.x) % 2;  // keys, values
   const int first = work % groups * kRows, count = min(kRows, a.count - first);
   const SelfModifyingHead head(a, work / groups);
-  const bool normalizes = part == 0 || a.normalizes_values;
+  const bool normalizes = part == 0 || (a.flags & kSelfModifyingNormalizeValues) != 0;
 
   const int64_t stride = static_cast<int64_t>(a.heads) * a.dim;
   CopyRows(x, x_row, kRows, depth, a.x + head.x * a.dim + first * stride, stride, count, a.dim);
@@ -167,7 +167,7 @@ NL_DEVICE void ProjectionGradients(const SelfModifyingProjectBackwardArguments& 
                                    const SelfModifyingHead& head, int part, float* to, int row,
                                    int rows, int column, int columns, int first, int count) {
   const float *dy = part == 0 ? a.dk : a.dv, *y = part == 0 ? a.k : a.v;
-  const bool normalizes = part == 0 || a.normalizes_values;
+  const bool normalizes = part == 0 || (a.flags & kSelfModifyingNormalizeValues) != 0;
   for (int t = WarpOfBlock(); t < rows; t += kWarps) {
     const int64_t token = head.At(first + t);
     float x[kLaneElements], dx[kLaneElements], along = 0;

@@ -16,6 +16,9 @@ constexpr int kSelfModifyingThreads = 256, kSelfModifyingMaxDim = 128;
 // The tokens of a chunk whose gradients can be taken, those that a block projects, and the columns of dS that one adds to.
 constexpr int kSelfModifyingChunk = 64, kSelfModifyingRows = 32, kSelfModifyingColumns = 64;
 
+// Bits of SelfModifyingChunk.flags, as in enum nl_self_modifying_flags.
+constexpr int kSelfModifyingNormalizeValues = 1;
+
 // D in whole tiles; rows are longer by 4 or 8 floats for the reasons of scan.cuh.
 constexpr int SelfModifyingWidth(int dim) { return (dim + 31) / 32 * 32; }
 
@@ -64,7 +67,7 @@ struct SelfModifyingChunk {
   int64_t x_batch;       // tokens · heads of a batch of x
   int64_t s_head;        // elements from one head's S_c to the next one's
   int32_t heads, dim, rows, count;
-  int32_t normalizes_values;
+  uint32_t flags;
   float erase_factor, eta_scale;
   int32_t reserved;
 };

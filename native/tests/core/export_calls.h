@@ -258,7 +258,7 @@ class ExportCalls {
 
     auto d = Sized<nl_deep_memory_arguments>();
     d.batch = 1, d.time = 5, d.heads = 1, d.dim = 4, d.hidden = 4, d.chunk = 4;
-    d.residual = 1, d.norm_epsilon = 1e-6f;
+    d.flags = NL_DEEP_MEMORY_RESIDUAL, d.norm_epsilon = 1e-6f;
     d.q = x_.data(), d.k = y_.data(), d.v = z_.data(), d.log_alpha = gate_.data();
     d.theta = x_.data();
     d.erase = x_.data();

@@ -85,7 +85,7 @@ struct DeepMemoryTensors {
     a.phase = shape.phase;
     a.objective = shape.objective;
     a.read = shape.read;
-    a.residual = shape.residual;
+    a.flags = shape.residual ? NL_DEEP_MEMORY_RESIDUAL : 0;
     a.norm_epsilon = static_cast<float>(kNormEpsilon);
     a.q = q.data();
     a.k = k.data();

@@ -63,8 +63,8 @@ struct Tensors {
     a.o = o.data();
     a.s = s.data();
     a.states = states.data();
-    a.normalize_values = shape.unit_values ? 1 : 0;
-    a.exact_gradient = shape.exact_gradient ? 1 : 0;
+    a.flags = (shape.unit_values ? NL_SELF_MODIFYING_NORMALIZE_VALUES : 0) |
+              (shape.exact_gradient ? NL_SELF_MODIFYING_EXACT_GRADIENT : 0);
     return a;
   }
 
@@ -456,6 +456,10 @@ TEST_P(SelfModifying, BadArguments_AreRefused) {
   a.objective = 2;
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_self_modifying_forward(&a, 0, 1, workspace.data()));
   EXPECT_STREQ("objective is 2, expected 0 or 1", nl_last_error());
+  a = t.Arguments();
+  a.flags = 5;
+  EXPECT_EQ(NL_INVALID_ARGUMENT, nl_self_modifying_forward(&a, 0, 1, workspace.data()));
+  EXPECT_STREQ("flags is 5, expected bits of 3 alone", nl_last_error());
   a = t.Arguments();
   a.x = nullptr;
   EXPECT_EQ(NL_INVALID_ARGUMENT, nl_self_modifying_forward(&a, 0, 1, workspace.data()));

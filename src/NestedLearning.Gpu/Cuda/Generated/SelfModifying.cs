@@ -37,7 +37,7 @@ internal unsafe partial struct SelfModifyingChunk
     [FieldOffset(68)] public int Dim;
     [FieldOffset(72)] public int Rows;
     [FieldOffset(76)] public int Count;
-    [FieldOffset(80)] public int NormalizesValues;
+    [FieldOffset(80)] public uint Flags;
     [FieldOffset(84)] public float EraseFactor;
     [FieldOffset(88)] public float EtaScale;
     [FieldOffset(92)] private readonly int _reserved;
@@ -104,6 +104,9 @@ internal static partial class SelfModifyingKernels
     /// The tokens of a chunk whose gradients can be taken, those that a block projects, and the columns of dS that one adds to.
     /// </summary>
     public const int Columns = 64;
+
+    /// <summary><c>kSelfModifyingNormalizeValues</c>: Bits of SelfModifyingChunk.flags, as in enum nl_self_modifying_flags.</summary>
+    public const int NormalizeValues = 1;
 
     /// <summary><c>SelfModifyingWidth</c>: D in whole tiles; rows are longer by 4 or 8 floats for the reasons of scan.cuh.</summary>
     public static int Width(int dim) => (dim + 31) / 32 * 32;

@@ -240,9 +240,7 @@ internal static class DecodeKernels
             {
                 int mine = t * Groups.Threads + Group.IdxX;
                 long k = projections + (long)t * a.Projections.Row;
-                float key = InverseNorm(a, shared, k), value = InverseNorm(a, shared, k + a.Dim);
-                if (a.Rule.NormalizesValues == 0)
-                    value = 1;
+                float key = InverseNorm(a, shared, k), value = a.Rule.ValueFactor(InverseNorm(a, shared, k + a.Dim));
                 keySums[mine] = s.Product(a.Projections.View, k);
                 if (a.Scan.ReadsAfter == 0 && a.Scan.ReadsAtStart == 0)
                     querySums[mine] = reads ? s.Product(a.Scan.Q.View, q + (long)t * a.Scan.Q.Row) : 0;

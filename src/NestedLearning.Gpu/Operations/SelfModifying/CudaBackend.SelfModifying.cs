@@ -258,7 +258,7 @@ internal sealed unsafe partial class CudaBackend
             Dim = _inputs.Dim,
             Rows = Length,
             Count = Count(c),
-            NormalizesValues = _settings.NormalizeValues ? 1 : 0,
+            Flags = _settings.Flags,
             EraseFactor = _settings.EraseFactor,
             EtaScale = _settings.EtaScale,
         };

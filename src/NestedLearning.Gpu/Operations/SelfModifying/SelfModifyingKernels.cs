@@ -37,6 +37,9 @@ internal struct SelfModifyingRule(SelfModifyingSettings settings)
 {
     public int NormalizesValues = settings.NormalizeValues ? 1 : 0, EraseFactor = settings.EraseFactor;
     public float EtaScale = settings.EtaScale, EtaBias = settings.EtaBias, AlphaBias = settings.AlphaBias;
+
+    /// <summary>v / (x S_v).</summary>
+    public readonly float ValueFactor(float inverseNorm) => NormalizesValues != 0 ? inverseNorm : 1;
 }
 
 internal static class SelfModifyingKernels

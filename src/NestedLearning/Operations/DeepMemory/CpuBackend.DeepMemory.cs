@@ -68,7 +68,7 @@ internal sealed unsafe partial class CpuBackend
         Phase = settings.Phase,
         Objective = (int)settings.Objective,
         Read = (int)settings.Read,
-        Residual = settings.Residual ? 1 : 0,
+        Flags = settings.Flags,
         NormEpsilon = DeepMemorySettings.NormEpsilon,
         Q = inputs.Q.Pointer,
         K = inputs.K.Pointer,

@@ -29,6 +29,9 @@ public readonly record struct DeepMemorySettings(int Chunk, MemoryObjective Obje
     public int NextPhase(int time) => Plan(time).NextPhase;
 
     internal ChunkPlan Plan(int time) => new(Chunk, Phase, time);
+
+    /// <summary>The booleans as kernels take them.</summary>
+    internal uint Flags => Residual ? (uint)Native.DeepMemoryFlags.Residual : 0;
 }
 
 /// <summary>

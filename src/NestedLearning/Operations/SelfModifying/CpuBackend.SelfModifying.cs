@@ -59,9 +59,8 @@ internal sealed unsafe partial class CpuBackend
         X = inputs.X.Pointer,
         Q = inputs.Q.Pointer,
         S0 = inputs.S0.Pointer,
-        NormalizeValues = settings.NormalizeValues ? 1 : 0,
-        ExactGradient = settings.ExactGradient ? 1 : 0,
         ChunkStart = PointerOrNull(inputs.ChunkStart),
         Phase = settings.Phase,
+        Flags = settings.Flags,
     };
 }

@@ -53,6 +53,10 @@ public readonly record struct SelfModifyingSettings(
 
     internal ChunkPlan Plan(int time) => new(Chunk, Phase, time);
 
+    /// <summary>The booleans as kernels take them.</summary>
+    internal uint Flags => (NormalizeValues ? (uint)Native.SelfModifyingFlags.NormalizeValues : 0)
+        | (ExactGradient ? (uint)Native.SelfModifyingFlags.ExactGradient : 0);
+
     /// <summary>Whether writes hold −η k S_c.</summary>
     internal bool WritesFrozenError => Objective == MemoryObjective.L2 && !ExactGradient;
 
