@@ -1,7 +1,7 @@
 namespace NestedLearning.Models;
 
 /// <summary>One level of a model: how often it commits, how fast it learns, and the memory block it adds to the continuum.</summary>
-/// <param name="Name">What it is called in timelines.</param>
+/// <param name="Name">The name, as in timelines.</param>
 /// <param name="Chunk">C: tokens from one commit to the next.</param>
 /// <param name="LearningRate">η of its update rule.</param>
 /// <param name="Hidden">The hidden width of its residual MLP in every block.</param>

@@ -130,7 +130,7 @@ TEST_P(CrossEntropy, WithGradient_MatchesTheReference) {
   }
 }
 
-// What is written past the caches, from a place that is no vector's boundary, is what is written through them.
+// Rows written past the caches from an address off a vector boundary are those written through them.
 TEST_P(CrossEntropy, LargeGradients_AreTheSame) {
   const int64_t rows = 41, columns = 102401;
   const Buffer logits = Buffer::Uniform(rows * columns, 1, -4, 4);

@@ -6,7 +6,7 @@ namespace NestedLearning.Models;
 /// </summary>
 public sealed record MemoryDescription
 {
-    /// <summary>What it is called.</summary>
+    /// <summary>The name.</summary>
     public required string Name { get; init; }
 
     /// <summary>What the memory is.</summary>

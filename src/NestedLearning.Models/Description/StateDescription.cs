@@ -1,7 +1,7 @@
 namespace NestedLearning.Models;
 
 /// <summary>What one of a mixer's fast memories is; its size is that of the named parts of the state.</summary>
-/// <param name="Name">What it is called.</param>
+/// <param name="Name">The name.</param>
 /// <param name="Parts">The parts of the state it consists of.</param>
 /// <param name="Memory">What the memory is.</param>
 /// <param name="ContextFlow">What it reads.</param>

@@ -6,7 +6,7 @@ namespace NestedLearning.Models;
 /// </summary>
 public interface IStreamLearner : IDisposable
 {
-    /// <summary>What it is called in tables.</summary>
+    /// <summary>The name, as in tables.</summary>
     string Name { get; }
 
     /// <summary>The most bytes one call of <see cref="Read"/> takes; the caller's natural step.</summary>

@@ -19,7 +19,7 @@ public sealed class Level
     private readonly List<Parameter> _parameters;
 
     /// <summary>A level over these parameters.</summary>
-    /// <param name="name">What it is called in timelines.</param>
+    /// <param name="name">The name, as in timelines.</param>
     /// <param name="chunk">C: steps from one commit to the next, at least 1.</param>
     /// <param name="learningRate">η.</param>
     /// <param name="optimizer">The update rule; each parameter gets a memory of its own.</param>
@@ -39,7 +39,7 @@ public sealed class Level
         Memories = [.. _parameters.Select(optimizer.CreateMemory)];
     }
 
-    /// <summary>What it is called in timelines.</summary>
+    /// <summary>The name, as in timelines.</summary>
     public string Name { get; }
 
     /// <summary>C: steps from one commit to the next.</summary>
