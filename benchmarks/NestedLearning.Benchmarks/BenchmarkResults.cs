@@ -82,8 +82,8 @@ internal sealed partial record BenchmarkResults
     public string Save(string folder)
     {
         string own = Directory.CreateDirectory(Path.Combine(folder, Name)).FullName;
-        File.WriteAllText(Path.Combine(own, "results.json"), JsonSerializer.Serialize(this, s_json) + "\n");
-        File.WriteAllText(Path.Combine(own, "results.md"), ResultTable.Markdown(this));
+        SafeFile.WriteText(Path.Combine(own, "results.json"), JsonSerializer.Serialize(this, s_json) + "\n");
+        SafeFile.WriteText(Path.Combine(own, "results.md"), ResultTable.Markdown(this));
         return own;
     }
 

@@ -41,7 +41,7 @@ if (args is ["--fused-commit"])
     string table = FusedCommit.Measure(own),
         folder = Directory.CreateDirectory(Path.Combine(results, BenchmarkResults.MachineName())).FullName;
     Console.WriteLine(table);
-    File.WriteAllText(Path.Combine(folder, "fused-commit.md"), table);
+    SafeFile.WriteText(Path.Combine(folder, "fused-commit.md"), table);
     return 0;
 }
 
@@ -59,7 +59,7 @@ catch (CaseException e)
 
 if (Environment.GetEnvironmentVariable(OnlyPeer) is { Length: > 0 } file)
 {
-    File.WriteAllText(file, JsonSerializer.Serialize(Measure(nameof(PeerBenchmark.Torch))
+    SafeFile.WriteText(file, JsonSerializer.Serialize(Measure(nameof(PeerBenchmark.Torch))
         .GetValueOrDefault(nameof(PeerBenchmark.Torch), [])));
     return failed ? 1 : 0;
 }

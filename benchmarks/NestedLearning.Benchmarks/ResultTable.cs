@@ -45,7 +45,7 @@ internal static class ResultTable
         if (begin < 0 || end < begin)
             throw new InvalidOperationException($"{readme} lacks the lines '{Begin}' and '{End}'.");
         string tables = string.Join('\n', BenchmarkResults.LoadAll(results).Select(Markdown));
-        File.WriteAllText(readme, $"{text[..(begin + Begin.Length)]}\n\n{tables}\n{text[end..]}");
+        SafeFile.WriteText(readme, $"{text[..(begin + Begin.Length)]}\n\n{tables}\n{text[end..]}");
     }
 
     // Three digits, but none after the point of a thousand.

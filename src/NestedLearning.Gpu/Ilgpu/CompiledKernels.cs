@@ -53,7 +53,7 @@ internal static class CompiledKernels
 
         void Write(string group, string name, string ptx)
         {
-            File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(folder, group)).FullName, name + ".ptx"), ptx);
+            SafeFile.WriteText(Path.Combine(Directory.CreateDirectory(Path.Combine(folder, group)).FullName, name + ".ptx"), ptx);
             files++;
         }
     }

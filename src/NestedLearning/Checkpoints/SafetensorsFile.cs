@@ -93,8 +93,8 @@ public sealed class SafetensorsFile
     }
 
     /// <summary>
-    /// Writes to a temporary file beside the path, flushes it to the disk, and renames it over the path. When that
-    /// fails, what was at the path is as it was and the temporary file is gone. The same contents make the same bytes.
+    /// Writes the file as a whole or not at all, as <see cref="SafeFile"/> does: when that fails, what was at the path is as it
+    /// was. The same contents make the same bytes.
     /// </summary>
     /// <exception cref="ArgumentException">The metadata uses <see cref="ChecksumKey"/> or has a null, or a name is not valid
     /// Unicode.</exception>

@@ -32,25 +32,12 @@ internal static class SafetensorsWriter
             entry.ForEachPiece(bytes => crc.Append(bytes));
         Encoding.ASCII.GetBytes(crc.Text, prefix.AsSpan(s_checksumStart, Crc32C.TextLength));
 
-        string full = Path.GetFullPath(path);
-        string temporary = $"{full}.{Path.GetRandomFileName()}.tmp";
-        try
+        SafeFile.Write(path, stream =>
         {
-            using (var stream = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0))
-            {
-                stream.Write(prefix);
-                foreach ((_, SafetensorsEntry entry) in entries)
-                    entry.ForEachPiece(bytes => stream.Write(bytes));
-                stream.Flush(flushToDisk: true);
-            }
-
-            File.Move(temporary, full, overwrite: true);
-        }
-        catch
-        {
-            Discard(temporary);
-            throw;
-        }
+            stream.Write(prefix);
+            foreach ((_, SafetensorsEntry entry) in entries)
+                entry.ForEachPiece(bytes => stream.Write(bytes));
+        });
     }
 
     /// <summary>Everything before the data, with zeros for the checksum.</summary>
@@ -117,18 +104,6 @@ internal static class SafetensorsWriter
         catch (EncoderFallbackException e)
         {
             throw new ArgumentException($"The name or metadata '{text}' is not valid Unicode: {e.Message}", nameof(text), e);
-        }
-    }
-
-    private static void Discard(string temporary)
-    {
-        try
-        {
-            File.Delete(temporary);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // The failure that led here is the one to report.
         }
     }
 }

@@ -36,6 +36,8 @@ internal static class OpCommand
             ?? throw new CaseException(
                 $"{casePath}: there is no operation '{OperationRun.OperationName(file)}'; known are " +
                 $"{string.Join(", ", Operation.All.Select(o => o.Name))}.");
+        if (SafeFile.AreSame(casePath, resultPath))
+            throw new CaseException($"--out {resultPath} is the case itself, expected another file.");
         using Device device = open();
         SafetensorsFile results = CaseFile.Execute(casePath, operation, file, device);
         try

@@ -11,6 +11,8 @@ namespace NestedLearning.CommandLine.Commands;
 /// </summary>
 internal static class StreamCommand
 {
+    private const string ReportName = "report.json";
+
     public static Command Create()
     {
         var paths = new Argument<string[]>("texts")
@@ -88,6 +90,7 @@ internal static class StreamCommand
     internal static int Run(StreamSettings settings, ILearnerFactory factory, IAnsiConsole console, TextWriter error,
         CancellationToken stop)
     {
+        RequireOutputs(settings);
         int bytesOfText = PhasePlan.TextFor(settings.Bytes);
         IReadOnlyList<PhaseText> texts = settings.Paths.Count > 0 ? TextSources.FromPaths(settings.Paths, bytesOfText)
             : TextSources.Default(bytesOfText);
@@ -157,7 +160,7 @@ internal static class StreamCommand
     {
         StreamReport report = StreamReport.Create(run, factory, run.Seconds);
         ReportTable.Write(console, report);
-        string json = Path.Combine(settings.Out, "report.json");
+        string json = Path.Combine(settings.Out, ReportName);
         var files = new List<string> { json, settings.Checkpoint };
         try
         {
@@ -189,6 +192,28 @@ internal static class StreamCommand
 
     private static string Kept(StreamSettings settings) =>
         File.Exists(settings.Checkpoint) ? $"The checkpoint '{settings.Checkpoint}' is as it was." : "There is no checkpoint.";
+
+    // What would fail, or destroy a text, only after hours is refused before the first byte.
+    private static void RequireOutputs(StreamSettings settings)
+    {
+        string[] outputs =
+            [settings.Checkpoint, .. LossChart.Names.Append(ReportName).Select(name => Path.Combine(settings.Out, name))];
+        try
+        {
+            foreach (string output in outputs)
+            {
+                SafeFile.RequireWritable(output);
+                if (output != settings.Checkpoint && SafeFile.AreSame(output, settings.Checkpoint))
+                    throw new StreamException($"The checkpoint '{settings.Checkpoint}' is the run's '{output}' too, expected another.");
+                if (settings.Paths.FirstOrDefault(p => File.Exists(p) && SafeFile.AreSame(p, output)) is { } text)
+                    throw new StreamException($"The text '{text}' would be overwritten by the run's '{output}', expected another file.");
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StreamException($"The run's results cannot be written: {e.Message}", e);
+        }
+    }
 
     private static void CreateFolder(string path)
     {

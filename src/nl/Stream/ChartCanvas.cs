@@ -62,8 +62,7 @@ internal sealed class ChartCanvas(int width, int height)
 
         using SKImage image = surface.Snapshot();
         using SKData data = image.Encode(SKEncodedImageFormat.Png, 100);
-        using FileStream file = File.Create(path);
-        data.SaveTo(file);
+        SafeFile.Write(path, data.SaveTo);
     }
 
     public void SaveSvg(string path)
@@ -83,7 +82,7 @@ internal sealed class ChartCanvas(int width, int height)
                 .Append(WebUtility.HtmlEncode(label.Text)).Append("</text>\n");
         }
 
-        File.WriteAllText(path, text.Append("</g>\n</svg>\n").ToString());
+        SafeFile.WriteText(path, text.Append("</g>\n</svg>\n").ToString());
     }
 
     // What the system calls its default may have serifs.

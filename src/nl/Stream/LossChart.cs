@@ -19,12 +19,15 @@ internal static class LossChart
     private static readonly PixelPadding s_padding = new(left: 80, right: 25, bottom: 50, top: 60);
     private static readonly string[] s_levelColors = ["#d62728", "#9467bd", "#17becf", "#8c564b", "#e377c2", "#bcbd22"];
 
+    /// <summary>What the picture may be called.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["loss.png", "loss.svg"];
+
     /// <summary>Draws <c>loss.png</c>, or <c>loss.svg</c> on a machine without fonts.</summary>
     /// <returns>The path of the file.</returns>
     public static string Save(StreamRun run, StreamReport report, string folder)
     {
         ChartCanvas canvas = Draw(run, report);
-        string path = Path.Combine(folder, ChartCanvas.HasFonts ? "loss.png" : "loss.svg");
+        string path = Path.Combine(folder, ChartCanvas.HasFonts ? Names[0] : Names[1]);
         if (ChartCanvas.HasFonts)
             canvas.SavePng(path);
         else

@@ -128,7 +128,7 @@ internal sealed record StreamReport
         Learners = [.. run.Tracks.Select(t => Create(t, run.Plan))],
     };
 
-    public void Save(string path) => File.WriteAllText(path, ToJson() + "\n");
+    public void Save(string path) => SafeFile.WriteText(path, ToJson() + "\n");
 
     public string ToJson() => JsonSerializer.Serialize(this, s_json);
 
