@@ -1,3 +1,4 @@
+using System.Text;
 using NestedLearning.Testing;
 using Xunit;
 
@@ -60,6 +61,23 @@ public abstract class OpCommandTests(string backend) : BackendTests(backend)
         SafetensorsFile whole = RunCase(file), single = RunCase(Cases.Edit(file, null, ("chunk", "1")));
         Compare.Close("o", single.Floats("out.o"), whole.Floats("out.o"), 1e-6);
         Compare.Close("s", single.Floats("out.s"), whole.Floats("out.s"), 1e-6);
+    }
+
+    /// <summary>Files of other programs: float64 numbers, int32 tokens, and tensors beside that nobody asks for.</summary>
+    [Fact]
+    public void TensorsOfOtherTypes_AreConvertedOrLeft()
+    {
+        string header = ("{'__metadata__': {'op': 'embedding'}, 'model.mask': {'dtype': 'BOOL', 'shape': [3], 'data_offsets': [40, 43]}, " +
+            "'in.table': {'dtype': 'F64', 'shape': [2, 2], 'data_offsets': [0, 32]}, 'in.tokens': {'dtype': 'I32', 'shape': [2], " +
+            "'data_offsets': [32, 40]}, 'out.y': {'dtype': 'F4', 'shape': [2], 'data_offsets': [43, 44]}}").Replace('\'', '"');
+        byte[] table = [.. ((double[])[0.5, -1, 2, 0.25]).SelectMany(BitConverter.GetBytes)];
+        string input = Folder.File("case.safetensors"), output = Folder.File("result.safetensors");
+        File.WriteAllBytes(input, [.. BitConverter.GetBytes((long)header.Length), .. Encoding.ASCII.GetBytes(header), .. table,
+            1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0x5A]);
+        CommandLineRun run = CommandLineRun.Of("op", input, "--out", output, "--device", Device.Name);
+        Assert.Equal("", run.Error);
+        SafetensorsFile result = SafetensorsFile.Load(output);
+        Assert.Equal([2, 0.25f, 0.5f, -1], result.Floats(Assert.Single(result.Names), [2, 2]).ToArray());
     }
 
     protected override void Dispose(bool disposing)

@@ -1,10 +1,9 @@
-using System.Diagnostics.CodeAnalysis;
-
 namespace NestedLearning;
 
 /// <summary>
-/// The contents of a safetensors file: named tensors (F32, I64) and string metadata, in host memory. BF16 and F16 tensors of
-/// files from elsewhere are read as F32, which holds all their numbers.
+/// The contents of a safetensors file: named tensors and string metadata, in host memory. Tensors made here are F32 or I64.
+/// Files from elsewhere open whatever their tensors' types, shapes and order: a tensor is kept as it is, becomes float32 or int64
+/// when it is asked for, and only then has to have such a form. Written again it is what it was.
 /// <para>
 /// Files written here carry a checksum over every byte, header and data, in their metadata; it belongs to the file and
 /// is not among <see cref="Metadata"/>. Files from elsewhere have none and load all the same, unless one is required.
@@ -63,19 +62,30 @@ public sealed class SafetensorsFile
     }
 
     /// <summary>The shape of a tensor.</summary>
+    /// <exception cref="CheckpointException">There is no such tensor, or it has more axes or elements than a shape can.</exception>
+    public Shape ShapeOf(string name) => Find(name).ShapeOf(name);
+
+    /// <summary>The element type of a tensor as files spell it, such as <c>F32</c>, <c>BOOL</c> or <c>F8_E4M3</c>.</summary>
     /// <exception cref="CheckpointException">There is no such tensor.</exception>
-    public Shape ShapeOf(string name) => Find(name).Shape;
+    public string TypeOf(string name) => Find(name).Type.Name;
 
-    /// <summary>Whether a tensor is float32, else it is int64.</summary>
+    /// <summary>Whether a tensor's type is F32, F64, F16 or BF16: floating-point numbers that <see cref="Floats(string)"/> gives.</summary>
     /// <exception cref="CheckpointException">There is no such tensor.</exception>
-    public bool HoldsFloats(string name) => Find(name).Data is float[];
+    public bool HoldsFloats(string name) => Find(name).Type.IsFloat;
 
-    /// <summary>The elements of a float32 tensor.</summary>
-    /// <exception cref="CheckpointException">There is no such tensor, or it is not float32.</exception>
-    public ReadOnlySpan<float> Floats(string name) => Find(name).Data as float[] ?? ThrowType<float>(name, "I64", "F32");
+    /// <summary>
+    /// The elements of a tensor as float32. F16 and BF16 are float32 numbers already. F64 is rounded to the nearest, of two that
+    /// are as near to the even one, and infinite or NaN where it was. Integers are exact: one that float32 does not have, which
+    /// are some of those beyond 2²⁴, is refused, as is an F64 number beyond float32's range. No other type has a float32 form; of
+    /// those with 8 bits and fewer the numbers mean nothing without scales that stand elsewhere.
+    /// </summary>
+    /// <exception cref="CheckpointException">There is no such tensor, or its elements have no float32 form; the message names the
+    /// tensor, its type and the number.</exception>
+    public ReadOnlySpan<float> Floats(string name) => Find(name).Floats(name);
 
-    /// <summary>The elements of a float32 tensor of a known shape.</summary>
-    /// <exception cref="CheckpointException">There is no such tensor, it is not float32, or its shape is another.</exception>
+    /// <summary>The elements of a tensor of a known shape as float32, by the same rule.</summary>
+    /// <exception cref="CheckpointException">There is no such tensor, its elements have no float32 form, or its shape is
+    /// another.</exception>
     public ReadOnlySpan<float> Floats(string name, Shape shape)
     {
         ReadOnlySpan<float> elements = Floats(name);
@@ -83,11 +93,12 @@ public sealed class SafetensorsFile
         return elements;
     }
 
-    /// <summary>The elements of an int64 tensor of a known length.</summary>
-    /// <exception cref="CheckpointException">There is no such tensor, it is not int64, or its length is another.</exception>
+    /// <summary>The elements of a vector of integers of a known length, of any type of integers.</summary>
+    /// <exception cref="CheckpointException">There is no such tensor, it does not hold integers of 64 bits and a sign, or its length is
+    /// another.</exception>
     public ReadOnlySpan<long> Integers(string name, int length)
     {
-        long[] elements = Find(name).Data as long[] ?? ThrowType<long>(name, "F32", "I64");
+        long[] elements = Find(name).Integers(name);
         CheckShape(name, [length]);
         return elements;
     }
@@ -112,7 +123,7 @@ public sealed class SafetensorsFile
     /// Whether a file without the checksum that <see cref="Save"/> writes is refused. One that has it is always checked.
     /// </param>
     /// <exception cref="CheckpointException">
-    /// The file is not a well-formed safetensors file of F32, BF16, F16 and I64 tensors, or its checksum does not agree.
+    /// The file is not a well-formed safetensors file, or its checksum does not agree.
     /// </exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
@@ -138,12 +149,8 @@ public sealed class SafetensorsFile
 
     private void CheckShape(string name, Shape expected)
     {
-        Shape actual = Find(name).Shape;
+        Shape actual = ShapeOf(name);
         if (actual != expected)
             throw new CheckpointException($"Tensor '{name}' has shape {actual}, expected {expected}.");
     }
-
-    [DoesNotReturn]
-    private static T[] ThrowType<T>(string name, string actual, string expected) =>
-        throw new CheckpointException($"Tensor '{name}' is {actual}, expected {expected}.");
 }

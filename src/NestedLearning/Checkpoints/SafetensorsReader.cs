@@ -1,6 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 
 namespace NestedLearning;
@@ -21,7 +19,13 @@ internal static class SafetensorsReader
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
         try
         {
-            return Read(stream, requireChecksum);
+            if (stream.CanSeek)
+                return Read(stream, requireChecksum);
+            // A pipe does not say how long it is.
+            using var whole = new MemoryStream();
+            stream.CopyTo(whole);
+            whole.Position = 0;
+            return Read(whole, requireChecksum);
         }
         catch (Exception e) when (e is CheckpointException or EndOfStreamException)
         {
@@ -29,7 +33,7 @@ internal static class SafetensorsReader
         }
     }
 
-    private static SafetensorsFile Read(FileStream stream, bool requireChecksum)
+    private static SafetensorsFile Read(Stream stream, bool requireChecksum)
     {
         byte[] prefix = ReadPrefix(stream);
         Header header = ParseHeader(prefix);
@@ -47,21 +51,12 @@ internal static class SafetensorsReader
             file.Metadata.Add(key, value);
         foreach (Entry entry in entries)
         {
-            Array data = entry.Type == "I64"
-                ? GC.AllocateUninitializedArray<long>(entry.Shape.ElementCount)
-                : GC.AllocateUninitializedArray<float>(entry.Shape.ElementCount);
-            var tensor = new SafetensorsEntry(entry.Shape, data);
-            if (ElementSize(entry.Type) == sizeof(ushort))
-                ReadHalves(stream, crc, entry.Type, (float[])data);
-            else
+            var tensor = new SafetensorsEntry(entry.Type, entry.Axes, entry.End - entry.Begin);
+            tensor.ForEachPiece(bytes =>
             {
-                tensor.ForEachPiece(bytes =>
-                {
-                    stream.ReadExactly(bytes);
-                    crc.Append(bytes);
-                });
-            }
-
+                stream.ReadExactly(bytes);
+                crc.Append(bytes);
+            });
             file.Add(entry.Name, tensor);
         }
 
@@ -70,28 +65,8 @@ internal static class SafetensorsReader
         return file;
     }
 
-    // Every BF16 and F16 number is a float32 number too.
-    private static void ReadHalves(FileStream stream, Crc32C crc, string type, Span<float> destination)
-    {
-        const int Piece = 1 << 16;
-        ushort[] bits = new ushort[Math.Min(Piece, destination.Length)];
-        while (!destination.IsEmpty)
-        {
-            Span<ushort> piece = bits.AsSpan(0, Math.Min(Piece, destination.Length));
-            Span<byte> bytes = MemoryMarshal.AsBytes(piece);
-            stream.ReadExactly(bytes);
-            crc.Append(bytes);
-            for (int i = 0; i < piece.Length; i++)
-                destination[i] = type == "BF16" ? BitConverter.UInt32BitsToSingle((uint)piece[i] << 16)
-                    : (float)BitConverter.UInt16BitsToHalf(piece[i]);
-            destination = destination[piece.Length..];
-        }
-    }
-
-    private static int ElementSize(string type) => type switch { "I64" => sizeof(long), "F32" => sizeof(float), _ => sizeof(ushort) };
-
     /// <summary>The length and the header: every byte before the data.</summary>
-    private static byte[] ReadPrefix(FileStream stream)
+    private static byte[] ReadPrefix(Stream stream)
     {
         long length = stream.Length;
         if (length < sizeof(ulong))
@@ -199,28 +174,30 @@ internal static class SafetensorsReader
         if (type is null || shape is null || offsets is null)
             throw new CheckpointException($"tensor '{name}' lacks its " +
                 $"{(type is null ? "dtype" : shape is null ? "shape" : "data_offsets")}.");
-        if (type is not ("F32" or "BF16" or "F16" or "I64"))
-            throw new CheckpointException($"tensor '{name}' is {type}, expected F32, BF16, F16 or I64.");
         if (offsets.Count != 2)
             throw new CheckpointException($"tensor '{name}' has {offsets.Count} data_offsets, expected 2.");
-        return new Entry(name, type, ToShape(shape, name), offsets[0], offsets[1]);
+        return new Entry(name, SafetensorsType.Of(type), [.. shape], offsets[0], offsets[1]);
     }
 
-    private static Shape ToShape(List<long> axes, string name)
+    /// <summary>The bytes that a tensor must have, or null where its type does not say.</summary>
+    private static UInt128? BytesOf(Entry entry)
     {
-        if (axes.Count > Shape.MaxRank)
-            throw new CheckpointException($"tensor '{name}' has {axes.Count} axes, at most {Shape.MaxRank} are allowed.");
+        if (entry.Type.Bits == 0)
+            return null;
         // An axis of 0 makes any product 0, so the others are bounded for themselves.
         UInt128 count = 1;
-        foreach (long axis in axes)
+        foreach (long axis in entry.Axes)
         {
             count *= (ulong)Math.Max(axis, 1);
-            if (count > (UInt128)Array.MaxLength)
-                throw new CheckpointException($"tensor '{name}' has shape [{string.Join(", ", axes)}], at most {Array.MaxLength} " +
-                    "elements are allowed.");
+            if (count > long.MaxValue)
+                throw new CheckpointException($"tensor '{entry.Name}' has shape {SafetensorsEntry.Text(entry.Axes)}, more elements than " +
+                    "a file can have.");
         }
 
-        return new Shape([.. axes.Select(a => (int)a)]);
+        UInt128 bits = (entry.Axes.Contains(0) ? 0 : count) * (uint)entry.Type.Bits;
+        return bits % 8 == 0 ? bits / 8
+            : throw new CheckpointException($"tensor '{entry.Name}', {entry.Type.Name} {SafetensorsEntry.Text(entry.Axes)}, takes {bits} " +
+                "bits, expected whole bytes.");
     }
 
     private static List<long> ParseLengths(ref Utf8JsonReader json, string what)
@@ -244,12 +221,12 @@ internal static class SafetensorsReader
         long end = 0;
         foreach (Entry entry in sorted)
         {
-            long bytes = (long)entry.Shape.ElementCount * ElementSize(entry.Type);
-            if (entry.End < entry.Begin || entry.End - entry.Begin != bytes)
+            UInt128? bytes = BytesOf(entry);
+            if (entry.End < entry.Begin || (bytes is { } expected && (UInt128)(entry.End - entry.Begin) != expected))
             {
-                throw new CheckpointException(
-                    $"tensor '{entry.Name}' has data_offsets {entry.Begin} to {entry.End}, but {entry.Type} {entry.Shape} takes {bytes} " +
-                    "bytes.");
+                string takes = bytes is null ? "that is less than nothing"
+                    : $"{entry.Type.Name} {SafetensorsEntry.Text(entry.Axes)} takes {bytes} bytes";
+                throw new CheckpointException($"tensor '{entry.Name}' has data_offsets {entry.Begin} to {entry.End}, but {takes}.");
             }
 
             if (entry.End > dataLength)
@@ -283,7 +260,7 @@ internal static class SafetensorsReader
         return json.TokenType == JsonTokenType.PropertyName ? json.GetString() : throw new CheckpointException($"{what} is not closed.");
     }
 
-    private sealed record Entry(string Name, string Type, Shape Shape, long Begin, long End);
+    private sealed record Entry(string Name, SafetensorsType Type, long[] Axes, long Begin, long End);
 
     private sealed class Header
     {

@@ -7,8 +7,8 @@ namespace NestedLearning;
 
 /// <summary>
 /// Writes safetensors: the header's length (u64), the header (JSON, padded with spaces so that data starts at a
-/// multiple of 8), the data. I64 tensors come before F32 and each kind is sorted by name, so every tensor is aligned to
-/// its element and the same contents make the same bytes.
+/// multiple of 8), the data. Tensors of longer elements come first and those of one length are sorted by name, so every tensor
+/// is aligned to its element and the same contents make the same bytes.
 /// </summary>
 internal static class SafetensorsWriter
 {
@@ -23,7 +23,14 @@ internal static class SafetensorsWriter
         if (!BitConverter.IsLittleEndian)
             throw new PlatformNotSupportedException("Safetensors files are little-endian, and this machine is not.");
         KeyValuePair<string, SafetensorsEntry>[] entries =
-            [.. file.Entries.OrderBy(e => e.Value.IsFloat).ThenBy(e => e.Key, StringComparer.Ordinal)];
+            [.. file.Entries.OrderByDescending(e => e.Value.Type.Bits).ThenBy(e => e.Key, StringComparer.Ordinal)];
+        foreach ((string name, SafetensorsEntry entry) in entries)
+        {
+            if (!entry.IsHeld)
+                throw new ArgumentException($"Tensor '{name}' of {SafetensorsEntry.Text(entry.Axes)} is too large to be held, and so to " +
+                    "be written.", nameof(file));
+        }
+
         byte[] prefix = Prefix(file, entries);
 
         var crc = new Crc32C();
@@ -66,9 +73,9 @@ internal static class SafetensorsWriter
             {
                 CheckUnicode(name);
                 json.WriteStartObject(name);
-                json.WriteString("dtype", entry.Type);
+                json.WriteString("dtype", entry.Type.Name);
                 json.WriteStartArray("shape");
-                foreach (int axis in entry.Shape)
+                foreach (long axis in entry.Axes)
                     json.WriteNumberValue(axis);
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");

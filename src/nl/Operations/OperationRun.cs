@@ -40,7 +40,10 @@ internal sealed partial class OperationRun : IDisposable
             ? name
             : throw new CaseException($"The case has no '{OperationKey}' in its metadata.");
 
-    /// <summary>Runs an operation on a case. Nothing of the case is ignored: what the operation does not take is an error.</summary>
+    /// <summary>
+    /// Runs an operation on a case. An input or setting that the operation does not take is an error; tensors that are neither
+    /// inputs nor results are not looked at.
+    /// </summary>
     /// <returns>The results <c>out.*</c>, with the operation and its settings as metadata.</returns>
     /// <exception cref="CaseException">An input or setting is missing, wrong, or not one of the operation's.</exception>
     public static SafetensorsFile Execute(Operation operation, SafetensorsFile file, Device device) =>
@@ -309,7 +312,9 @@ internal sealed partial class OperationRun : IDisposable
 
     private void RejectUnused(Operation operation)
     {
-        string[] inputs = [.. _case.Names.Where(n => !n.StartsWith(OutputPrefix, StringComparison.Ordinal) && !_used.Contains(n))];
+        // A tensor of another name is nobody's, unless it is an input whose prefix was forgotten.
+        string[] inputs = [.. _case.Names.Where(n => !_used.Contains(n)
+            && (n.StartsWith(InputPrefix, StringComparison.Ordinal) || _asked.Any(p => p.IsTensor && p.Name == InputPrefix + n)))];
         if (inputs.Length > 0)
             throw NotTaken("tensors", inputs);
         string[] settings = [.. _case.Metadata.Keys.Where(k => k is not (OperationKey or FormatKey) && !_used.Contains(k))];

@@ -97,6 +97,7 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
     [Theory]
     [InlineData("BF16")]
     [InlineData("F16")]
+    [InlineData("F64")]
     public void HalfPrecision_IsReadAsItStands(string type)
     {
         (SafetensorsFile file, Dictionary<string, float[]> tensors) = Checkpoint(PretrainedMlpLayout.Llama, type);
@@ -193,6 +194,7 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
                 {
                     "BF16" => BitConverter.GetBytes((ushort)(BitConverter.SingleToUInt32Bits(values[i]) >> 16)),
                     "F16" => BitConverter.GetBytes((Half)values[i]),
+                    "F64" => BitConverter.GetBytes((double)values[i]),
                     _ => BitConverter.GetBytes(values[i]),
                 };
                 bytes.Write(element);
@@ -209,6 +211,10 @@ public abstract class PretrainedMlpTests(string backend) : BackendTests(backend)
                 object>
             { ["dtype"] = type, ["shape"] = shape, ["data_offsets"] = new[] { begin, bytes.Length } });
         }
+
+        // GPT-2's checkpoints have a mask of booleans in every layer.
+        header.Add("mask", new { dtype = "BOOL", shape = new[] { 1, 1, 3, 3 }, data_offsets = new[] { bytes.Length, bytes.Length + 9 } });
+        bytes.Write([1, 0, 0, 1, 1, 0, 1, 1, 1]);
 
         byte[] json = Encoding.UTF8.GetBytes(JsonSerializer.Serialize(header)), length = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(length, (ulong)json.Length);
