@@ -46,7 +46,9 @@ internal static class CaseFile
 
         void AddMatches(string argument, string folder, string pattern)
         {
-            string[] found = Directory.Exists(folder) ? Directory.GetFiles(folder, pattern) : [];
+            // Opening a pipe would wait for its other end.
+            string[] found = Directory.Exists(folder) ? [.. Directory.GetFiles(folder, pattern)
+                .Where(f => FileStatus.Of(f).Kind is FileKind.Regular or FileKind.Missing)] : [];
             if (found.Length == 0)
                 throw new CaseException($"{argument}: no {pattern} there.");
             Array.Sort(found, StringComparer.Ordinal);

@@ -17,8 +17,8 @@ internal static class StreamCommand
     {
         var paths = new Argument<string[]>("texts")
         {
-            Description = "A text file (also .gz) or a folder for each phase. Default: English prose from the SDK's documentation, this " +
-                "repository's source code, more prose.",
+            Description = "A text file (also by gzip) or a folder for each phase. Default: English prose from the SDK's documentation, " +
+                "this repository's source code, more prose.",
             Arity = ArgumentArity.ZeroOrMore,
         };
         var bytes = new Option<int>("--bytes")
@@ -92,8 +92,12 @@ internal static class StreamCommand
     {
         RequireOutputs(settings);
         int bytesOfText = PhasePlan.TextFor(settings.Bytes);
-        IReadOnlyList<PhaseText> texts = settings.Paths.Count > 0 ? TextSources.FromPaths(settings.Paths, bytesOfText)
-            : TextSources.Default(bytesOfText);
+        if (ReadTexts(settings, bytesOfText, error, stop) is not { } texts)
+        {
+            console.WriteLine("Interrupted before the first byte.");
+            return ExitStatus.Interrupted;
+        }
+
         PhasePlan plan = PhasePlan.Create(texts, settings.Bytes);
         IReadOnlyList<LearnerKind> learners = settings.Learners;
         if (plan.Phases.Count == 1 && learners.Count > 1 && learners.Contains(LearnerKind.Frozen))
@@ -134,6 +138,27 @@ internal static class StreamCommand
 
         Finish(run, factory, settings, console, error);
         return ExitStatus.Success;
+    }
+
+    // On a thread of its own: opening a pipe waits for its other end, and no signal ends that.
+    private static IReadOnlyList<PhaseText>? ReadTexts(StreamSettings settings, int bytes, TextWriter error, CancellationToken stop)
+    {
+        var read = Task.Run(() => settings.Paths.Count == 0 ? TextSources.Default(bytes)
+            : TextSources.FromPaths(settings.Paths, bytes, note => error.WriteLine($"nl: {note}")), CancellationToken.None);
+        try
+        {
+            read.Wait(stop);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+        catch (AggregateException)
+        {
+            // Thrown below as it is.
+        }
+
+        return read.GetAwaiter().GetResult();
     }
 
     private static void Describe(PhasePlan plan, StreamSettings settings, ILearnerFactory factory, IAnsiConsole console)
@@ -196,15 +221,14 @@ internal static class StreamCommand
     // What would fail, or destroy a text, only after hours is refused before the first byte.
     private static void RequireOutputs(StreamSettings settings)
     {
-        string[] outputs =
-            [settings.Checkpoint, .. LossChart.Names.Append(ReportName).Select(name => Path.Combine(settings.Out, name))];
+        string[] results = [.. LossChart.Names.Append(ReportName).Select(name => Path.Combine(settings.Out, name))];
         try
         {
-            foreach (string output in outputs)
+            if (Array.Find(results, r => SafeFile.AreSame(r, settings.Checkpoint)) is { } result)
+                throw new StreamException($"The checkpoint '{settings.Checkpoint}' is the run's '{result}' too, expected another.");
+            foreach (string output in (string[])[settings.Checkpoint, .. results])
             {
                 SafeFile.RequireWritable(output);
-                if (output != settings.Checkpoint && SafeFile.AreSame(output, settings.Checkpoint))
-                    throw new StreamException($"The checkpoint '{settings.Checkpoint}' is the run's '{output}' too, expected another.");
                 if (settings.Paths.FirstOrDefault(p => File.Exists(p) && SafeFile.AreSame(p, output)) is { } text)
                     throw new StreamException($"The text '{text}' would be overwritten by the run's '{output}', expected another file.");
             }

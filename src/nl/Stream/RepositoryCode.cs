@@ -17,7 +17,7 @@ internal static class RepositoryCode
                 $"There is no source code for the second phase: no {Marker} in " +
                 $"{string.Join(" or ", startingPoints.Distinct())} or above. " +
                 "Run inside the repository, or name the text of each phase: nl stream FILE-OR-FOLDER…");
-        IReadOnlyList<string> files = TextSources.Files(root, folder => !s_builtFolders.Contains(folder));
+        IReadOnlyList<string> files = TextFolder.Files(root, folder => !s_builtFolders.Contains(folder), followLinks: false);
         string[] code = [.. files.Where(f => s_extensions.Contains(Path.GetExtension(f)))];
 
         // In an order that mixes the languages, as a phase may take only a part.

@@ -1,6 +1,3 @@
-using System.IO.Compression;
-using System.IO.Enumeration;
-
 namespace NestedLearning.CommandLine.Streaming;
 
 /// <summary>Finds the text of the phases: files and folders, or what every machine with the SDK has.</summary>
@@ -29,10 +26,11 @@ internal static class TextSources
     }
 
     /// <summary>One phase for each path, in their order.</summary>
-    /// <param name="paths">Text files, perhaps compressed (<c>.gz</c>), or folders of them.</param>
+    /// <param name="paths">Text files, perhaps compressed by gzip, or folders of them.</param>
     /// <param name="bytes">How much text a phase should have; the rest is not read.</param>
+    /// <param name="note">Is told what of a folder was left out, and why.</param>
     /// <exception cref="StreamException">A path does not exist, cannot be read or has no text.</exception>
-    public static IReadOnlyList<PhaseText> FromPaths(IReadOnlyList<string> paths, int bytes)
+    public static IReadOnlyList<PhaseText> FromPaths(IReadOnlyList<string> paths, int bytes, Action<string>? note = null)
     {
         var texts = new List<PhaseText>();
         foreach (string path in paths)
@@ -41,56 +39,24 @@ internal static class TextSources
             if (name.Length == 0)
                 name = path;
             int before = texts.Count(t => t.Name == name || t.Name.StartsWith(name + " (", StringComparison.Ordinal));
-            texts.Add(FromPath(path, before == 0 ? name : $"{name} ({before + 1})", bytes));
+            texts.Add(FromPath(path, before == 0 ? name : $"{name} ({before + 1})", bytes, note));
         }
 
         return texts;
     }
 
-    private static PhaseText FromPath(string path, string name, int bytes)
-    {
-        try
-        {
-            if (File.Exists(path))
-                return new PhaseText(name, path,
-                    ReadText(path, bytes) ?? throw new StreamException($"'{path}' is not text: it has zero bytes."));
-            if (!Directory.Exists(path))
-                throw new StreamException($"'{path}' does not exist.");
-
-            byte[] text = Concatenate(Files(path), bytes);
-            return text.Length > 0 ? new PhaseText(name, path, text) : throw new StreamException($"The folder '{path}' has no text files.");
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
-        {
-            throw new StreamException($"'{path}' cannot be read: {e.Message}", e);
-        }
-    }
-
-    /// <summary>The files below a folder, hidden ones aside, in the order of their characters' code whatever the system.</summary>
-    internal static IReadOnlyList<string> Files(string folder, Func<string, bool>? wantsFolder = null)
-    {
-        var files = new FileSystemEnumerable<string>(
-            folder,
-            (ref FileSystemEntry entry) => entry.ToFullPath(),
-            new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.System | FileAttributes.ReparsePoint })
-        {
-            ShouldIncludePredicate = (ref FileSystemEntry entry) => !entry.IsDirectory && !entry.FileName.StartsWith('.'),
-            ShouldRecursePredicate = (ref FileSystemEntry entry) =>
-                !entry.FileName.StartsWith('.') && wantsFolder?.Invoke(entry.FileName.ToString()) != false,
-        };
-        return [.. files.OrderBy(f => Path.GetRelativePath(folder, f).Replace('\\', '/'), StringComparer.Ordinal)];
-    }
-
     /// <summary>The texts of the files one after the other, at most this many bytes, without those that are not text.</summary>
-    internal static byte[] Concatenate(IEnumerable<string> files, int bytes)
+    /// <exception cref="StreamException">A file cannot be read.</exception>
+    internal static byte[] Concatenate(IEnumerable<string> files, int bytes, Action<string>? skipped = null)
     {
         using var text = new MemoryStream();
         foreach (string file in files)
         {
             if (text.Length >= bytes)
                 break;
-            if (ReadText(file, bytes - (int)text.Length) is not { } part)
-                continue;
+            (byte[] part, string? reason) = Read(file, bytes - (int)text.Length);
+            if (reason is not null)
+                skipped?.Invoke($"'{file}' is not text: {reason}");
             text.Write(part);
             if (part.Length > 0 && part[^1] != '\n' && text.Length < bytes)
                 text.WriteByte((byte)'\n');
@@ -99,20 +65,52 @@ internal static class TextSources
         return text.ToArray();
     }
 
-    /// <summary>The beginning of a file, or null where it is not text.</summary>
-    private static byte[]? ReadText(string path, int bytes)
+    private static PhaseText FromPath(string path, string name, int bytes, Action<string>? note)
     {
-        using FileStream file = File.OpenRead(path);
-        bool compressed = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
-        using Stream source = compressed ? new GZipStream(file, CompressionMode.Decompress) : file;
-        // A pipe has no length.
-        var text = new byte[!compressed && file.CanSeek && file.Length > 0 ? Math.Min(bytes, file.Length) : bytes];
-        int length = source.ReadAtLeast(text, text.Length, throwOnEndOfStream: false);
-        ReadOnlySpan<byte> read = text.AsSpan(0, length);
-        // No text encoding but UTF-16 and UTF-32 has zero bytes, and those are not for a model of bytes.
-        if (read.Contains((byte)0))
-            return null;
-        ReadOnlySpan<byte> mark = [0xEF, 0xBB, 0xBF];
-        return (read.StartsWith(mark) ? read[mark.Length..] : read).ToArray();
+        if (File.Exists(path))
+        {
+            (byte[] text, string? reason) = Read(path, bytes);
+            return reason is null ? new PhaseText(name, path, text) : throw new StreamException($"'{path}' is not text: {reason}.");
+        }
+
+        return Directory.Exists(path) ? new PhaseText(name, path, ReadFolder(path, bytes, note))
+            : throw new StreamException($"'{path}' does not exist.");
+    }
+
+    private static byte[] ReadFolder(string path, int bytes, Action<string>? note)
+    {
+        // A folder of pictures would say the same a thousand times.
+        const int MostNotes = 5;
+        var skipped = new List<string>();
+        try
+        {
+            byte[] text = Concatenate(TextFolder.Files(path, skipped: skipped.Add), bytes, skipped.Add);
+            return text.Length > 0 ? text : throw new StreamException($"The folder '{path}' has no text files" +
+                $"{(skipped.Count > 0 ? $": {string.Join("; ", Notes())}" : "")}.");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StreamException($"'{path}' cannot be read: {e.Message}", e);
+        }
+        finally
+        {
+            foreach (string text in Notes())
+                note?.Invoke($"{text}; left out");
+        }
+
+        IEnumerable<string> Notes() =>
+            skipped.Take(MostNotes).Concat(skipped.Count > MostNotes ? [$"and {skipped.Count - MostNotes} more of '{path}'"] : []);
+    }
+
+    private static TextFile Read(string path, int bytes)
+    {
+        try
+        {
+            return TextFile.Read(path, bytes);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            throw new StreamException($"'{path}' cannot be read: {e.Message}", e);
+        }
     }
 }

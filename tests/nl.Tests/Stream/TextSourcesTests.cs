@@ -62,7 +62,7 @@ public sealed class TextSourcesTests : IDisposable
 
     [Theory]
     [InlineData("nowhere.txt", "does not exist")]
-    [InlineData("binary", "zero bytes")]
+    [InlineData("binary", "it has a zero byte, at byte 1.")]
     [InlineData("empty", "no text files")]
     [InlineData("broken.gz", "cannot be read")]
     public void UnusablePath_IsNamedWithTheReason(string name, string reason)
