@@ -1,7 +1,76 @@
+using System.Text.Json.Nodes;
+
 namespace NestedLearning.Models;
 
 public sealed partial class SequenceModel
 {
+    /// <summary>
+    /// Writes parameters, waiting error terms, optimizer memories and clocks, each name starting with the prefix, and the whole
+    /// configuration as JSON into the metadata. Fast memory is a <see cref="SequenceState"/>, which has its own.
+    /// </summary>
+    public void Save(SafetensorsFile file, string prefix)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        CheckpointSettings.Save(file, prefix, ConfigurationJson.Of(Configuration));
+        Levels.Save(file, prefix + LevelsPrefix);
+    }
+
+    /// <summary>Takes over what <see cref="Save"/> wrote.</summary>
+    /// <param name="file">What was written.</param>
+    /// <param name="prefix">What its names start with.</param>
+    /// <param name="allow">
+    /// Settings that may differ from the file's, such as <c>LearningRate</c>, <c>learning_rate</c> or <c>Levels[1].Chunk</c>; they
+    /// stay as they are here. <see cref="ModelConfiguration.Seed"/> always may: it decides initial values alone.
+    /// </param>
+    /// <exception cref="ArgumentException">There is no setting of a name to be allowed. Nothing changed.</exception>
+    /// <exception cref="CheckpointException">Something is missing or does not fit, or a setting is another: the message names it, with
+    /// both values. Nothing changed.</exception>
+    public void Load(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null) =>
+        PrepareLoad(file, prefix, allow)();
+
+    /// <summary>The model that <see cref="Save"/> wrote, with its configuration.</summary>
+    /// <exception cref="CheckpointException">Something is missing or does not fit, or an optimizer is not one of this library's: then
+    /// it is made with its configuration, and takes the file over by <see cref="Load(SafetensorsFile, string,
+    /// IReadOnlyCollection{string}?)"/>.</exception>
+    public static SequenceModel Load(Device device, SafetensorsFile file, string prefix)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        ArgumentNullException.ThrowIfNull(file);
+        var model = new SequenceModel(device, ConfigurationJson.Read(file, prefix));
+        try
+        {
+            model.TakeRates(file, prefix);
+            model.Load(file, prefix, allow: null);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    // What takes a checkpoint over and cannot fail.
+    internal Action PrepareLoad(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        CheckpointSettings.Check(file, prefix, ConfigurationJson.Of(Configuration), allow, ConfigurationJson.InitialOfModel);
+        CheckpointSettings.Check(file, prefix + LevelsPrefix, LevelSettings.Of(Levels.Levels), allow, known: false);
+        return Levels.PrepareTensors(file, prefix + LevelsPrefix);
+    }
+
+    // Rates may have been changed since the model was made.
+    internal void TakeRates(SafetensorsFile file, string prefix)
+    {
+        JsonArray? saved = CheckpointSettings.Read(file, prefix + LevelsPrefix)?[nameof(Levels)] as JsonArray;
+        for (int i = 0; i < Levels.Levels.Count; i++)
+        {
+            if (saved?.ElementAtOrDefault(i) is JsonObject level && level[nameof(Level.LearningRate)] is JsonValue value
+                && value.TryGetValue(out float rate))
+                Levels.Levels[i].LearningRate = rate;
+        }
+    }
+
     /// <summary>
     /// One step of training on whole sequences: the mean loss over the targets, its gradient, and one step of the levels' clock.
     /// So a level's <see cref="LevelConfiguration.Chunk"/> counts optimizer steps here, 1 being every step, where a stream counts

@@ -8,6 +8,8 @@ namespace NestedLearning.Models;
 /// </summary>
 public sealed partial class SequenceModel : IDisposable
 {
+    private const string LevelsPrefix = "levels.";
+
     private readonly Parameter _embedding;
     private readonly Parameter _finalNorm;
     private readonly (ITokenMixer Mixer, ContinuumMemoryBlock Memory)[] _blocks;
@@ -51,7 +53,7 @@ public sealed partial class SequenceModel : IDisposable
     public SequenceState NewState(int batch = 1)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
-        return new SequenceState(batch, [.. Mixers.Select(m => new MixerState(Device, m.State, batch))]);
+        return new SequenceState(Configuration, batch, [.. Mixers.Select(m => new MixerState(Device, m.State, batch))]);
     }
 
     /// <summary>Logits [B, T, V] for tokens [B, T], and the fast memory after them; the given one is only read.</summary>
@@ -95,7 +97,7 @@ public sealed partial class SequenceModel : IDisposable
             }
 
             Variable y = tape.Norm(NormKind.Rms, x, tape.Use(_finalNorm));
-            var after = new SequenceState(state.Batch, next);
+            var after = new SequenceState(Configuration, state.Batch, next);
             if (after.ContextPosition == Configuration.ContextLength)
                 after.EndContext();
             return (y, after);

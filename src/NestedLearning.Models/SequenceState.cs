@@ -6,8 +6,11 @@ namespace NestedLearning.Models;
 /// </summary>
 public sealed class SequenceState : IDisposable
 {
-    internal SequenceState(int batch, MixerState[] blocks)
+    private readonly ModelConfiguration _configuration;
+
+    internal SequenceState(ModelConfiguration configuration, int batch, MixerState[] blocks)
     {
+        _configuration = configuration;
         Batch = batch;
         Blocks = blocks;
     }
@@ -21,7 +24,7 @@ public sealed class SequenceState : IDisposable
     internal MixerState[] Blocks { get; }
 
     /// <summary>An independent copy.</summary>
-    public SequenceState Clone() => new(Batch, Array.ConvertAll(Blocks, b => b.Clone()));
+    public SequenceState Clone() => new(_configuration, Batch, Array.ConvertAll(Blocks, b => b.Clone()));
 
     /// <summary>Back to the state of a new stream.</summary>
     public void Reset()
@@ -30,22 +33,44 @@ public sealed class SequenceState : IDisposable
             block.Reset();
     }
 
-    /// <summary>Writes the fast memory, every name starting with the prefix.</summary>
+    /// <summary>
+    /// Writes the fast memory, every name starting with the prefix, and the model's configuration as JSON into the metadata.
+    /// </summary>
     public void Save(SafetensorsFile file, string prefix)
     {
         ArgumentNullException.ThrowIfNull(file);
+        CheckpointSettings.Save(file, prefix, ConfigurationJson.Of(_configuration));
+        SaveTensors(file, prefix);
+    }
+
+    internal void SaveTensors(SafetensorsFile file, string prefix)
+    {
         file.Add(prefix + "context", [ContextPosition]);
         for (int b = 0; b < Blocks.Length; b++)
             Blocks[b].Save(file, $"{prefix}{b}.");
     }
 
     /// <summary>A state of a model as <see cref="Save"/> wrote it.</summary>
-    /// <exception cref="CheckpointException">Something is missing or does not fit the model.</exception>
-    public static SequenceState Load(SequenceModel model, int batch, SafetensorsFile file, string prefix)
+    /// <param name="model">The model.</param>
+    /// <param name="batch">How many streams.</param>
+    /// <param name="file">What was written.</param>
+    /// <param name="prefix">What its names start with.</param>
+    /// <param name="allow">Settings of the model that may differ from the file's, as in <see cref="SequenceModel.Load(SafetensorsFile,
+    /// string, IReadOnlyCollection{string}?)"/>.</param>
+    /// <exception cref="ArgumentException">There is no setting of a name to be allowed.</exception>
+    /// <exception cref="CheckpointException">Something is missing or does not fit the model, or a setting is another.</exception>
+    public static SequenceState Load(SequenceModel model, int batch, SafetensorsFile file, string prefix,
+        IReadOnlyCollection<string>? allow = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(file);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        CheckpointSettings.Check(file, prefix, ConfigurationJson.Of(model.Configuration), allow, ConfigurationJson.InitialOfModel);
+        return LoadTensors(model, batch, file, prefix);
+    }
+
+    internal static SequenceState LoadTensors(SequenceModel model, int batch, SafetensorsFile file, string prefix)
+    {
         long context = file.Integers(prefix + "context", 1)[0];
         int length = model.Configuration.ContextLength;
         if (context < 0 || (length > 0 && context >= length))
@@ -55,7 +80,7 @@ public sealed class SequenceState : IDisposable
         {
             foreach (ITokenMixer mixer in model.Mixers)
                 blocks.Add(MixerState.Load(model.Device, mixer.State, batch, context, file, $"{prefix}{blocks.Count}."));
-            return new SequenceState(batch, [.. blocks]);
+            return new SequenceState(model.Configuration, batch, [.. blocks]);
         }
         catch
         {

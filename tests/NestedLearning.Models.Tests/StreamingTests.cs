@@ -129,11 +129,14 @@ public abstract class StreamingTests(string backend) : BackendTests(backend)
             foreach (string missing in file.Names)
             {
                 var broken = new SafetensorsFile();
+                foreach ((string key, string value) in file.Metadata)
+                    broken.Metadata[key] = value;
                 foreach (string kept in file.Names.Where(n => n != missing && file.HoldsFloats(n)))
                     broken.Add(kept, file.ShapeOf(kept), file.Floats(kept));
                 if (missing != "s.context")
                     broken.Add("s.context", [Cut]);
-                Assert.Throws<CheckpointException>(() => SequenceState.Load(model, 1, broken, "s."));
+                Assert.Contains($"'{missing}'", Assert.Throws<CheckpointException>(
+                    () => SequenceState.Load(model, 1, broken, "s.")).Message, StringComparison.Ordinal);
             }
         }
     }

@@ -12,6 +12,8 @@ namespace NestedLearning.Models;
 /// </summary>
 public sealed class ContinuumMemory : IDisposable
 {
+    private const string LevelsKey = "levels.";
+
     private readonly ContinuumMemoryBlock _block;
 
     /// <summary>A memory with random initial values.</summary>
@@ -117,12 +119,39 @@ public sealed class ContinuumMemory : IDisposable
         }
     }
 
-    /// <summary>Writes weights, starts, waiting error terms, optimizer memories and clocks, each name starting with the prefix.</summary>
-    public void Save(SafetensorsFile file, string prefix) => Levels.Save(file, prefix);
+    /// <summary>
+    /// Writes weights, starts, waiting error terms, optimizer memories and clocks, each name starting with the prefix, and the
+    /// configuration as JSON into the metadata.
+    /// </summary>
+    public void Save(SafetensorsFile file, string prefix)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        Levels.Save(file, prefix);
+        // It says all that the levels' settings say, except for rates that were changed.
+        CheckpointSettings.Save(file, prefix + LevelsKey, LevelSettings.Of(Levels.Levels));
+        CheckpointSettings.Save(file, prefix, ConfigurationJson.Of(Configuration));
+    }
 
     /// <summary>Takes over what <see cref="Save"/> wrote.</summary>
-    /// <exception cref="CheckpointException">Something is missing or does not fit. Nothing changed.</exception>
-    public void Load(SafetensorsFile file, string prefix) => Levels.Load(file, prefix);
+    /// <param name="file">What was written.</param>
+    /// <param name="prefix">What its names start with.</param>
+    /// <param name="allow">
+    /// Settings that may differ from the file's, such as <c>LearningRate</c> or <c>Levels[1].Chunk</c>; they stay as they are here.
+    /// Those that decide initial values alone always may.
+    /// </param>
+    /// <exception cref="ArgumentException">There is no setting of a name to be allowed. Nothing changed.</exception>
+    /// <exception cref="CheckpointException">Something is missing or does not fit, or a setting is another: the message names it, with
+    /// both values. Nothing changed.</exception>
+    public void Load(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null) =>
+        PrepareLoad(file, prefix, allow)();
+
+    internal Action PrepareLoad(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        CheckpointSettings.Check(file, prefix, ConfigurationJson.Of(Configuration), allow, ConfigurationJson.InitialOfMemory);
+        CheckpointSettings.Check(file, prefix + LevelsKey, LevelSettings.Of(Levels.Levels), allow, known: false);
+        return Levels.PrepareTensors(file, prefix);
+    }
 
     /// <summary>An independent copy of everything.</summary>
     public ContinuumMemory Clone()
@@ -141,7 +170,7 @@ public sealed class ContinuumMemory : IDisposable
         ArgumentNullException.ThrowIfNull(other);
         var file = new SafetensorsFile();
         other.Save(file, "");
-        Load(file, "");
+        Levels.PrepareTensors(file, "")();
     }
 
     /// <summary>Frees parameters and memories.</summary>

@@ -103,10 +103,11 @@ public sealed class ContinuumMemoryCopies : IDisposable
     }
 
     /// <summary>Takes over what <see cref="Save"/> wrote for as many sequences or more.</summary>
-    /// <exception cref="CheckpointException">Something is missing or does not fit. Nothing changed.</exception>
-    public void Load(SafetensorsFile file, string prefix)
+    /// <exception cref="ArgumentException">There is no setting of a name to be allowed. Nothing changed.</exception>
+    /// <exception cref="CheckpointException">Something is missing or does not fit, or a setting is another. Nothing changed.</exception>
+    public void Load(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null)
     {
-        Action[] load = [.. _systems.Select((s, b) => s.PrepareLoad(file, $"{prefix}{b}."))];
+        Action[] load = [.. _sequences.Select((s, b) => s.PrepareLoad(file, $"{prefix}{b}.", allow))];
         foreach (Action action in load)
             action();
     }

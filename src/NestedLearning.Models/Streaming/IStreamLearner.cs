@@ -43,10 +43,18 @@ public interface IStreamLearner : IDisposable
     /// <summary>An independent copy with the same weights, memories and clocks and an empty timeline.</summary>
     IStreamLearner Fork(string name);
 
-    /// <summary>Writes everything a later <see cref="Load"/> needs, every name starting with the prefix.</summary>
+    /// <summary>
+    /// Writes everything a later <see cref="Load"/> needs, every name starting with the prefix; the configuration goes into the
+    /// metadata.
+    /// </summary>
     void Save(SafetensorsFile file, string prefix);
 
     /// <summary>Takes over what <see cref="Save"/> wrote.</summary>
-    /// <exception cref="CheckpointException">Something is missing or of another shape; the learner is as it was.</exception>
-    void Load(SafetensorsFile file, string prefix);
+    /// <param name="file">What was written.</param>
+    /// <param name="prefix">What its names start with.</param>
+    /// <param name="allow">Settings that may differ from the file's, by name; they stay as they are here.</param>
+    /// <exception cref="ArgumentException">There is no setting of a name to be allowed; the learner is as it was.</exception>
+    /// <exception cref="CheckpointException">Something is missing or of another shape, or a setting is another; the learner is as it
+    /// was.</exception>
+    void Load(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null);
 }

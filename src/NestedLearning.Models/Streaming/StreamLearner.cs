@@ -26,6 +26,38 @@ public sealed class StreamLearner : IStreamLearner
         return new StreamLearner(new SequenceModel(device, configuration), name);
     }
 
+    /// <summary>The learner of a checkpoint, with its configuration, where it stood.</summary>
+    /// <param name="device">Where it is to live.</param>
+    /// <param name="path">A file that <see cref="Save(string)"/> wrote.</param>
+    /// <exception cref="CheckpointException">The file is damaged or not such a checkpoint, or it has an optimizer that is not one of
+    /// this library's: then the learner is created with its configuration and takes over what
+    /// <see cref="SafetensorsFile.Load"/> reads.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
+    public static StreamLearner Load(Device device, string path) =>
+        Load(device, SafetensorsFile.Load(path, requireChecksum: true), "", Path.GetFileNameWithoutExtension(path));
+
+    /// <summary>The learner that <see cref="Save(SafetensorsFile, string)"/> wrote, with its configuration, where it stood.</summary>
+    /// <exception cref="CheckpointException">Something is missing or does not fit, or an optimizer is not one of this
+    /// library's.</exception>
+    public static StreamLearner Load(Device device, SafetensorsFile file, string prefix, string name)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        ArgumentNullException.ThrowIfNull(file);
+        StreamLearner learner = Create(device, ConfigurationJson.Read(file, prefix), name);
+        try
+        {
+            learner._model.TakeRates(file, prefix);
+            learner.Load(file, prefix);
+            return learner;
+        }
+        catch
+        {
+            learner.Dispose();
+            throw;
+        }
+    }
+
     /// <inheritdoc/>
     public string Name { get; }
 
@@ -114,32 +146,43 @@ public sealed class StreamLearner : IStreamLearner
         var file = new SafetensorsFile();
         Save(file, "");
         StreamLearner fork = Create(_model.Device, _model.Configuration, name);
+        fork._model.TakeRates(file, "");
         fork.Load(file, "");
         fork.Learns = Learns;
         fork.Timeline.Clear();
         return fork;
     }
 
+    /// <summary>Writes a checkpoint, as a whole or not at all.</summary>
+    /// <exception cref="IOException">The file cannot be written; what was there is as it was.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be written; it is as it was.</exception>
+    public void Save(string path)
+    {
+        var file = new SafetensorsFile();
+        Save(file, "");
+        file.Save(path);
+    }
+
     /// <inheritdoc/>
     public void Save(SafetensorsFile file, string prefix)
     {
         ArgumentNullException.ThrowIfNull(file);
-        _model.Levels.Save(file, prefix + "levels.");
-        _state.Save(file, prefix + "state.");
+        _model.Save(file, prefix);
+        _state.SaveTensors(file, prefix + "state.");
         file.Add(prefix + "stream", [Position, _last, Learns ? 1 : 0]);
     }
 
     /// <inheritdoc/>
-    public void Load(SafetensorsFile file, string prefix)
+    public void Load(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null)
     {
         ArgumentNullException.ThrowIfNull(file);
+        Action loadModel = _model.PrepareLoad(file, prefix, allow);
         ReadOnlySpan<long> stream = file.Integers(prefix + "stream", 3);
         (long position, long last, long learns) = (stream[0], stream[1], stream[2]);
         if (position < 0 || last is < 0 or > 255 || learns is < 0 or > 1)
             throw new CheckpointException($"'{prefix}stream' is [{position}, {last}, {learns}], expected a position, a byte, and 0 or 1.");
-        Action loadLevels = _model.Levels.PrepareLoad(file, prefix + "levels.");
-        SequenceState state = SequenceState.Load(_model, 1, file, prefix + "state.");
-        loadLevels();
+        SequenceState state = SequenceState.LoadTensors(_model, 1, file, prefix + "state.");
+        loadModel();
         _state.Dispose();
         _state = state;
         (Position, _last, Learns) = (position, (int)last, learns == 1);

@@ -177,11 +177,13 @@ public sealed class LevelSystem : IDisposable
     }
 
     /// <summary>
-    /// Writes parameters, waiting error terms, optimizer memories, clocks and the timeline, each name starting with the prefix.
+    /// Writes parameters, waiting error terms, optimizer memories, clocks and the timeline, each name starting with the prefix, and the
+    /// levels' settings as JSON into the metadata.
     /// </summary>
     public void Save(SafetensorsFile file, string prefix)
     {
         ArgumentNullException.ThrowIfNull(file);
+        CheckpointSettings.Save(file, prefix, LevelSettings.Of(Levels));
         foreach ((string name, Tensor tensor) in Tensors(prefix))
             file.Add(name, tensor);
         foreach ((string name, GradientFactors factors) in Factors(prefix))
@@ -192,14 +194,31 @@ public sealed class LevelSystem : IDisposable
     }
 
     /// <summary>Takes over what <see cref="Save"/> wrote.</summary>
-    /// <exception cref="CheckpointException">Something is missing or does not fit. Nothing changed.</exception>
-    public void Load(SafetensorsFile file, string prefix) => PrepareLoad(file, prefix)();
+    /// <param name="file">What was written.</param>
+    /// <param name="prefix">What its names start with.</param>
+    /// <param name="allow">
+    /// Settings of the levels that may differ from the file's, such as <c>LearningRate</c> or <c>Levels[1].Chunk</c>; they stay as
+    /// they are here. <c>configuration</c> allows a file that does not have the settings.
+    /// </param>
+    /// <exception cref="ArgumentException">There is no setting of a name to be allowed. Nothing changed.</exception>
+    /// <exception cref="CheckpointException">Something is missing or does not fit, or a setting is another: the message names it, with
+    /// both values. Nothing changed.</exception>
+    public void Load(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null) =>
+        PrepareLoad(file, prefix, allow)();
 
     /// <summary>Checks everything that <see cref="Load"/> would take over, and returns what takes it over and cannot fail.</summary>
-    /// <exception cref="CheckpointException">Something is missing or does not fit. Nothing changed.</exception>
-    public Action PrepareLoad(SafetensorsFile file, string prefix)
+    /// <exception cref="ArgumentException">There is no setting of a name to be allowed. Nothing changed.</exception>
+    /// <exception cref="CheckpointException">Something is missing or does not fit, or a setting is another. Nothing changed.</exception>
+    public Action PrepareLoad(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null)
     {
         ArgumentNullException.ThrowIfNull(file);
+        CheckpointSettings.Check(file, prefix, LevelSettings.Of(Levels), allow);
+        return PrepareTensors(file, prefix);
+    }
+
+    // The same whatever the settings are.
+    internal Action PrepareTensors(SafetensorsFile file, string prefix)
+    {
         (string Name, Tensor Tensor)[] tensors = [.. Tensors(prefix)];
         foreach ((string name, Tensor tensor) in tensors)
             file.Floats(name, tensor.Shape);

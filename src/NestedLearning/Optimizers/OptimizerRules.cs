@@ -29,6 +29,12 @@ public sealed class OptimizerRules : Optimizer
     /// </summary>
     public static IReadOnlyList<string> NotMatrices { get; } = ["embedding", "head", "convolution"];
 
+    /// <summary>The rules, the first before the others.</summary>
+    public IReadOnlyList<OptimizerRule> Rules => _rules;
+
+    // What ByShape keeps from the optimizer of matrices; null where the rules are somebody else's.
+    internal IReadOnlyList<string>? Except { get; private init; }
+
     /// <inheritdoc/>
     public override string Rule => string.Join(" | ", _rules.Select(r => $"{r.For}: {r.Optimizer.Rule}"));
 
@@ -44,7 +50,10 @@ public sealed class OptimizerRules : Optimizer
         ArgumentNullException.ThrowIfNull(rest);
         except ??= NotMatrices;
         string words = except.Count == 0 ? "matrices" : $"matrices but {string.Join(", ", except)}";
-        return new OptimizerRules(new OptimizerRule(words, IsMatrix, matrices), new OptimizerRule("rest", _ => true, rest));
+        return new OptimizerRules(new OptimizerRule(words, IsMatrix, matrices), new OptimizerRule("rest", _ => true, rest))
+        {
+            Except = [.. except],
+        };
 
         bool IsMatrix(Parameter parameter) =>
             parameter.Value.Shape is { Rank: 2 } shape && shape[0] > 1 && shape[1] > 1 && !parameter.Name.Split('.').Any(except.Contains);

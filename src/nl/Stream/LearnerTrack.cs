@@ -198,7 +198,8 @@ internal sealed class LearnerTrack : IDisposable
         }
 
         IStreamLearner learner = create(Kind);
-        learner.Load(file, $"{id}.model.");
+        // The run's settings, which the checkpoint was opened with, decide the learner's.
+        learner.Load(file, $"{id}.model.", ["configuration"]);
         Begin(learner);
         if (learner.Position != Position)
             throw new CheckpointException($"The model of '{id}' stands at byte {learner.Position}, its measurements at byte {Position}.");

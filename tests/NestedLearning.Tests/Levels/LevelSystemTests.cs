@@ -239,6 +239,8 @@ public sealed class LevelSystemTests : IDisposable
         foreach (string missing in before.Names)
         {
             var file = new SafetensorsFile();
+            foreach ((string key, string value) in before.Metadata)
+                file.Metadata[key] = value;
             foreach (string name in before.Names.Where(n => n != missing))
             {
                 if (name is "clock" or "timeline")
@@ -247,7 +249,8 @@ public sealed class LevelSystemTests : IDisposable
                     file.Add(name, before.ShapeOf(name), new float[before.ShapeOf(name).ElementCount]);
             }
 
-            Assert.Throws<CheckpointException>(() => levels.Load(file, ""));
+            Assert.Contains($"'{missing}'", Assert.Throws<CheckpointException>(() => levels.Load(file, "")).Message,
+                StringComparison.Ordinal);
         }
 
         var after = new SafetensorsFile();
@@ -352,10 +355,13 @@ public sealed class LevelSystemTests : IDisposable
             Assert.All(BFloat16.Unpack(whole.Levels[i].Memories[0].State[1].Value, 3), v => Assert.True(v > 0));
         }
 
-        // Moments of another precision are refused by their names.
+        // Moments of another precision are refused by the setting, or by their names.
         using LevelSystem full = NewAdam();
-        Assert.Contains("'x.memory.a.m'", Assert.Throws<CheckpointException>(() => full.Load(written, "x.")).Message,
+        Assert.Contains("Optimizer.Moments", Assert.Throws<CheckpointException>(() => full.Load(written, "x.")).Message,
             StringComparison.Ordinal);
+        written.Metadata.Clear();
+        Assert.Contains("'x.memory.a.m'", Assert.Throws<CheckpointException>(
+            () => full.Load(written, "x.", ["configuration"])).Message, StringComparison.Ordinal);
 
         LevelSystem Half() => NewAdam(new Adam { WeightDecay = 0.1f, Moments = MomentPrecision.BFloat16, Seed = 4 });
     }

@@ -115,7 +115,7 @@ internal sealed class ByteCountLearner : IStreamLearner
         file.Add(prefix + "uncommitted", [.. _uncommittedPairs, .. _uncommittedBytes, 0]);
     }
 
-    public void Load(SafetensorsFile file, string prefix)
+    public void Load(SafetensorsFile file, string prefix, IReadOnlyCollection<string>? allow = null)
     {
         ReadOnlySpan<long> clock = file.Integers(prefix + "clock", 5);
         if (clock[4] != _slowChunk)

@@ -1,0 +1,56 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+
+namespace NestedLearning.Models;
+
+/// <summary>Configurations with every setting as JSON, as checkpoints carry them.</summary>
+[JsonSourceGenerationOptions(UseStringEnumConverter = true, IgnoreReadOnlyProperties = true,
+    NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+    RespectNullableAnnotations = true, Converters = [typeof(OptimizerConverter)])]
+[JsonSerializable(typeof(ModelConfiguration))]
+[JsonSerializable(typeof(ContinuumMemoryConfiguration))]
+internal sealed partial class ConfigurationJson : JsonSerializerContext
+{
+    /// <summary>The settings of a model that decide its initial values alone.</summary>
+    public static IReadOnlyCollection<string> InitialOfModel { get; } = [nameof(Models.ModelConfiguration.Seed)];
+
+    /// <summary>The settings of a continuum memory that decide its initial values alone.</summary>
+    public static IReadOnlyCollection<string> InitialOfMemory { get; } =
+        [nameof(Models.ContinuumMemoryConfiguration.Seed), nameof(Models.ContinuumMemoryConfiguration.OutputDeviation)];
+
+    /// <summary>Every setting of a model.</summary>
+    public static JsonNode Of(ModelConfiguration configuration) =>
+        JsonSerializer.SerializeToNode(configuration, Default.ModelConfiguration)!;
+
+    /// <summary>Every setting of a continuum memory.</summary>
+    public static JsonNode Of(ContinuumMemoryConfiguration configuration) =>
+        JsonSerializer.SerializeToNode(configuration, Default.ContinuumMemoryConfiguration)!;
+
+    /// <summary>The model's configuration in a checkpoint.</summary>
+    /// <exception cref="CheckpointException">There is none, it is another version's, or it has an optimizer that is not this
+    /// library's.</exception>
+    public static ModelConfiguration Read(SafetensorsFile file, string prefix)
+    {
+        JsonObject saved = CheckpointSettings.Read(file, prefix)
+            ?? throw new CheckpointException($"The file has no '{prefix}{CheckpointSettings.Key}' in its metadata, expected a model's.");
+        ModelConfiguration configuration;
+        try
+        {
+            configuration = saved.Deserialize(Default.ModelConfiguration)
+                ?? throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' is null.");
+            if (configuration.Levels.Contains(null!))
+                throw new JsonException("A level is null.");
+            configuration.Validate();
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
+        {
+            throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' cannot be used: {e.Message}", e);
+        }
+
+        // A setting that the file does not have would be zero.
+        CheckpointSettings.Check(file, prefix, Of(configuration), allow: null);
+        return configuration;
+    }
+}
