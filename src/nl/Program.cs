@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using System.Globalization;
 using NestedLearning.CommandLine.Commands;
 using NestedLearning.CommandLine.Streaming;
 using NestedLearning.Gpu;
@@ -27,6 +28,8 @@ internal static class Program
     internal static async Task<int> RunAsync(string[] args, TextWriter output, TextWriter error)
     {
         GpuBackends.Register();
+        // What programs read is written alike wherever this runs.
+        CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
         var verbose = new Option<bool>("--verbose")
         {
             Description = "Show the stack trace with an error (also: NL_TRACE=1).",

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
+using NestedLearning.CommandLine.Describe;
 using NestedLearning.Models;
 using Xunit;
 
@@ -85,11 +87,25 @@ public sealed class DescribeCommandTests
 
     [Theory]
     [InlineData("There is no model 'gpt'; known are hope, ", "gpt", null)]
-    [InlineData("widht", "hope", """{ "widht": 3 }""")]
+    [InlineData("widht is not a field, expected one of mixer, ", "hope", """{ "widht": 3 }""")]
     [InlineData("Dim is 30, expected a multiple of Heads = 4.", "hope", """{ "dim": 30 }""")]
-    [InlineData("is not a JSON object", "hope", "[1]")]
-    [InlineData("mixer", "hope", """{ "mixer": "Magic" }""")]
-    [InlineData("There is no optimizer 'sgd', expected one of adamw, ", "hope",
+    [InlineData("c.json': it is a list, expected an object", "hope", "[1]")]
+    [InlineData("c.json': it is null, expected an object", "hope", "null")]
+    [InlineData("levels is null, expected a list", "hope", """{ "levels": null }""")]
+    [InlineData("levels[1] is null, expected an object with fields of name, chunk, ", "hope",
+        """{ "levels": [{ "name": "a", "chunk": 1, "learningRate": 1, "hidden": 1 }, null] }""")]
+    [InlineData("levels[0] has no hidden, expected a whole number", "hope",
+        """{ "levels": [{ "name": "a", "chunk": 1, "learningRate": 1 }] }""")]
+    [InlineData("levels[0].chunk is 1.5, expected a whole number", "hope",
+        """{ "levels": [{ "name": "a", "chunk": 1.5, "learningRate": 1, "hidden": 1 }] }""")]
+    [InlineData("selfModifying is null, expected an object", "hope", """{ "selfModifying": null, "continuum": null }""")]
+    [InlineData("selfModifying.key.kind is \"Round\", expected one of \"Matrix\", \"Deep\"", "hope",
+        """{ "selfModifying": { "key": { "kind": "Round" } } }""")]
+    [InlineData("dim is given twice, expected once", "hope", """{ "dim": 32, "heads": 2, "dim": 64 }""")]
+    [InlineData("dim is \"32\", expected a whole number", "hope", """{ "dim": "32" }""")]
+    [InlineData("c.json': ", "hope", "{ \"dim\": ")]
+    [InlineData("mixer is \"Magic\", expected one of \"SelfModifyingTitans\", ", "hope", """{ "mixer": "Magic" }""")]
+    [InlineData("levels[0].optimizer is \"sgd\", expected one of \"adamw\", ", "hope",
         """{ "levels": [{ "name": "a", "chunk": 1, "learningRate": 1, "hidden": 1, "optimizer": "sgd" }] }""")]
     public void BadInput_IsOneLineThatNamesIt(string expected, string model, string? config)
     {
@@ -104,5 +120,63 @@ public sealed class DescribeCommandTests
         CommandLineRun run = CommandLineRun.Of(args);
         Assert.Equal(ExitStatus.BadInput, run.Status);
         Assert.Contains(expected, Assert.Single(run.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+    }
+
+    /// <summary>Whatever stands in a field, it is taken or refused by the field's name.</summary>
+    [Fact]
+    public void EveryField_IsCheckedByItsName()
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File("c.json");
+        int refused = 0;
+        JsonNode whole = JsonSerializer.SerializeToNode(ModelConfiguration.Hope, ConfigurationFile.Json)!;
+        foreach (string field in Fields(whole, ""))
+        {
+            foreach (string value in (string[])["null", "\"text\"", "[]", "[null]", "{}", "{\"x\": 1}", "true", "1.5", "1e99", "-1e30",
+                "99999999999999999999"])
+            {
+                JsonNode changed = whole.DeepClone();
+                Set(changed, field, JsonNode.Parse(value));
+                File.WriteAllText(path, changed.ToJsonString());
+                try
+                {
+                    ConfigurationFile.Load("hope", path);
+                }
+                catch (CaseException e)
+                {
+                    refused++;
+                    Assert.Contains($"'{path}': ", e.Message, StringComparison.Ordinal);
+                    Assert.Contains(field.Split('.')[^1], e.Message, StringComparison.OrdinalIgnoreCase);
+                }
+            }
+
+            // Twice at the top, where another file's fields go over a preset's.
+            if (!field.Contains('.', StringComparison.Ordinal) && !field.Contains('[', StringComparison.Ordinal))
+            {
+                string text = whole[field]?.ToJsonString() ?? "null";
+                File.WriteAllText(path, $"{{\"{field}\": {text}, \"{field}\": {text}}}");
+                Assert.Contains($"{field} is given twice", Assert.Throws<CaseException>(() => ConfigurationFile.Load("hope", path)).Message,
+                    StringComparison.Ordinal);
+            }
+        }
+
+        Assert.True(refused > 400, $"{refused} values were refused.");
+    }
+
+    private static IEnumerable<string> Fields(JsonNode? node, string path) => node switch
+    {
+        JsonObject fields => fields.SelectMany(f => (string[])[Join(path, f.Key), .. Fields(f.Value, Join(path, f.Key))]),
+        JsonArray items => Fields(items[0], path + "[0]"),
+        _ => [],
+    };
+
+    private static string Join(string path, string name) => path.Length == 0 ? name : $"{path}.{name}";
+
+    private static void Set(JsonNode node, string path, JsonNode? value)
+    {
+        string[] names = path.Replace("[0]", ".0", StringComparison.Ordinal).Split('.');
+        foreach (string name in names[..^1])
+            node = (name == "0" ? node[0] : node[name])!;
+        node[names[^1]] = value;
     }
 }

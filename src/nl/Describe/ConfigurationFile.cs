@@ -30,16 +30,19 @@ internal static class ConfigurationFile
             return configuration;
         try
         {
+            string text = File.ReadAllText(path);
+            using (var document = JsonDocument.Parse(text))
+                ConfigurationCheck.Check(document.RootElement, typeof(ModelConfiguration));
             JsonObject fields = JsonSerializer.SerializeToNode(configuration, Json)!.AsObject();
-            if (JsonNode.Parse(File.ReadAllText(path)) is not JsonObject given)
-                throw new CaseException($"'{path}' is not a JSON object with a configuration's fields.");
-            foreach ((string name, JsonNode? value) in given)
+            foreach ((string name, JsonNode? value) in JsonNode.Parse(text)!.AsObject())
                 fields[name] = value?.DeepClone();
-            return fields.Deserialize<ModelConfiguration>(Json)!;
+            ModelConfiguration given = fields.Deserialize<ModelConfiguration>(Json)!;
+            given.Validate();
+            return given;
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or CaseException or ArgumentException)
         {
-            throw new CaseException($"'{path}': {e.Message}");
+            throw new CaseException($"'{path}': {Program.Describe(e)}", e);
         }
     }
 
