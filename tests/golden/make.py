@@ -128,13 +128,15 @@ def scans():
 
 
 def deep_memories():
-    for name, letters, objective, read, residual, chunk, phase, b in (
+    # The last has layers wider than the columns that a kernel keeps in registers, and a rest.
+    for name, letters, objective, read, residual, chunk, phase, b, *wide in (
             ("mlp-memory-minimal", "", "l2", "after", False, 4, None, 1),
             ("mlp-memory-before", "atem", "l2", "before", True, 5, None, 2),
             ("mlp-memory-chunk-start", "atemp", "dot", "chunk_start", False, 4, 0, 1),
             ("mlp-memory-phase", "atempc", "l2", "after", False, 6, 4, 1),
-            ("mlp-memory-phase-chunk-start", "tec", "dot", "chunk_start", True, 5, 2, 1)):
-        t, h, d, n = 13, 2, 4, 6
+            ("mlp-memory-phase-chunk-start", "tec", "dot", "chunk_start", True, 5, 2, 1),
+            ("mlp-memory-wide", "atempc", "l2", "before", True, 4, 1, 1, 6, 1, 18, 20)):
+        t, h, d, n = wide or (13, 2, 4, 6)
         data = Data(name)
         x = {"q": data.units(b, t, h, d), "k": data.units(b, t, h, d), "v": data.normal(b, t, h, d)}
         x["log_alpha"] = data.uniform(-0.3, 0, b, t, h) if "a" in letters else None
@@ -182,24 +184,29 @@ def self_modifying_memories():
         case(f"self-modifying-{label}-{flags['read']}", "self-modifying", settings, x,
              eq.self_modifying_one_head(**x, **settings))
 
-        phase = (None, 0, 3, 1)[i % 4]
-        data = Data(f"self-modifying-memories-{label}")
-        b, t, h, d = 1, 11, 2, 4
-        x = {"x": data.normal(b, t, h, d), "q": mapped(opt.single, eq.zeros(b, t, h, 0)), "s0": data.units(b, h, d, 3 * d + 2)}
-        for sequence in x["q"]:
-            for token in sequence:
-                token[:] = [mapped(opt.single, eq.unit(data.normal(d))) for _ in range(h)]
-        x["start"] = data.units(b, h, d, 3 * d + 2) if phase else None
-        settings = {"chunk": 4, **flags, **({"phase": phase} if phase is not None else {})}
-        called = {**settings, "phase": phase or 0}
-        result = eq.self_modifying(**called, **x)
-        kept = ["o", "s"] + ["chunk_start"] * (phase is not None)
-        name, renamed = f"self-modifying-memories-{label}", {"start": "chunk_start"}
-        case(name, "self-modifying-memories", settings, {renamed.get(k, k): v for k, v in x.items()},
-             {k: result[k] for k in kept})
-        upstream = {k: data.normal(*eq.shape(result[k])) for k in (kept if phase is not None else kept[:1])}
-        backward(f"{name}-backward", "self-modifying-memories-backward", settings, x, upstream,
-                 lambda **y: eq.self_modifying(**called, **y), renamed)
+        memories(label, flags, (None, 0, 3, 1)[i % 4])
+
+    # Memories wider than the columns that a kernel keeps in registers, and a rest.
+    memories("l2-wide", {"objective": "l2", "read": "after", **common}, 3, h=1, t=6, d=18)
+    memories("dot-normalized-wide", {"objective": "dot", "read": "before", "normalize_values": True, **common}, 1, h=1, t=6, d=18)
+
+
+def memories(label, flags, phase, b=1, t=11, h=2, d=4):
+    name, renamed = f"self-modifying-memories-{label}", {"start": "chunk_start"}
+    data = Data(name)
+    x = {"x": data.normal(b, t, h, d), "q": mapped(opt.single, eq.zeros(b, t, h, 0)), "s0": data.units(b, h, d, 3 * d + 2)}
+    for sequence in x["q"]:
+        for token in sequence:
+            token[:] = [mapped(opt.single, eq.unit(data.normal(d))) for _ in range(h)]
+    x["start"] = data.units(b, h, d, 3 * d + 2) if phase else None
+    settings = {"chunk": 4, **flags, **({"phase": phase} if phase is not None else {})}
+    called = {**settings, "phase": phase or 0}
+    result = eq.self_modifying(**called, **x)
+    kept = ["o", "s"] + ["chunk_start"] * (phase is not None)
+    case(name, "self-modifying-memories", settings, {renamed.get(k, k): v for k, v in x.items()}, {k: result[k] for k in kept})
+    upstream = {k: data.normal(*eq.shape(result[k])) for k in (kept if phase is not None else kept[:1])}
+    backward(f"{name}-backward", "self-modifying-memories-backward", settings, x, upstream,
+             lambda **y: eq.self_modifying(**called, **y), renamed)
 
 
 def attentions():

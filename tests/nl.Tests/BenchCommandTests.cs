@@ -11,7 +11,8 @@ public sealed class BenchCommandTests
     [Fact]
     public void Cases_AreTheTable() => Assert.Equal(
         [
-            "scan-delta", "scan-delta-backward", "scan-linear-backward", "scan-titans-backward", "attention", "attention-backward",
+            "scan-delta", "scan-delta-backward", "scan-linear-backward", "scan-titans-backward",
+            "self-modifying", "self-modifying-backward", "deep-memory", "deep-memory-backward", "attention", "attention-backward",
             "gemm-1024", "gemm-1024-bf16", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024",
             "cross-entropy", "scan-token", "decay-idle", "moments-idle", "mlp-wide",
             "hope-stream", "hope-read", "hope-decode", "hope-decode-64", "train-25m", "decode-25m",

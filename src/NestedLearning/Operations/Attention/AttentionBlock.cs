@@ -15,50 +15,50 @@ internal unsafe struct AttentionBlock
     public const int Size = 64;
 
     private readonly float* _queries;
-    private readonly MatrixView _k;
+    private readonly Rows<float> _k;
     private readonly int _keyDim, _past;
     private readonly float _scale;
-    private MatrixView _transposed;
+    private Rows<float> _transposed;
 
     /// <summary>Takes its scratch memory; <see cref="Load"/> fills it.</summary>
-    public AttentionBlock(ref ScratchArena arena, in AttentionInputs inputs, AttentionSettings settings, int head)
+    public AttentionBlock(ref ScratchArena<float> arena, in AttentionInputs inputs, AttentionSettings settings, int head)
     {
         _keyDim = inputs.KeyDim;
         _past = inputs.Keys - inputs.Time;
         _scale = settings.Scale;
-        _k = HeadRows.Tokens(inputs.K, head / inputs.Heads, head % inputs.Heads);
+        _k = HeadRows.Tokens(inputs.K, head);
         _queries = arena.Vector(_keyDim * Size);
         Q = arena.Matrix(Size, _keyDim);
-        Scores = new MatrixView(arena.Vector(Size * Size), 0);
+        Scores = new Rows<float>(arena.Vector(Size * Size), 0);
     }
 
     /// <summary>scale q [queries, Dk].</summary>
-    public MatrixView Q { get; }
+    public Rows<float> Q { get; }
 
     /// <summary>[keys, queries].</summary>
-    public MatrixView Scores { get; private set; }
+    public Rows<float> Scores { get; private set; }
 
     public int Queries { get; private set; }
 
     /// <summary>The keys that all the queries see, before their own tokens'.</summary>
     public int Before { get; private set; }
 
-    public void Load(MatrixView q, int first, int queries)
+    public void Load(Rows<float> q, int first, int queries)
     {
         (Queries, Before) = (queries, _past + first);
         for (int i = 0; i < queries; i++)
-            TensorPrimitives.Multiply(Span(q.Row(first + i), _keyDim), _scale, Span(Q.Row(i), _keyDim));
+            TensorPrimitives.Multiply(Span(q[first + i], _keyDim), _scale, Span(Q[i], _keyDim));
         _transposed = Transpose(Q, queries, _keyDim, _queries);
-        Scores = new MatrixView(Scores.Start, queries);
+        Scores = new Rows<float>(Scores.Start, queries);
     }
 
     /// <summary>Scores of the keys from <paramref name="first"/> on; −∞ where a query of the triangle sees none.</summary>
     public readonly void Score(int first, int keys, bool triangle)
     {
         Clear(Scores, keys, Queries);
-        Add(Scores, _k.FromRow(first), _transposed, keys, Queries, _keyDim);
+        Add(Scores, _k.From(first), _transposed, keys, Queries, _keyDim);
         for (int j = 1; triangle && j < keys; j++)
-            Span(Scores.Row(j), j).Fill(float.NegativeInfinity);
+            Span(Scores[j], j).Fill(float.NegativeInfinity);
     }
 
     /// <summary>Every score becomes e^(score − offset of its query).</summary>
@@ -66,13 +66,13 @@ internal unsafe struct AttentionBlock
     {
         for (int j = 0; j < keys; j++)
         {
-            Span<float> row = Span(Scores.Row(j), Queries);
+            Span<float> row = Span(Scores[j], Queries);
             VectorMath.Map<ExpOfDifference>(row, offsets, row);
         }
     }
 
     /// <summary>C [queries, n] += scores-like A [keys, queries], transposed, times rows B; the triangle's other half is not read.</summary>
-    public readonly void AddQueries(MatrixView c, MatrixView a, MatrixView b, int keys, int n, bool triangle)
+    public readonly void AddQueries(Rows<float> c, Rows<float> a, Rows<float> b, int keys, int n, bool triangle)
     {
         if (triangle)
             AddLower(c, a.Transposed, b, keys, n, strict: false);
@@ -81,7 +81,7 @@ internal unsafe struct AttentionBlock
     }
 
     /// <summary>C [keys, n] += scores-like A [keys, queries] times rows B; the triangle's other half is not read.</summary>
-    public readonly void AddKeys(MatrixView c, MatrixView a, MatrixView b, int keys, int n, bool triangle)
+    public readonly void AddKeys(Rows<float> c, Rows<float> a, Rows<float> b, int keys, int n, bool triangle)
     {
         if (triangle)
             AddUpper(c, a, b, keys, n, strict: false);

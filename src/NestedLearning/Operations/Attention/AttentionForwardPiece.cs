@@ -26,39 +26,39 @@ internal readonly unsafe struct AttentionForwardPiece : IPieceAction
         // The last block sees most and comes first.
         int head = piece / _blocks, first = (_blocks - 1 - piece % _blocks) * AttentionBlock.Size;
         int queries = Math.Min(AttentionBlock.Size, _inputs.Time - first);
-        var measure = new ScratchArena(null);
+        var measure = new ScratchArena<float>(null);
         _ = new State(ref measure, _inputs, _settings, head);
-        var arena = new ScratchArena(Scratch.Take(measure.Length));
+        var arena = new ScratchArena<float>(Scratch.Take(measure.Length));
         var state = new State(ref arena, _inputs, _settings, head);
-        state.Start(HeadRows.Tokens(_inputs.Q, head / _inputs.Heads, head % _inputs.Heads), first, queries);
+        state.Start(HeadRows.Tokens(_inputs.Q, head), first, queries);
         for (int j = 0; j < state.Block.Before; j += AttentionBlock.Size)
             state.Add(j, Math.Min(AttentionBlock.Size, state.Block.Before - j), triangle: false);
         state.Add(state.Block.Before, queries, triangle: true);
         state.Finish(
-            HeadRows.Tokens(_outputs.O, head / _inputs.Heads, head % _inputs.Heads).FromRow(first),
-            HeadRows.Tokens(_outputs.LogSums, head / _inputs.Heads, head % _inputs.Heads).FromRow(first));
+            HeadRows.Tokens(_outputs.O, head).From(first),
+            HeadRows.Tokens(_outputs.LogSums, head).From(first));
     }
 
     private struct State
     {
-        private readonly MatrixView _v, _o;
+        private readonly Rows<float> _v, _o;
         private readonly float* _maxima, _before, _sums;
         private readonly int _valueDim;
 
         public AttentionBlock Block;
 
-        public State(ref ScratchArena arena, in AttentionInputs inputs, AttentionSettings settings, int head)
+        public State(ref ScratchArena<float> arena, in AttentionInputs inputs, AttentionSettings settings, int head)
         {
             Block = new AttentionBlock(ref arena, inputs, settings, head);
             _valueDim = inputs.ValueDim;
-            _v = HeadRows.Tokens(inputs.V, head / inputs.Heads, head % inputs.Heads);
+            _v = HeadRows.Tokens(inputs.V, head);
             _o = arena.Matrix(AttentionBlock.Size, _valueDim);
             _maxima = arena.Vector(AttentionBlock.Size);
             _before = arena.Vector(AttentionBlock.Size);
             _sums = arena.Vector(AttentionBlock.Size);
         }
 
-        public void Start(MatrixView q, int first, int queries)
+        public void Start(Rows<float> q, int first, int queries)
         {
             Block.Load(q, first, queries);
             Clear(_o, queries, _valueDim);
@@ -73,7 +73,7 @@ internal readonly unsafe struct AttentionForwardPiece : IPieceAction
             Block.Score(first, keys, triangle);
             maxima.CopyTo(before);
             for (int j = 0; j < keys; j++)
-                TensorPrimitives.Max(maxima, Span(Block.Scores.Row(j), n), maxima);
+                TensorPrimitives.Max(maxima, Span(Block.Scores[j], n), maxima);
             Block.Exponentiate(keys, maxima);
 
             // What was summed against the earlier maximum.
@@ -82,19 +82,19 @@ internal readonly unsafe struct AttentionForwardPiece : IPieceAction
             Subnormals.Flush(before);
             TensorPrimitives.Multiply(sums, before, sums);
             for (int j = 0; j < keys; j++)
-                TensorPrimitives.Add(sums, Span(Block.Scores.Row(j), n), sums);
+                TensorPrimitives.Add(sums, Span(Block.Scores[j], n), sums);
             ScaleRows(_o, _before, n, _valueDim, _o);
-            Block.AddQueries(_o, Block.Scores, _v.FromRow(first), keys, _valueDim, triangle);
+            Block.AddQueries(_o, Block.Scores, _v.From(first), keys, _valueDim, triangle);
         }
 
-        public readonly void Finish(MatrixView o, MatrixView logSums)
+        public readonly void Finish(Rows<float> o, Rows<float> logSums)
         {
             for (int i = 0; i < Block.Queries; i++)
             {
-                TensorPrimitives.Divide(Span(_o.Row(i), _valueDim), _sums[i], Span(o.Row(i), _valueDim));
-                Subnormals.Flush(Span(o.Row(i), _valueDim));
+                TensorPrimitives.Divide(Span(_o[i], _valueDim), _sums[i], Span(o[i], _valueDim));
+                Subnormals.Flush(Span(o[i], _valueDim));
                 if (!logSums.IsNull)
-                    *logSums.Row(i) = (float)(_maxima[i] + Math.Log(_sums[i]));
+                    *logSums[i] = (float)(_maxima[i] + Math.Log(_sums[i]));
             }
         }
     }

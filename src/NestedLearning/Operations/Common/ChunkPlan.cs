@@ -6,6 +6,9 @@ namespace NestedLearning.Operations;
 /// <param name="Time">T.</param>
 internal readonly record struct ChunkPlan(int Chunk, int Phase, int Time)
 {
+    /// <summary>So many tokens inside one chunk, neither its first nor its last.</summary>
+    public static ChunkPlan Inside(int tokens) => new(tokens + 2, 1, tokens);
+
     /// <summary>The number of chunks that have a token in the sequence.</summary>
     public int Count => Time == 0 ? 0 : (int)(((long)Phase + Time + Chunk - 1) / Chunk);
 

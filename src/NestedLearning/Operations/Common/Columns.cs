@@ -105,8 +105,9 @@ internal readonly unsafe struct Columns<T>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Dot(Columns<T> x, Columns<T> y) => Vector.Sum(Fused(x._a, y._a, x._b * y._b) + Fused(x._c, y._c, x._d * y._d));
 
+    /// <summary>x y + z, rounded once.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector<T> Fused(Vector<T> x, Vector<T> y, Vector<T> z)
+    public static Vector<T> Fused(Vector<T> x, Vector<T> y, Vector<T> z)
     {
         if (typeof(T) == typeof(float))
             return Vector.FusedMultiplyAdd(x.As<T, float>(), y.As<T, float>(), z.As<T, float>()).As<float, T>();

@@ -1,24 +1,27 @@
+using System.Numerics;
+
 namespace NestedLearning.Operations;
 
 /// <summary>
-/// Hands out consecutive, 64-byte aligned parts of a block. Over a null block it only measures, so that a workspace's
-/// layout is written once.
+/// Hands out consecutive parts of a block, float or double, 64-byte aligned if the block is. Over a null block it only measures, so
+/// that a workspace's layout is written once.
 /// </summary>
-internal unsafe struct ScratchArena(float* block)
+internal unsafe struct ScratchArena<T>(T* block)
+    where T : unmanaged, IFloatingPointIeee754<T>
 {
-    private const int Alignment = 64 / sizeof(float);
+    private static int Line => 64 / sizeof(T);
 
-    /// <summary>Floats handed out so far.</summary>
+    /// <summary>Elements handed out so far.</summary>
     public nint Length { get; private set; }
 
     /// <summary>Room for a vector, undefined contents.</summary>
-    public float* Vector(int length)
+    public T* Vector(nint length)
     {
-        float* part = block + Length;
-        Length += ((nint)length + Alignment - 1) / Alignment * Alignment;
+        T* part = block + Length;
+        Length += (length + Line - 1) / Line * Line;
         return part;
     }
 
     /// <summary>Room for a contiguous matrix, undefined contents.</summary>
-    public MatrixView Matrix(int rows, int columns) => new(Vector(checked(rows * columns)), columns);
+    public Rows<T> Matrix(int rows, int columns) => new(Vector(checked(rows * columns)), columns);
 }

@@ -9,7 +9,7 @@ namespace NestedLearning.Operations;
 /// then ends at zero, and is not slow for ever: Intel's processors take a hundred cycles and more for an instruction that
 /// meets a subnormal number. It is done with integers, which are never slow.
 /// </summary>
-internal static unsafe class Subnormals
+internal static class Subnormals
 {
     private const int Exponent = 0x7F800000, Magnitude = 0x7FFFFFFF;
 
@@ -68,35 +68,15 @@ internal static unsafe class Subnormals
         constant == 0 || (MathF.Abs(constant) >= MathF.ScaleB(1, low) && MathF.Abs(constant) <= MathF.ScaleB(1, high));
 
     /// <summary>Flushes each element where it lies.</summary>
-    public static void Flush(Span<float> x)
+    public static unsafe void Flush(Span<float> x)
     {
         fixed (float* start = x)
-            Copy(start, start, x.Length);
-    }
-
-    /// <summary>Flushes each element of a matrix whose rows are contiguous.</summary>
-    public static void Flush(MatrixView matrix, int rows, int columns) => Copy(matrix, rows, columns, matrix);
-
-    /// <summary>result = source, flushed. They may be the same; their rows are contiguous.</summary>
-    public static void Copy(MatrixView source, int rows, int columns, MatrixView result)
-    {
-        if (columns == 1)
         {
-            for (int i = 0; i < rows; i++)
-                *result.Row(i) = Flush(*source.Row(i));
-            return;
+            int i = 0;
+            for (; i <= x.Length - Vector<float>.Count; i += Vector<float>.Count)
+                Vector.Store(Flush(Vector.Load(start + i)), start + i);
+            for (; i < x.Length; i++)
+                start[i] = Flush(start[i]);
         }
-
-        for (int i = 0; i < rows; i++)
-            Copy(source.Row(i), result.Row(i), columns);
-    }
-
-    private static void Copy(float* source, float* result, int count)
-    {
-        int i = 0;
-        for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
-            Vector.Store(Flush(Vector.Load(source + i)), result + i);
-        for (; i < count; i++)
-            result[i] = Flush(source[i]);
     }
 }

@@ -1,239 +1,163 @@
+using System.Numerics;
 using System.Numerics.Tensors;
 using static NestedLearning.Operations.SmallProducts;
 
 namespace NestedLearning.Operations;
 
 /// <summary>
-/// One chunk of one head of a deep memory: what the forward pass computes and the backward pass computes again. See
-/// native/kernels/deep_memory/README.md for the derivation; its names are used here.
+/// What a chunk's tokens write on the two layers by the weights W_c at its start, and the gradient of that
+/// (docs/specification.md, section 2), float or double. Each layer is then the scan of section 1 with a key of unit length and a write u:
+/// <code>
+/// z = k W2_c   h = φ(z)   e = k + h W1_c − v, or −v   b = e W1_cᵀ   s = b ∘ φ'(z)
+/// layer 1: key ĥ = h / r₁, u₁ = −θ r₁ e      layer 2: key k̂ = k / r₂, u₂ = −θ r₂ s      r = √(‖·‖² + 10⁻¹²)
+/// </code>
 /// </summary>
-internal unsafe struct DeepMemoryChunk
+internal unsafe struct DeepMemoryChunk<T, TActivation>
+    where T : unmanaged, IFloatingPointIeee754<T>
+    where TActivation : struct, IDeepMemoryActivation<T>
 {
-    private readonly DeepMemorySettings _settings;
-    private readonly MatrixView _q, _k, _v, _logAlpha, _theta, _erase, _mu;
-    private readonly MatrixView _transposed;
+    private readonly DeepMemoryHead<T> _head;
+    private readonly int _dim, _hidden;
 
-    public readonly int Dim, Hidden;
-    public readonly bool HasMomentum;
-    public readonly ChunkCoefficients Coefficients;
+    // z, h, φ'(z), b and s [n, N]; e [n, D]; r₁ and r₂.
+    private readonly Rows<T> _z, _h, _slope, _back, _step, _error;
+    private readonly T* _norm1, _norm2;
 
-    /// <summary>Keys ĥ, writes on W1 [N, D]; and keys k̂, writes on W2 [D, N].</summary>
-    public readonly DeepMemoryLayer Layer1, Layer2;
+    // db, dz and φ''(z) [n, N], de [n, D]; W_cᵀ.
+    private readonly Rows<T> _dBack, _dZ, _curvature, _dError;
+    private readonly T* _transposed1, _transposed2;
+    private DeepMemoryWeights<T> _frozen;
 
-    /// <summary>ε and θ of each token, and √(‖h‖² + ε²), √(‖k‖² + ε²).</summary>
-    public readonly float* Erase, Theta, Norm1, Norm2;
-
-    /// <summary>z = k W2_c, h = φ(z), φ'(z), e W1_cᵀ and that times φ'(z) [n, N].</summary>
-    public readonly MatrixView Z, H, Slope, Back, Step;
-
-    /// <summary>e [n, D].</summary>
-    public readonly MatrixView Error;
-
-    /// <summary>What the second layer reads, before its activation, [n, N].</summary>
-    public readonly MatrixView ReadInput;
-
-    public int Start, Length;
-    public MatrixView Q, K, V;
-
-    public DeepMemoryChunk(ref ScratchArena arena, in DeepMemoryInputs inputs, DeepMemorySettings settings, int batchHead)
+    public DeepMemoryChunk(ref ScratchArena<T> arena, in DeepMemoryHead<T> head, bool backward)
     {
-        int batch = batchHead / inputs.Heads, head = batchHead % inputs.Heads;
-        _settings = settings;
-        _q = HeadRows.Tokens(inputs.Q, batch, head);
-        _k = HeadRows.Tokens(inputs.K, batch, head);
-        _v = HeadRows.Tokens(inputs.V, batch, head);
-        _logAlpha = HeadRows.Tokens(inputs.LogAlpha, batch, head);
-        _theta = HeadRows.Tokens(inputs.Theta, batch, head);
-        _erase = HeadRows.Tokens(inputs.Erase, batch, head);
-        _mu = HeadRows.Tokens(inputs.Mu, batch, head);
-        Dim = inputs.Dim;
-        Hidden = inputs.Hidden;
-        HasMomentum = inputs.Mu is not null;
-
-        int n = settings.Plan(inputs.Time).Longest;
-        Coefficients = new ChunkCoefficients(ref arena, n, HasMomentum);
-        Layer1 = new DeepMemoryLayer(ref arena, n, Hidden, Dim, inputs.Erase is not null, HasMomentum);
-        Layer2 = new DeepMemoryLayer(ref arena, n, Dim, Hidden, inputs.Erase is not null, HasMomentum);
-        Erase = arena.Vector(n);
-        Theta = arena.Vector(n);
-        Norm1 = arena.Vector(n);
-        Norm2 = arena.Vector(n);
-        Z = arena.Matrix(n, Hidden);
-        H = arena.Matrix(n, Hidden);
-        Slope = arena.Matrix(n, Hidden);
-        Back = arena.Matrix(n, Hidden);
-        Step = arena.Matrix(n, Hidden);
-        Error = arena.Matrix(n, Dim);
-        ReadInput = arena.Matrix(n, Hidden);
-        _transposed = arena.Matrix(Dim, Hidden);
+        _head = head;
+        (_dim, _hidden) = (head.Dim, head.Hidden);
+        int n = Length = head.Plan.Longest;
+        Key1 = arena.Matrix(n, _hidden);
+        Key2 = arena.Matrix(n, _dim);
+        U1 = arena.Matrix(n, _dim);
+        U2 = arena.Matrix(n, _hidden);
+        _z = arena.Matrix(n, _hidden);
+        _h = arena.Matrix(n, _hidden);
+        _slope = arena.Matrix(n, _hidden);
+        _back = arena.Matrix(n, _hidden);
+        _step = arena.Matrix(n, _hidden);
+        _error = arena.Matrix(n, _dim);
+        _norm1 = arena.Vector(n);
+        _norm2 = arena.Vector(n);
+        _transposed1 = arena.Vector(_hidden * _dim);
+        if (!backward)
+            return;
+        _transposed2 = arena.Vector(_hidden * _dim);
+        _dBack = arena.Matrix(n, _hidden);
+        _dZ = arena.Matrix(n, _hidden);
+        _curvature = arena.Matrix(n, _hidden);
+        _dError = arena.Matrix(n, _dim);
     }
 
-    /// <summary>Whether reads follow the writes, or see the chunk's start alone.</summary>
-    public readonly bool ReadsWrites => _settings.Read != ScanRead.ChunkStart;
+    public int Start { get; private set; }
 
-    public readonly bool IsL2 => _settings.Objective == MemoryObjective.L2;
+    /// <summary>The tokens of the chunk; at first the most that one has.</summary>
+    public int Length { get; private set; }
 
-    /// <summary>
-    /// Goes to a chunk and computes its writes, from the weights at the chunk's start and those before its first token here.
-    /// </summary>
-    public void Load(int start, int length, in DeepMemoryWeights frozen, in DeepMemoryWeights state)
+    /// <summary>ĥ [n, N] and k̂ [n, D].</summary>
+    public Rows<T> Key1 { get; }
+
+    public Rows<T> Key2 { get; }
+
+    /// <summary>u₁ [n, D] and u₂ [n, N].</summary>
+    public Rows<T> U1 { get; }
+
+    public Rows<T> U2 { get; }
+
+    private readonly Rows<T> K => _head.K.From(Start);
+
+    private readonly bool IsL2 => _head.Settings.Objective == MemoryObjective.L2;
+
+    private readonly T Theta(int t) => _head.Theta.IsNull ? T.One : *_head.Theta[Start + t];
+
+    /// <summary>Goes to a chunk. W_c stays where it is until the chunk is done with.</summary>
+    public void Load(int start, int length, in DeepMemoryWeights<T> frozen)
     {
-        Start = start;
-        Length = length;
-        Q = _q.FromRow(start);
-        K = _k.FromRow(start);
-        V = _v.FromRow(start);
+        (Start, Length, _frozen) = (start, length, frozen);
+        Clear(_z, length, _hidden);
+        Add(_z, K, frozen.W2, length, _hidden, _dim);
+        TActivation.Value(_z.Start, length * _hidden, _h.Start);
+        TActivation.Slope(_z.Start, length * _hidden, _slope.Start);
+        Clear(_error, length, _dim);
+        if (IsL2)
+            Add(_error, _h, frozen.W1, length, _dim, _hidden);
         for (int t = 0; t < length; t++)
         {
-            Coefficients.Alpha[t] = _logAlpha.IsNull ? 1 : MathF.Exp(*_logAlpha.Row(start + t));
-            Theta[t] = _theta.IsNull ? 1 : *_theta.Row(start + t);
-            Erase[t] = _erase.IsNull ? 0 : *_erase.Row(start + t);
-            if (HasMomentum)
-                Coefficients.Mu[t] = *_mu.Row(start + t);
+            AddScaled(_head.V[start + t], -T.One, _dim, _error[t]);
+            if (IsL2 && _head.Settings.Residual)
+                AddScaled(K[t], T.One, _dim, _error[t]);
         }
 
-        Coefficients.Compute(length);
-        Gradients(frozen);
-        Layer1.Write(Coefficients, Erase, length, state.W1, state.P1);
-        Layer2.Write(Coefficients, Erase, length, state.W2, state.P2);
-        CopyRows(Q, length, Dim, Layer2.Queries);
-        if (!ReadsWrites)
+        Clear(_back, length, _hidden);
+        Add(_back, _error, Transpose(frozen.W1, _hidden, _dim, _transposed1), length, _hidden, _dim);
+        T epsilon = T.CreateChecked(DeepMemorySettings.NormEpsilon);
+        for (int t = 0; t < length; t++)
         {
-            Clear(ReadInput, length, Hidden);
-            Add(ReadInput, Q, frozen.W2, length, Hidden, Dim);
+            _norm1[t] = UnitRows.Forward(_h[t], epsilon, _hidden, Key1[t]);
+            _norm2[t] = UnitRows.Forward(K[t], epsilon, _dim, Key2[t]);
+            TensorPrimitives.Multiply<T>(Span(_back[t], _hidden), Span(_slope[t], _hidden), Span(_step[t], _hidden));
+            TensorPrimitives.Multiply<T>(Span(_error[t], _dim), -Theta(t) * _norm1[t], Span(U1[t], _dim));
+            TensorPrimitives.Multiply<T>(Span(_step[t], _hidden), -Theta(t) * _norm2[t], Span(U2[t], _hidden));
         }
-        else
-        {
-            Layer2.PrepareRead(Coefficients, _settings.Read, length);
-            Layer2.Read(Coefficients, _settings.Read, length, state.W2, state.P2, ReadInput);
-        }
-
-        Map<GeluFunction>(ReadInput, Layer1.Queries);
-        if (ReadsWrites)
-            Layer1.PrepareRead(Coefficients, _settings.Read, length);
     }
 
-    /// <summary>o = q + φ(q W2) W1.</summary>
-    public readonly void Read(in DeepMemoryWeights frozen, in DeepMemoryWeights state, MatrixView o)
-    {
-        if (ReadsWrites)
-        {
-            Layer1.Read(Coefficients, _settings.Read, Length, state.W1, state.P1, o);
-        }
-        else
-        {
-            Clear(o, Length, Dim);
-            Add(o, Layer1.Queries, frozen.W1, Length, Dim, Hidden);
-        }
-
-        if (_settings.Residual)
-        {
-            for (int t = 0; t < Length; t++)
-                AddScaled(Q.Row(t), 1, Dim, o.Row(t));
-        }
-
-        Subnormals.Flush(o, Length, Dim);
-    }
-
-    /// <summary>The state after the chunk's tokens.</summary>
-    public readonly void Advance(in DeepMemoryWeights state)
-    {
-        Layer1.Advance(Coefficients, Length, state.W1, state.P1);
-        Layer2.Advance(Coefficients, Length, state.W2, state.P2);
-    }
-
-    /// <summary>y = f(x) over [n, N].</summary>
-    public readonly void Map<TFunction>(MatrixView x, MatrixView y)
-        where TFunction : struct, IVectorFunction
-    {
-        for (int t = 0; t < Length; t++)
-            VectorMath.Map<TFunction>(Span(x.Row(t), Hidden), Span(y.Row(t), Hidden));
-    }
-
-    // The gradient at the frozen weights, as unit keys and u.
-    private readonly void Gradients(in DeepMemoryWeights frozen)
+    /// <summary>
+    /// From the gradients of keys and writes, which it uses up, to dk, dv and dθ, written, and dW_c, added to. dh is the place of dĥ.
+    /// </summary>
+    public readonly void Backward(Rows<T> dKey1, Rows<T> dKey2, Rows<T> dU1, Rows<T> dU2, Rows<T> dk, Rows<T> dv, Rows<T> dTheta,
+        in DeepMemoryWeights<T> dStart)
     {
         int n = Length;
-        Clear(Z, n, Hidden);
-        Add(Z, K, frozen.W2, n, Hidden, Dim);
-        Map<GeluFunction>(Z, H);
-        Map<GeluSlopeFunction>(Z, Slope);
-        Clear(Error, n, Dim);
+        Rows<T> dH = dKey1;
+        TActivation.Curvature(_z.Start, n * _hidden, _curvature.Start);
+        for (int t = 0; t < n; t++)
+        {
+            T along1 = Dot(dU1[t], _error[t], _dim), along2 = Dot(dU2[t], _step[t], _hidden), theta = Theta(t);
+            *dTheta[t] = -(_norm1[t] * along1 + _norm2[t] * along2);
+            UnitRows.Backward(Key1[t], _norm1[t], -theta * along1, dKey1[t], _hidden, dH[t]);
+            UnitRows.Backward(Key2[t], _norm2[t], -theta * along2, dKey2[t], _dim, dk[t]);
+
+            // u₁ = −θ r₁ e and u₂ = −θ r₂ b ∘ φ'(z).
+            TensorPrimitives.Multiply<T>(Span(dU1[t], _dim), -theta * _norm1[t], Span(_dError[t], _dim));
+            Span<T> dStep = Span(dU2[t], _hidden), dZ = Span(_dZ[t], _hidden);
+            TensorPrimitives.Multiply<T>(dStep, -theta * _norm2[t], dStep);
+            TensorPrimitives.Multiply<T>(dStep, Span(_slope[t], _hidden), Span(_dBack[t], _hidden));
+            TensorPrimitives.Multiply<T>(dStep, Span(_back[t], _hidden), dZ);
+            TensorPrimitives.Multiply<T>(dZ, Span(_curvature[t], _hidden), dZ);
+        }
+
+        // b = e W1_cᵀ.
+        Add(_dError, _dBack, _frozen.W1, n, _dim, _hidden);
+        Add(dStart.W1, _dBack.Transposed, _error, _hidden, _dim, n);
+
+        // e = k + h W1_c − v, or −v.
+        for (int t = 0; t < n; t++)
+        {
+            TensorPrimitives.Negate<T>(Span(_dError[t], _dim), Span(dv[t], _dim));
+            if (IsL2 && _head.Settings.Residual)
+                AddScaled(_dError[t], T.One, _dim, dk[t]);
+        }
+
         if (IsL2)
-            Add(Error, H, frozen.W1, n, Dim, Hidden);
-        for (int t = 0; t < n; t++)
         {
-            AddScaled(V.Row(t), -1, Dim, Error.Row(t));
-            if (IsL2 && _settings.Residual)
-                AddScaled(K.Row(t), 1, Dim, Error.Row(t));
+            Add(dH, _dError, new(_transposed1, _hidden), n, _hidden, _dim);
+            Add(dStart.W1, _h.Transposed, _dError, _hidden, _dim, n);
         }
 
-        Clear(Back, n, Hidden);
-        Add(Back, Error, Transpose(frozen.W1, Hidden, Dim, _transposed.Start), n, Hidden, Dim);
+        // h = φ(z), z = k W2_c.
         for (int t = 0; t < n; t++)
         {
-            Norm1[t] = UnitKey(H.Row(t), Layer1.Keys.Row(t), Hidden);
-            Norm2[t] = UnitKey(K.Row(t), Layer2.Keys.Row(t), Dim);
-            TensorPrimitives.Multiply(Span(Back.Row(t), Hidden), Span(Slope.Row(t), Hidden), Span(Step.Row(t), Hidden));
-            TensorPrimitives.Multiply(Span(Error.Row(t), Dim), -Theta[t] * Norm1[t], Span(Layer1.Writes.Row(t), Dim));
-            TensorPrimitives.Multiply(Span(Step.Row(t), Hidden), -Theta[t] * Norm2[t], Span(Layer2.Writes.Row(t), Hidden));
+            Span<T> dZ = Span(_dZ[t], _hidden);
+            TensorPrimitives.MultiplyAdd<T>(Span(dH[t], _hidden), Span(_slope[t], _hidden), dZ, dZ);
         }
-    }
 
-    private static float UnitKey(float* x, float* key, int length)
-    {
-        float norm = MathF.Sqrt(Dot(x, x, length) + DeepMemorySettings.NormEpsilon * DeepMemorySettings.NormEpsilon);
-        TensorPrimitives.Multiply(Span(x, length), 1 / norm, Span(key, length));
-        return norm;
-    }
-}
-
-/// <summary>The weights of a head at one time, and their momenta where there are any.</summary>
-internal readonly struct DeepMemoryWeights(MatrixView w1, MatrixView w2, MatrixView p1 = default, MatrixView p2 = default)
-{
-    public readonly MatrixView W1 = w1, W2 = w2, P1 = p1, P2 = p2;
-
-    public DeepMemoryWeights(ref ScratchArena arena, int dim, int hidden, bool momentum)
-        : this(
-            arena.Matrix(hidden, dim),
-            arena.Matrix(dim, hidden),
-            momentum ? arena.Matrix(hidden, dim) : default,
-            momentum ? arena.Matrix(dim, hidden) : default)
-    {
-    }
-
-    /// <summary>Those of a head in tensors [B, H, ..] or, saved, [B, H, chunks, ..].</summary>
-    public static DeepMemoryWeights Of(int batchHead, Tensor? w1, Tensor? w2, Tensor? p1 = null, Tensor? p2 = null, int chunk = 0) =>
-        new(HeadRows.State(w1, batchHead, chunk), HeadRows.State(w2, batchHead, chunk), HeadRows.State(p1, batchHead, chunk),
-            HeadRows.State(p2, batchHead, chunk));
-
-    /// <summary>Copies all there is; what a source lacks is zero.</summary>
-    public void CopyTo(DeepMemoryWeights result, int dim, int hidden)
-    {
-        Copy(W1, hidden, dim, result.W1);
-        Copy(W2, dim, hidden, result.W2);
-        Copy(P1, hidden, dim, result.P1);
-        Copy(P2, dim, hidden, result.P2);
-    }
-
-    /// <summary>Makes zeros of subnormal numbers.</summary>
-    public void Flush(int dim, int hidden)
-    {
-        Subnormals.Flush(W1, hidden, dim);
-        Subnormals.Flush(W2, dim, hidden);
-        if (P1.IsNull)
-            return;
-        Subnormals.Flush(P1, hidden, dim);
-        Subnormals.Flush(P2, dim, hidden);
-    }
-
-    private static void Copy(MatrixView source, int rows, int columns, MatrixView result)
-    {
-        if (result.IsNull)
-            return;
-        if (source.IsNull)
-            Clear(result, rows, columns);
-        else
-            CopyRows(source, rows, columns, result);
+        Add(dk, _dZ, Transpose(_frozen.W2, _dim, _hidden, _transposed2), n, _dim, _hidden);
+        Add(dStart.W2, K.Transposed, _dZ, _dim, _hidden, n);
     }
 }

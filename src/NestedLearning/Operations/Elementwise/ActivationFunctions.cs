@@ -28,6 +28,11 @@ internal readonly struct GeluSlopeFunction : IVectorFunction
     public static Vector<float> Invoke(Vector<float> x) => VectorMath.GeluDerivative(x);
 }
 
+internal readonly struct GeluCurvatureFunction : IVectorFunction
+{
+    public static Vector<float> Invoke(Vector<float> x) => VectorMath.GeluSecondDerivative(x);
+}
+
 internal readonly struct SigmoidGradient : IVectorFunction2
 {
     public static Vector<float> Invoke(Vector<float> x, Vector<float> dy) => dy * VectorMath.SigmoidDerivative(x);
@@ -46,10 +51,4 @@ internal readonly struct LogSigmoidGradient : IVectorFunction2
 internal readonly struct GeluGradient : IVectorFunction2
 {
     public static Vector<float> Invoke(Vector<float> x, Vector<float> dy) => dy * VectorMath.GeluDerivative(x);
-}
-
-// dy ∘ f''(x)
-internal readonly struct GeluSlopeGradient : IVectorFunction2
-{
-    public static Vector<float> Invoke(Vector<float> x, Vector<float> dy) => dy * VectorMath.GeluSecondDerivative(x);
 }

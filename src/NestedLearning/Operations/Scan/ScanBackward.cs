@@ -1,4 +1,5 @@
 using System.Numerics;
+using static NestedLearning.Operations.SmallProducts;
 
 namespace NestedLearning.Operations;
 
@@ -131,21 +132,12 @@ internal unsafe struct ScanBackward<T>
                 Columns<T>.Flush(_dp + at, _head.BlockSize);
         }
 
-        StoreRows(_dq, _head.KeyDim, first, length, _gradients.Q);
-        StoreRows(_dk, _head.KeyDim, first, length, _gradients.K);
-        StoreRows(_dAlpha, 1, first, length, _gradients.LogAlpha);
-        StoreRows(_dErase, 1, first, length, _gradients.Erase);
-        StoreRows(_dMu, 1, first, length, _gradients.Mu);
-        StoreRows(_dTheta, 1, first, length, _gradients.Theta);
-    }
-
-    private static void StoreRows(T* values, int width, int first, int length, Rows<T> result)
-    {
-        if (result.IsNull)
-            return;
-        Columns<T>.Flush(values, length * width);
-        for (int t = 0; t < length; t++)
-            new Span<T>(values + t * width, width).CopyTo(new Span<T>(result[first + t], width));
+        StoreRows(new(_dq, _head.KeyDim), length, _head.KeyDim, _gradients.Q.From(first));
+        StoreRows(new(_dk, _head.KeyDim), length, _head.KeyDim, _gradients.K.From(first));
+        StoreRows(new(_dAlpha, 1), length, 1, _gradients.LogAlpha.From(first));
+        StoreRows(new(_dErase, 1), length, 1, _gradients.Erase.From(first));
+        StoreRows(new(_dMu, 1), length, 1, _gradients.Mu.From(first));
+        StoreRows(new(_dTheta, 1), length, 1, _gradients.Theta.From(first));
     }
 
     // The chunk's states, and each token's write and what it was made of.

@@ -92,9 +92,9 @@ internal unsafe struct ScanForward<T>
     {
         ref readonly ScanHead<T> head = ref _head;
         int rows = head.KeyDim, width = head.ValueDim - column;
-        bool erases = !head.Erase.IsNull;
+        bool erases = !head.Erase.IsNull, reads = !_o.IsNull;
         Columns<T> ofKey = erases ? ScanMemory<T>.Answer(s, rows, head.K[first]) : default;
-        Columns<T> ofQuery = head.Read == ScanRead.Before ? ScanMemory<T>.Answer(s, rows, head.Q[first]) : default;
+        Columns<T> ofQuery = reads && head.Read == ScanRead.Before ? ScanMemory<T>.Answer(s, rows, head.Q[first]) : default;
         for (int t = first; t < first + length; t++)
         {
             bool last = t == first + length - 1;
@@ -110,13 +110,15 @@ internal unsafe struct ScanForward<T>
             Columns<T> before = ofQuery;
             T* asks = head.Read switch
             {
-                ScanRead.After => q,
-                ScanRead.Before when !last => head.Q[t + 1],
+                ScanRead.After when reads => q,
+                ScanRead.Before when reads && !last => head.Q[t + 1],
                 _ => null,
             };
             T* nextKey = erases && !last ? head.K[t + 1] : null;
             T mu = head.Gate(head.Mu, t, T.Zero);
             ScanMemory<T>.Write(s, p, s, p, rows, k, w, head.Alpha(t), mu, asks, nextKey, out ofQuery, out ofKey);
+            if (!reads)
+                continue;
             Columns<T> read = head.Read switch
             {
                 ScanRead.After => ofQuery,

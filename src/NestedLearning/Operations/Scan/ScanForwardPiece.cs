@@ -33,11 +33,8 @@ internal readonly unsafe struct ScanForwardPiece : IPieceAction
         int head = piece / _blocks, firstColumn = piece % _blocks * _blockColumns;
         int columns = Math.Min(_blockColumns, _inputs.ValueDim - firstColumn);
         ScanHead<float> scan = ScanHeads.Of(_inputs, _settings, _outputs.Saved, head, firstColumn, columns);
-        var final = new ScanStates<float>(
-            ScanHeads.State(_outputs.S, head, firstColumn),
-            ScanHeads.State(_outputs.P, head, firstColumn),
-            ScanHeads.State(_outputs.ChunkStart, head, firstColumn));
-        Rows<float> o = ScanHeads.Tokens(_outputs.O, _inputs, head, firstColumn);
+        ScanStates<float> final = ScanHeads.States(_outputs.S, _outputs.P, _outputs.ChunkStart, head, firstColumn);
+        Rows<float> o = HeadRows.Tokens(_outputs.O, head).From(0, firstColumn);
         new ScanForward<float>(scan, final, o, Scratch.Take(ScanForward<float>.ScratchLength(scan))).Run();
     }
 }

@@ -2,19 +2,6 @@ using System.Numerics;
 
 namespace NestedLearning.Operations;
 
-/// <summary>Rows in memory, float or double, a stride of elements apart; null where a tensor is not given.</summary>
-internal readonly unsafe struct Rows<T>(T* start, nint stride)
-    where T : unmanaged
-{
-    public T* Start => start;
-
-    public bool IsNull => start == null;
-
-    public T* this[nint row] => start + row * stride;
-
-    public Rows<T> From(nint row, int column) => start == null ? this : new(start + row * stride + column, stride);
-}
-
 /// <summary>A memory, its momentum and S_c: rows of Dk each. What is null is not given, or not wanted.</summary>
 internal readonly struct ScanStates<T>(Rows<T> s, Rows<T> p, Rows<T> chunkStart)
     where T : unmanaged

@@ -1,19 +1,19 @@
 namespace NestedLearning.Operations;
 
 /// <summary>The heads of a scan's tensors.</summary>
-internal static unsafe class ScanHeads
+internal static class ScanHeads
 {
     /// <summary>Head <paramref name="head"/> of [B, H], columns of its values from <paramref name="firstColumn"/> on.</summary>
     public static ScanHead<float> Of(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, int head, int firstColumn,
         int columns) => new()
         {
-            Q = Tokens(inputs.Q, inputs, head),
-            K = Tokens(inputs.K, inputs, head),
-            U = Tokens(inputs.U, inputs, head, firstColumn),
-            LogAlpha = Tokens(inputs.LogAlpha, inputs, head),
-            Erase = Tokens(inputs.Erase, inputs, head),
-            Mu = Tokens(inputs.Mu, inputs, head),
-            Theta = Tokens(inputs.Theta, inputs, head),
+            Q = HeadRows.Tokens(inputs.Q, head),
+            K = HeadRows.Tokens(inputs.K, head),
+            U = HeadRows.Tokens(inputs.U, head).From(0, firstColumn),
+            LogAlpha = HeadRows.Tokens(inputs.LogAlpha, head),
+            Erase = HeadRows.Tokens(inputs.Erase, head),
+            Mu = HeadRows.Tokens(inputs.Mu, head),
+            Theta = HeadRows.Tokens(inputs.Theta, head),
             KeyDim = inputs.KeyDim,
             ValueDim = columns,
             Scale = settings.Scale,
@@ -21,19 +21,13 @@ internal static unsafe class ScanHeads
             Write = settings.Write,
             Plan = settings.Plan(inputs.Time),
             HasMomentum = inputs.Mu is not null,
-            Initial = new(
-                State(inputs.S0, head, firstColumn), State(inputs.P0, head, firstColumn), State(inputs.ChunkStart, head, firstColumn)),
-            SavedS = State(saved.States, head, firstColumn),
-            SavedP = State(saved.Momenta, head, firstColumn),
+            Initial = States(inputs.S0, inputs.P0, inputs.ChunkStart, head, firstColumn),
+            SavedS = HeadRows.State(saved.States, head).From(0, firstColumn),
+            SavedP = HeadRows.State(saved.Momenta, head).From(0, firstColumn),
         };
 
-    /// <summary>A head's tokens as rows.</summary>
-    public static Rows<float> Tokens(Tensor? tensor, in ScanInputs inputs, int head, int firstColumn = 0) =>
-        View(HeadRows.Tokens(tensor, head / inputs.Heads, head % inputs.Heads), firstColumn);
-
-    /// <summary>The rows of a head's state, or of its states chunk after chunk.</summary>
-    public static Rows<float> State(Tensor? tensor, int head, int firstColumn = 0) => View(HeadRows.State(tensor, head), firstColumn);
-
-    private static Rows<float> View(MatrixView view, int firstColumn) =>
-        view.IsNull ? default : new(view.Start + firstColumn, view.RowStride);
+    /// <summary>The same head's states.</summary>
+    public static ScanStates<float> States(Tensor? s, Tensor? p, Tensor? chunkStart, int head, int firstColumn = 0) => new(
+        HeadRows.State(s, head).From(0, firstColumn), HeadRows.State(p, head).From(0, firstColumn),
+        HeadRows.State(chunkStart, head).From(0, firstColumn));
 }

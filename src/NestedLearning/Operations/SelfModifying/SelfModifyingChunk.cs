@@ -1,203 +1,146 @@
+using System.Numerics;
 using System.Numerics.Tensors;
 using static NestedLearning.Operations.SmallProducts;
 
 namespace NestedLearning.Operations;
 
 /// <summary>
-/// One chunk of one head of the self-modifying scan: what the forward pass computes and the backward pass computes again.
-/// All of the writes' terms of every memory read the chunk-start state S_c with the token's own row, so one product makes
-/// them all, over the columns [k | v | mem | η | α]:
+/// What the memories at a chunk's start S_c make of its tokens, and the gradient of that (docs/specification.md, section 6), float or
+/// double. The memories are then the scan of section 1 with keys k, writes u, decays α and erases ε:
 /// <code>
-/// w_t = η_t (v_t − g_t k_t) S_c + (N W)_t,   g_t = [ε/η] a_{t−1} + [frozen L2],   ε_t = η_t, or 2 η_t (exact L2)
+/// k = norm(x S_k,c)   v = x S_v,c or norm(x S_v,c)   η = softplus(x S_η,c + b_η) s_η   log α = −softplus(−x S_α,c − b_α)
+/// u = η f S_c         f = v − k, or v where the gradient is exact or that of the dot product       ε = η, or 2 η (exact L2)
 /// </code>
-/// A chunk that began before the sequence (S ≠ S_c) has −ε_t a_{t−1} k_t S as a product of its own.
-/// See native/kernels/self_modifying/README.md.
 /// </summary>
-internal unsafe struct SelfModifyingChunk
+internal unsafe struct SelfModifyingChunk<T>
+    where T : unmanaged, IFloatingPointIeee754<T>
 {
     private readonly SelfModifyingSettings _settings;
-    private readonly MatrixView _x, _q;
+    private readonly int _dim, _columns;
+    private readonly Rows<T> _x;
 
-    /// <summary>D and 3D + 2. Rows of states and writes are padded to whole vectors with columns that stay 0.</summary>
-    public readonly int Dim, Columns, PaddedColumns;
+    // For each token [k before its norm | v | the arguments of softplus in η | of sigmoid in α], and its gradient.
+    private readonly Rows<T> _made, _dMade;
 
-    public readonly ChunkCoefficients Coefficients;
+    // f, η f and df [n, D]; S_cᵀ.
+    private readonly Rows<T> _f, _etaF, _df;
+    private readonly T* _transposed;
 
-    /// <summary>[n, 2D]: x S_k before its norm, and v.</summary>
-    public readonly MatrixView Projections;
+    // η, ‖x S_k,c‖ and ‖x S_v,c‖.
+    private readonly T* _eta, _keyNorm, _valueNorm;
+    private Rows<T> _frozen;
 
-    public readonly MatrixView K;
-
-    /// <summary>1 / √(Σx² + ε²) of k and, where values are normalised, of v.</summary>
-    public readonly float* InverseNorm, InverseValueNorm;
-
-    /// <summary>η, its pre-activation, α's pre-activation, ε, and g.</summary>
-    public readonly float* Eta, EtaInput, AlphaInput, Erase, Gamma;
-
-    /// <summary>f = v − g k and η f [n, D].</summary>
-    public readonly MatrixView F, EtaF;
-
-    /// <summary>a of the read times Q; diag(G_n) K; −ε a_{t−1} K where S ≠ S_c [n, D].</summary>
-    public readonly MatrixView Qs, Kg, Ks;
-
-    /// <summary>W [n, padded columns].</summary>
-    public readonly MatrixView W;
-    public readonly MatrixView KeyProducts, QueryProducts, EraseMatrix, ReadMatrix;
-    private readonly MatrixView _keysTransposed, _gateMemories;
-
-    public int Start, Length;
-
-    /// <summary>Whether the chunk began before the sequence, so that S ≠ S_c.</summary>
-    public bool BeganBefore;
-    public MatrixView X, Q;
-
-    public SelfModifyingChunk(ref ScratchArena arena, in SelfModifyingInputs inputs, SelfModifyingSettings settings, int batchHead)
+    public SelfModifyingChunk(ref ScratchArena<T> arena, in SelfModifyingHead<T> head, bool backward)
     {
-        int batch = batchHead / inputs.Heads, head = batchHead % inputs.Heads;
-        _settings = settings;
-        _x = HeadRows.Tokens(inputs.X, batch, head);
-        _q = HeadRows.Tokens(inputs.Q, batch, head);
-        Dim = inputs.Dim;
-        Columns = SelfModifyingSettings.StateColumns(Dim);
-        PaddedColumns = Padded(Columns);
-
-        int n = Math.Min(settings.Chunk, inputs.Time);
-        Coefficients = new ChunkCoefficients(ref arena, n, momentum: false);
-        Projections = arena.Matrix(n, 2 * Dim);
-        K = arena.Matrix(n, Dim);
-        InverseNorm = arena.Vector(n);
-        InverseValueNorm = arena.Vector(n);
-        Eta = arena.Vector(n);
-        EtaInput = arena.Vector(n);
-        AlphaInput = arena.Vector(n);
-        Erase = arena.Vector(n);
-        Gamma = arena.Vector(n);
-        F = arena.Matrix(n, Dim);
-        EtaF = arena.Matrix(n, Dim);
-        Qs = arena.Matrix(n, Dim);
-        Kg = arena.Matrix(n, Dim);
-        Ks = settings.Phase == 0 ? default : arena.Matrix(n, Dim);
-        W = arena.Matrix(n, PaddedColumns);
-        KeyProducts = arena.Matrix(n, n);
-        QueryProducts = arena.Matrix(n, n);
-        EraseMatrix = arena.Matrix(n, n);
-        ReadMatrix = arena.Matrix(n, n);
-        _keysTransposed = arena.Matrix(Dim, n);
-        _gateMemories = arena.Matrix(2, Dim);
+        _settings = head.Settings;
+        _x = head.X;
+        _dim = head.Dim;
+        _columns = head.Columns;
+        int n = Length = head.Plan.Longest;
+        K = arena.Matrix(n, _dim);
+        U = arena.Matrix(n, _columns);
+        LogAlpha = arena.Matrix(n, 1);
+        Erase = arena.Matrix(n, 1);
+        _made = arena.Matrix(n, 2 * _dim + 2);
+        _f = arena.Matrix(n, _dim);
+        _etaF = arena.Matrix(n, _dim);
+        _eta = arena.Vector(n);
+        _keyNorm = arena.Vector(n);
+        _valueNorm = arena.Vector(n);
+        if (!backward)
+            return;
+        _dMade = arena.Matrix(n, 2 * _dim + 2);
+        _df = arena.Matrix(n, _dim);
+        _transposed = arena.Vector(_columns * _dim);
     }
 
-    /// <summary>Whole vectors of 16, the widest in use.</summary>
-    public static int Padded(int columns) => (columns + 15) / 16 * 16;
+    public int Start { get; private set; }
 
-    /// <summary>Copies an unpadded state into padded rows whose further columns are 0.</summary>
-    public static void LoadState(MatrixView source, int dim, MatrixView state)
+    /// <summary>The tokens of the chunk; at first the most that one has.</summary>
+    public int Length { get; private set; }
+
+    public Rows<T> K { get; }
+
+    public Rows<T> U { get; }
+
+    public Rows<T> LogAlpha { get; }
+
+    public Rows<T> Erase { get; }
+
+    private readonly Rows<T> X => _x.From(Start);
+
+    /// <summary>Goes to a chunk. S_c stays where it is until the chunk is done with.</summary>
+    public void Load(int start, int length, Rows<T> frozen)
     {
-        int columns = SelfModifyingSettings.StateColumns(dim);
-        CopyRows(source, dim, columns, state);
-        Clear(state.FromColumn(columns), dim, Padded(columns) - columns);
+        (Start, Length, _frozen) = (start, length, frozen);
+        Clear(_made, length, 2 * _dim + 2);
+        Add(_made, X, frozen, length, 2 * _dim, _dim);
+        Add(_made.From(0, 2 * _dim), X, frozen.From(0, 3 * _dim), length, 2, _dim);
+        for (int t = 0; t < length; t++)
+            Token(t);
+        Clear(U, length, _columns);
+        Add(U, _etaF, frozen, length, _columns, _dim);
+    }
+
+    private readonly void Token(int t)
+    {
+        T* key = _made[t], v = key + _dim, gates = v + _dim, f = _f[t];
+        T epsilon = T.CreateChecked(SelfModifyingSettings.NormEpsilon);
+        _keyNorm[t] = UnitRows.Forward(key, epsilon, _dim, K[t]);
+        if (_settings.NormalizeValues)
+            _valueNorm[t] = UnitRows.Forward(v, epsilon, _dim, v);
+        gates[0] += T.CreateChecked(_settings.EtaBias);
+        gates[1] += T.CreateChecked(_settings.AlphaBias);
+        _eta[t] = Softplus(gates[0]) * T.CreateChecked(_settings.EtaScale);
+        Columns<T>.Flush(_eta + t, 1);
+        *LogAlpha[t] = -Softplus(-gates[1]);
+        *Erase[t] = T.CreateChecked(_settings.EraseFactor) * _eta[t];
+        Span(v, _dim).CopyTo(Span(f, _dim));
+        if (_settings.WritesFrozenError)
+            AddScaled(K[t], -T.One, _dim, f);
+        TensorPrimitives.Multiply<T>(Span(f, _dim), _eta[t], Span(_etaF[t], _dim));
     }
 
     /// <summary>
-    /// Goes to a chunk and computes its keys, values, gates, coefficients and writes from the state before its first token
-    /// and S_c.
+    /// From the gradients of k, which it uses up, log α, ε and u to dx, written, and dS_c, added to.
     /// </summary>
-    public void Load(int start, int length, MatrixView s, MatrixView frozen)
+    public readonly void Backward(Rows<T> dk, Rows<T> dLogAlpha, Rows<T> dErase, Rows<T> dU, Rows<T> dx, Rows<T> dStart)
     {
-        Start = start;
-        Length = length;
-        BeganBefore = frozen.Start != s.Start;
-        X = _x.FromRow(start);
-        Q = _q.FromRow(start);
-        Project(frozen);
-        Coefficients.Compute(length);
-
-        for (int t = 0; t < length; t++)
-        {
-            Erase[t] = _settings.EraseFactor * Eta[t];
-            Gamma[t] = (BeganBefore ? 0 : _settings.EraseFactor * Coefficients.A[t]) + (_settings.WritesFrozenError ? 1 : 0);
-            Span<float> f = Span(F.Row(t), Dim);
-            Span(Projections.Row(t) + Dim, Dim).CopyTo(f);
-            AddScaled(K.Row(t), -Gamma[t], Dim, F.Row(t));
-            TensorPrimitives.Multiply(f, Eta[t], Span(EtaF.Row(t), Dim));
-            if (BeganBefore)
-                TensorPrimitives.Multiply(Span(K.Row(t), Dim), -Erase[t] * Coefficients.A[t], Span(Ks.Row(t), Dim));
-            TensorPrimitives.Multiply(Span(Q.Row(t), Dim), Coefficients.A[ChunkTriangles.ReadRow(_settings.Read, t)], Span(Qs.Row(t), Dim));
-        }
-
-        ScaleRows(K, Coefficients.G.Row(length), length, Dim, Kg);
-        MatrixView keysTransposed = Transpose(K, length, Dim, _keysTransposed.Start);
-        LowerTriangle(KeyProducts, K, keysTransposed, length, Dim);
-        LowerTriangle(QueryProducts, Q, keysTransposed, length, Dim);
-        ChunkTriangles.Erase(Coefficients, Erase, KeyProducts, length, EraseMatrix);
-        ChunkTriangles.Read(Coefficients, _settings.Read, QueryProducts, length, ReadMatrix);
-
-        Clear(W, length, PaddedColumns);
-        Add(W, EtaF, frozen, length, PaddedColumns, Dim);
-        if (BeganBefore)
-            Add(W, Ks, s, length, PaddedColumns, Dim);
-        AddLower(W, EraseMatrix, W, length, PaddedColumns, strict: true);
-        Subnormals.Flush(W, length, PaddedColumns);
+        int n = Length, gates = 2 * _dim;
+        Rows<T> transposed = Transpose(_frozen, _dim, _columns, _transposed);
+        Clear(_df, n, _dim);
+        Add(_df, dU, transposed, n, _dim, _columns);
+        for (int t = 0; t < n; t++)
+            TokenBackward(t, dk[t], *dLogAlpha[t], *dErase[t]);
+        Clear(dx, n, _dim);
+        Add(dx, _dMade, transposed, n, _dim, 2 * _dim);
+        Add(dx, _dMade.From(0, gates), transposed.From(3 * _dim), n, _dim, 2);
+        Add(dStart, _etaF.Transposed, dU, _dim, _columns, n);
+        Add(dStart, X.Transposed, _dMade, _dim, 2 * _dim, n);
+        Add(dStart.From(0, 3 * _dim), X.Transposed, _dMade.From(0, gates), _dim, 2, n);
     }
 
-    /// <summary>O = Qs S_mem + M W_mem, or Q S_mem,c.</summary>
-    public readonly void Read(MatrixView s, MatrixView frozen, MatrixView o)
+    private readonly void TokenBackward(int t, T* dk, T dLogAlpha, T dErase)
     {
-        bool atStart = _settings.Read == ScanRead.ChunkStart;
-        Clear(o, Length, Dim);
-        Add(o, Qs, (atStart ? frozen : s).FromColumn(2 * Dim), Length, Dim, Dim);
-        if (!atStart)
-            AddLower(o, ReadMatrix, W.FromColumn(2 * Dim), Length, Dim, strict: _settings.Read == ScanRead.Before);
-        Subnormals.Flush(o, Length, Dim);
+        T* v = _made[t] + _dim, gates = v + _dim, dKey = _dMade[t], dv = dKey + _dim, dGates = dv + _dim, df = _df[t];
+        T dEta = Dot(df, _f[t], _dim) + T.CreateChecked(_settings.EraseFactor) * dErase;
+        TensorPrimitives.Multiply<T>(Span(df, _dim), _eta[t], Span(dv, _dim));
+        if (_settings.WritesFrozenError)
+            AddScaled(dv, -T.One, _dim, dk);
+        UnitRows.Backward(K[t], _keyNorm[t], T.Zero, dk, _dim, dKey);
+        if (_settings.NormalizeValues)
+            UnitRows.Backward(v, _valueNorm[t], T.Zero, dv, _dim, dv);
+        dGates[0] = dEta * T.CreateChecked(_settings.EtaScale) * Sigmoid(gates[0]);
+        dGates[1] = dLogAlpha * Sigmoid(-gates[1]);
     }
 
-    /// <summary>S ← a_n S + Kgᵀ W.</summary>
-    public readonly void Advance(MatrixView s)
+    private static T Sigmoid(T z) => T.One / (T.One + T.Exp(-z));
+
+    // max(z, 0) + log(1 + e^−|z|), with log(1 + y) exact for y below the spacing of numbers around 1.
+    private static T Softplus(T z)
     {
-        Coefficients.Decay(Length, s, default, Dim, Columns);
-        Add(s, Kg.Transposed, W, Dim, PaddedColumns, Length);
-        Subnormals.Flush(s, Dim, PaddedColumns);
-    }
-
-    /// <summary>softplus'.</summary>
-    public static float Sigmoid(float z) => 1 / (1 + MathF.Exp(-z));
-
-    private readonly void Project(MatrixView s)
-    {
-        Clear(Projections, Length, 2 * Dim);
-        Add(Projections, X, s, Length, 2 * Dim, Dim);
-        float* etaMemory = _gateMemories.Row(0), alphaMemory = _gateMemories.Row(1);
-        for (int i = 0; i < Dim; i++)
-        {
-            etaMemory[i] = s.Row(i)[3 * Dim];
-            alphaMemory[i] = s.Row(i)[3 * Dim + 1];
-        }
-
-        for (int t = 0; t < Length; t++)
-        {
-            float* raw = Projections.Row(t), value = raw + Dim;
-            InverseNorm[t] = InverseNormOf(raw);
-            TensorPrimitives.Multiply(Span(raw, Dim), InverseNorm[t], Span(K.Row(t), Dim));
-            if (_settings.NormalizeValues)
-            {
-                InverseValueNorm[t] = InverseNormOf(value);
-                TensorPrimitives.Multiply(Span(value, Dim), InverseValueNorm[t], Span(value, Dim));
-            }
-
-            EtaInput[t] = Dot(X.Row(t), etaMemory, Dim) + _settings.EtaBias;
-            AlphaInput[t] = Dot(X.Row(t), alphaMemory, Dim) + _settings.AlphaBias;
-            Eta[t] = Subnormals.Flush(Softplus(EtaInput[t]) * _settings.EtaScale);
-            Coefficients.Alpha[t] = Subnormals.Flush(Sigmoid(AlphaInput[t]));
-        }
-    }
-
-    private readonly float InverseNormOf(float* row) =>
-        1 / MathF.Sqrt(Dot(row, row, Dim) + SelfModifyingSettings.NormEpsilon * SelfModifyingSettings.NormEpsilon);
-
-    // max(z, 0) + log(1 + e^−|z|), with log(1 + y) kept exact for y below the spacing of doubles around 1.
-    private static float Softplus(float z)
-    {
-        double y = Math.Exp(-Math.Abs((double)z)), onePlus = 1 + y;
-        double log = onePlus == 1 ? y : Math.Log(onePlus) * (y / (onePlus - 1));
-        return (float)(Math.Max((double)z, 0) + log);
+        T y = T.Exp(-T.Abs(z)), onePlus = T.One + y;
+        T log = onePlus == T.One ? y : T.Log(onePlus) * (y / (onePlus - T.One));
+        return T.Max(z, T.Zero) + log;
     }
 }
