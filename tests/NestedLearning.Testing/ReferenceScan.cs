@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace NestedLearning.Testing;
 
 /// <summary>
@@ -23,9 +21,8 @@ public static unsafe class ReferenceScan
         {
             ScanHead<double> head = heads[i];
             var final = new ScanStates<double>(heads.State(result.S, i), heads.State(result.P, i), heads.State(result.ChunkStart, i));
-            double[] scratch = new double[ScanForward<double>.ScratchLength(head)];
-            fixed (double* start = scratch)
-                new ScanForward<double>(head, final, heads.Tokens(result.O, i, c.ValueDim), start).Run();
+            new ScanForward<double>(
+                head, final, heads.Tokens(result.O, i, c.ValueDim), heads.Scratch(ScanForward<double>.ScratchLength(head))).Run();
         }
 
         return result;
@@ -57,18 +54,17 @@ public static unsafe class ReferenceScan
             };
             var arriving = new ScanStates<double>(heads.State(upstream.S, i), heads.State(upstream.P, i),
                 heads.State(upstream.ChunkStart, i));
-            double[] scratch = new double[ScanBackward<double>.ScratchLength(head)];
-            fixed (double* start = scratch)
-                new ScanBackward<double>(head, heads.Tokens(upstream.O, i, c.ValueDim), arriving, results, start).Run();
+            new ScanBackward<double>(
+                head, heads.Tokens(upstream.O, i, c.ValueDim), arriving, results,
+                heads.Scratch(ScanBackward<double>.ScratchLength(head))).Run();
         }
 
         return g;
     }
 
-    // A case's heads over its arrays, which stay where they are meanwhile; an absent gate has its default value.
-    private sealed class Heads(ScanCase c, double[] states, double[] momenta) : IDisposable
+    // A case's heads; an absent gate has its default value.
+    private sealed class Heads(ScanCase c, double[] states, double[] momenta) : PinnedHeads(c.Time, c.Heads)
     {
-        private readonly Dictionary<double[], GCHandle> _pinned = new(ReferenceEqualityComparer.Instance);
         private readonly double[] _logAlpha = c.LogAlpha ?? new double[c.GateShape.ElementCount];
         private readonly double[] _erase = c.Erase ?? new double[c.GateShape.ElementCount];
         private readonly double[] _mu = c.Mu ?? new double[c.GateShape.ElementCount];
@@ -94,24 +90,6 @@ public static unsafe class ReferenceScan
             SavedP = State(momenta, head, c.Settings.Chunks(c.Time)),
         };
 
-        public Rows<double> Tokens(double[]? array, int head, int width) =>
-            array is null ? default : new(Pin(array) + (head / c.Heads * (long)c.Time * c.Heads + head % c.Heads) * width, c.Heads * width);
-
-        public Rows<double> State(double[]? array, int head, int chunks = 1) =>
-            array is null ? default : new(Pin(array) + (long)head * chunks * c.KeyDim * c.ValueDim, c.ValueDim);
-
-        public void Dispose()
-        {
-            foreach (GCHandle handle in _pinned.Values)
-                handle.Free();
-            _pinned.Clear();
-        }
-
-        private double* Pin(double[] array)
-        {
-            if (!_pinned.TryGetValue(array, out GCHandle handle))
-                _pinned.Add(array, handle = GCHandle.Alloc(array, GCHandleType.Pinned));
-            return (double*)handle.AddrOfPinnedObject();
-        }
+        public Rows<double> State(double[]? array, int head, int chunks = 1) => State(array, head, chunks * c.KeyDim, c.ValueDim);
     }
 }

@@ -70,7 +70,7 @@ public sealed record SelfModifyingCase
     };
 }
 
-/// <summary>Results in double; all states too, [B, H, T + 1, D, 3D + 2], entry 0 the initial one.</summary>
+/// <summary>Results in double; the states before each chunk too, [B, H, chunks, D, 3D + 2].</summary>
 public sealed record SelfModifyingResult(double[] O, double[] S, double[] States, double[] ChunkStart);
 
 /// <summary>Input gradients in double.</summary>
