@@ -4,7 +4,7 @@ using static NestedLearning.Operations.SmallProducts;
 
 namespace NestedLearning.Operations;
 
-/// <summary>Where the gradients of one head's tokens go, and those that arrive; null is not wanted, or zero.</summary>
+/// <summary>Where the gradients of one head go; null is not wanted.</summary>
 internal struct DeepMemoryHeadGradients<T>
     where T : unmanaged, IFloatingPointIeee754<T>
 {

@@ -12,6 +12,8 @@ internal unsafe struct ScanForward<T>
 {
     private readonly ScanHead<T> _head;
     private readonly ScanStates<T> _final;
+
+    // Null where nothing is read.
     private readonly Rows<T> _o;
     private readonly T* _s, _p, _began, _start;
 
