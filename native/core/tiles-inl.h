@@ -138,6 +138,7 @@ class Tiles {
   }
 
   void Run(size_t rows, size_t columns) const {
+    if (rows == 0 || columns == 0) return ClearDots(rows);
     for (size_t j = 0; j < columns; j += 2 * kLanes) {
       Panel(0, rows, j, columns - j);
       upcoming_.Step();
@@ -159,6 +160,13 @@ class Tiles {
   Tiles& Add(const TileTerm& term) {
     terms_[count_++] = term;
     return *this;
+  }
+
+  // Without columns no tile begins the dots.
+  void ClearDots(size_t rows) const {
+    for (const TileTerm* term = terms_; term < terms_ + count_; ++term) {
+      if (term->kind == TileTerm::kDots) std::fill_n(term->to, rows * kRowPadding, 0.0f);
+    }
   }
 
   // Tiles that reach below `above`. Rows are shared out evenly among the tiles, the larger ones last, so that none is

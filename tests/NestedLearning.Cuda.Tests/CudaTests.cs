@@ -12,6 +12,11 @@ public sealed class CudaActivationTests() : ActivationTests("cuda");
 
 public sealed class CudaAdamTests() : AdamTests("cuda");
 
+public sealed class CudaAxisTests() : AxisTests("cuda")
+{
+    public static new TheoryData<string, string> Cases() => Cases(pairs: false);
+}
+
 public sealed class CudaBatchedGemmTests() : BatchedGemmTests("cuda");
 
 public sealed class CudaClipGlobalNormTests() : ClipGlobalNormTests("cuda");

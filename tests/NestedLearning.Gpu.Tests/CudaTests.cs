@@ -1,4 +1,5 @@
 using NestedLearning.Tests;
+using Xunit;
 
 namespace NestedLearning.Gpu.Tests;
 
@@ -8,6 +9,13 @@ public sealed class CudaActivationTests() : ActivationTests("cuda");
 public sealed class CudaAdamTests() : AdamTests("cuda");
 
 public sealed class CudaAttentionTests() : AttentionTests("cuda");
+
+public sealed class CudaAxisTests() : AxisTests("cuda")
+{
+    public static new TheoryData<string, string> Cases() => Cases(pairs: false);
+}
+
+public sealed class CudaBackendMemoryTests() : BackendMemoryTests("cuda");
 
 public sealed class CudaBatchedGemmTests() : BatchedGemmTests("cuda");
 

@@ -52,6 +52,15 @@ public sealed class IlgpuCpuAttentionTests() : AttentionTests("ilgpu-cpu")
 }
 
 [SmallShapes, Collection(typeof(IlgpuCpuCollection))]
+public sealed class IlgpuCpuAxisTests() : AxisTests("ilgpu-cpu")
+{
+    public static new TheoryData<string, string> Cases() => Cases(pairs: false);
+}
+
+[SmallShapes, Collection(typeof(IlgpuCpuCollection))]
+public sealed class IlgpuCpuBackendMemoryTests() : BackendMemoryTests("ilgpu-cpu");
+
+[SmallShapes, Collection(typeof(IlgpuCpuCollection))]
 public sealed class IlgpuCpuBatchedGemmTests() : BatchedGemmTests("ilgpu-cpu")
 {
     protected override long LargestCase => 600;

@@ -1,4 +1,5 @@
 using NestedLearning.Tests;
+using Xunit;
 
 namespace NestedLearning.Gpu.Tests;
 
@@ -8,6 +9,13 @@ public sealed class OpenClActivationTests() : ActivationTests("opencl");
 public sealed class OpenClAdamTests() : AdamTests("opencl");
 
 public sealed class OpenClAttentionTests() : AttentionTests("opencl");
+
+public sealed class OpenClAxisTests() : AxisTests("opencl")
+{
+    public static new TheoryData<string, string> Cases() => Cases(pairs: false);
+}
+
+public sealed class OpenClBackendMemoryTests() : BackendMemoryTests("opencl");
 
 public sealed class OpenClBatchedGemmTests() : BatchedGemmTests("opencl");
 

@@ -10,7 +10,9 @@ public readonly struct Shape : IEquatable<Shape>, IEnumerable<int>
     private readonly int[]? _axes;
 
     /// <summary>A shape with these axis lengths.</summary>
-    /// <exception cref="ArgumentException">More than five axes, or one below 0, or more than 2³¹−1 elements.</exception>
+    /// <exception cref="ArgumentException">
+    /// More than five axes, or one below 0, or more than <see cref="MaxElements"/> elements, where axes of length 0 do not count.
+    /// </exception>
     public Shape(params ReadOnlySpan<int> axes)
     {
         if (axes.Length > MaxRank)
@@ -20,13 +22,17 @@ public readonly struct Shape : IEquatable<Shape>, IEnumerable<int>
         {
             if (axis < 0)
                 throw new ArgumentException($"Axis lengths are at least 0, got {axis}.", nameof(axes));
-            count *= axis;
-            if (count > int.MaxValue && !axes.Contains(0))
-                throw new ArgumentException($"[{string.Join(", ", axes.ToArray())}] has more than {int.MaxValue} elements.", nameof(axes));
+            // An empty tensor has rows too.
+            count *= Math.Max(1, axis);
+            if (count > MaxElements)
+                throw new ArgumentException($"[{string.Join(", ", axes.ToArray())}] has more than {MaxElements} elements.", nameof(axes));
         }
 
         _axes = axes.ToArray();
     }
+
+    /// <summary>The most elements a shape can have, 2³¹ − 57: as many as an array of .NET.</summary>
+    public const int MaxElements = 0x7FFFFFC7;
 
     /// <summary>The most axes a shape can have.</summary>
     public const int MaxRank = 5;
@@ -55,7 +61,16 @@ public readonly struct Shape : IEquatable<Shape>, IEnumerable<int>
     public int Last => Rank == 0 ? 1 : this[^1];
 
     /// <summary>The number of rows when every axis but the innermost is flattened.</summary>
-    public int Rows => Last == 0 ? 0 : ElementCount / Last;
+    public int Rows
+    {
+        get
+        {
+            int count = 1;
+            for (int i = 0; i < Rank - 1; i++)
+                count *= _axes![i];
+            return count;
+        }
+    }
 
     /// <summary>This shape with the innermost axis replaced.</summary>
     public Shape WithLast(int length)

@@ -39,7 +39,7 @@ public sealed class ShapeTests
         Assert.Equal(0, rows.ElementCount);
         Assert.Equal(0, rows.Rows);
         Assert.Equal(0, columns.ElementCount);
-        Assert.Equal(0, columns.Rows);
+        Assert.Equal(4, columns.Rows);
         Assert.NotEqual(rows, columns);
     }
 
@@ -69,8 +69,9 @@ public sealed class ShapeTests
     [Fact]
     public void LargestCount_IsAllowed()
     {
-        Assert.Equal(int.MaxValue, new Shape(int.MaxValue).ElementCount);
-        Assert.Equal(int.MaxValue, new Shape(1, int.MaxValue, 1).ElementCount);
+        Assert.Equal(Shape.MaxElements, Array.MaxLength);
+        Assert.Equal(Shape.MaxElements, new Shape(Shape.MaxElements).ElementCount);
+        Assert.Equal(Shape.MaxElements, new Shape(1, Shape.MaxElements, 1).ElementCount);
     }
 
     [Fact]
@@ -81,6 +82,9 @@ public sealed class ShapeTests
         Assert.Contains("[65536, 65536]", Refused(65536, 65536), StringComparison.Ordinal);
         Refused(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue);
         Refused(2, 1 << 30);
+        Refused(Shape.MaxElements + 1);
+        // Rows of nothing are counted too.
+        Refused(65536, 65536, 0);
 
         static string Refused(params int[] axes) => Assert.Throws<ArgumentException>(() => new Shape(axes)).Message;
     }

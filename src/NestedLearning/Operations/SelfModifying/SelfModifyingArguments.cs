@@ -188,6 +188,7 @@ internal static class SelfModifyingTensors
         ChunkPlan.Validate(settings.Plan(0));
         var call = new OperationCall(Held(settings));
         Inputs.Validate(inputs, ref call);
+        Require.Positive(inputs.Dim, "D");
         call.Set(Chunks, settings.Chunks(inputs.Time));
         return call;
     }
