@@ -8,7 +8,7 @@ namespace NestedLearning.Gpu;
 internal sealed class DeviceStorage : TensorStorage
 {
     private readonly DeviceMemoryPool? _pool;
-    private readonly MemoryBuffer1D<float, Stride1D.Dense>? _buffer;
+    private readonly DeviceBlock? _block;
     private readonly DeviceStorage? _whole;
     private readonly ArrayView<float> _view;
     private readonly nint _pointer;
@@ -18,9 +18,9 @@ internal sealed class DeviceStorage : TensorStorage
     {
         _pool = pool;
         Length = length;
-        _buffer = pool.Take(length);
-        _view = _buffer.View.AsContiguous().SubView(0, length);
-        _pointer = _buffer.NativePtr;
+        _block = pool.Take(length);
+        _view = _block.Buffer.View.AsContiguous().SubView(0, length);
+        _pointer = _block.Buffer.NativePtr;
     }
 
     private DeviceStorage(DeviceStorage whole, int start, int length)
@@ -67,8 +67,33 @@ internal sealed class DeviceStorage : TensorStorage
     {
         _freed = true;
         _whole?.Release();
-        if (_buffer is not null)
-            _pool!.Return(_buffer);
+        if (_block is not null)
+            _pool!.Return(_block);
+    }
+}
+
+/// <summary>A buffer in a device's memory.</summary>
+internal sealed class DeviceBlock(DeviceMemoryPool pool, MemoryBuffer1D<float, Stride1D.Dense> buffer) : MemoryBlock(pool)
+{
+    public MemoryBuffer1D<float, Stride1D.Dense> Buffer => buffer;
+
+    public override long Bytes { get; } = buffer.Length * sizeof(float);
+
+    // The pool is lost too, and its buffers have finalizers of their own.
+    protected override void Abandon()
+    {
+    }
+
+    // A device that is lost takes nothing back, and has lost the memory with all else.
+    protected override void Free()
+    {
+        try
+        {
+            buffer.Dispose();
+        }
+        catch (Exception e) when (DeviceFailure.IsOfDevice(e))
+        {
+        }
     }
 }
 
@@ -76,63 +101,67 @@ internal sealed class DeviceStorage : TensorStorage
 /// Keeps freed device memory by size. All work is in the order of one stream, so memory may be given out again while
 /// kernels that were queued before still use it.
 /// </summary>
-internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
+internal sealed class DeviceMemoryPool(Accelerator accelerator) : MemoryPool, IDisposable
 {
     private const int Smallest = 64;
 
-    private readonly Dictionary<long, Stack<MemoryBuffer1D<float, Stride1D.Dense>>> _free = [];
+    private readonly Dictionary<long, Stack<DeviceBlock>> _free = [];
+
+    // A buffer has a finalizer of its own, which must not run while a block that was lost may still be taken back.
+    private readonly HashSet<MemoryBuffer1D<float, Stride1D.Dense>> _buffers = [];
     private readonly Lock _lock = new();
     private long _allocated;
+    private long _kept;
     private bool _disposed;
 
-    /// <summary>Elements in use or kept.</summary>
-    public long Allocated => Interlocked.Read(ref _allocated);
+    public override long AllocatedBytes => Interlocked.Read(ref _allocated);
 
-    public MemoryBuffer1D<float, Stride1D.Dense> Take(int length)
+    public override long KeptBytes => Interlocked.Read(ref _kept);
+
+    public DeviceBlock Take(int length)
     {
         long size = Rounded(length);
+        DeviceBlock block;
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            if (_free.TryGetValue(size, out Stack<MemoryBuffer1D<float, Stride1D.Dense>>? buffers)
-                && buffers.TryPop(out MemoryBuffer1D<float, Stride1D.Dense>? buffer))
-                return buffer;
-            try
-            {
-                return Allocate(size);
-            }
-            catch (Exception e) when (DeviceFailure.IsOutOfMemory(e))
-            {
-                // What queued kernels still use must be left to them before it is freed.
-                accelerator.Synchronize();
-                Trim();
-            }
-
-            try
-            {
-                return Allocate(size);
-            }
-            catch (Exception e) when (DeviceFailure.IsOutOfMemory(e))
-            {
-                throw new InsufficientMemoryException($"'{accelerator.Name}' has {accelerator.MemorySize >> 20} MiB of memory and not " +
-                    $"{size * sizeof(float) >> 20} MiB of it free.", e);
-            }
+            block = Kept(size) ?? AllocateOrTrim(size);
         }
+
+        GiveOut(block, length);
+        return block;
     }
 
-    public void Return(MemoryBuffer1D<float, Stride1D.Dense> buffer)
+    public override void Return(MemoryBlock block)
     {
+        var device = (DeviceBlock)block;
         lock (_lock)
         {
-            if (_disposed)
+            device.IsInUse = false;
+            if (_disposed || _kept > KeptLimit - device.Bytes)
             {
-                Free(buffer);
+                // What queued kernels still use must be left to them before it is freed.
+                if (!_disposed)
+                    Synchronize();
+                Free(device);
                 return;
             }
 
-            if (!_free.TryGetValue(buffer.Length, out Stack<MemoryBuffer1D<float, Stride1D.Dense>>? buffers))
-                _free.Add(buffer.Length, buffers = []);
-            buffers.Push(buffer);
+            if (!_free.TryGetValue(device.Buffer.Length, out Stack<DeviceBlock>? blocks))
+                _free.Add(device.Buffer.Length, blocks = []);
+            blocks.Push(device);
+            _kept += device.Bytes;
+        }
+    }
+
+    public override void Trim()
+    {
+        lock (_lock)
+        {
+            if (_kept == 0)
+                return;
+            Synchronize();
+            FreeKept();
         }
     }
 
@@ -140,7 +169,7 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
     {
         lock (_lock)
         {
-            Trim();
+            FreeKept();
             _disposed = true;
         }
     }
@@ -154,32 +183,72 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : IDisposable
         return (wanted + step - 1) / step * step;
     }
 
-    private void Trim()
+    private DeviceBlock? Kept(long size)
     {
-        foreach (Stack<MemoryBuffer1D<float, Stride1D.Dense>> buffers in _free.Values)
+        if (!_free.TryGetValue(size, out Stack<DeviceBlock>? blocks) || !blocks.TryPop(out DeviceBlock? block))
+            return null;
+        _kept -= block.Bytes;
+        return block;
+    }
+
+    private DeviceBlock AllocateOrTrim(long size)
+    {
+        try
         {
-            while (buffers.TryPop(out MemoryBuffer1D<float, Stride1D.Dense>? buffer))
-                Free(buffer);
+            return Allocate(size);
+        }
+        catch (Exception e) when (DeviceFailure.IsOutOfMemory(e))
+        {
+            Synchronize();
+            FreeKept();
+        }
+
+        try
+        {
+            return Allocate(size);
+        }
+        catch (Exception e) when (DeviceFailure.IsOutOfMemory(e))
+        {
+            throw new InsufficientMemoryException($"'{accelerator.Name}' has {accelerator.MemorySize >> 20} MiB of memory and not " +
+                $"{size * sizeof(float) >> 20} MiB of it free.", e);
         }
     }
 
-    private MemoryBuffer1D<float, Stride1D.Dense> Allocate(long size)
+    private void FreeKept()
     {
-        MemoryBuffer1D<float, Stride1D.Dense> buffer = accelerator.Allocate1D<float>(size);
-        Interlocked.Add(ref _allocated, size);
-        return buffer;
+        foreach (Stack<DeviceBlock> blocks in _free.Values)
+        {
+            while (blocks.TryPop(out DeviceBlock? block))
+                Free(block);
+        }
+
+        _kept = 0;
     }
 
-    // A device that is lost takes nothing back, and has lost the memory with all else.
-    private void Free(MemoryBuffer1D<float, Stride1D.Dense> buffer)
+    private void Synchronize()
     {
-        Interlocked.Add(ref _allocated, -buffer.Length);
         try
         {
-            buffer.Dispose();
+            accelerator.Synchronize();
         }
         catch (Exception e) when (DeviceFailure.IsOfDevice(e))
         {
         }
+    }
+
+    private DeviceBlock Allocate(long size)
+    {
+        MemoryBuffer1D<float, Stride1D.Dense> buffer = accelerator.Allocate1D<float>(size);
+        _buffers.Add(buffer);
+        Interlocked.Add(ref _allocated, size * sizeof(float));
+        GC.AddMemoryPressure(size * sizeof(float));
+        return new DeviceBlock(this, buffer);
+    }
+
+    private void Free(DeviceBlock block)
+    {
+        _buffers.Remove(block.Buffer);
+        Interlocked.Add(ref _allocated, -block.Bytes);
+        block.Dispose();
     }
 }

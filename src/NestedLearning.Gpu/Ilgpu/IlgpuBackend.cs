@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Runtime;
 using NestedLearning.Gpu.Kernels;
@@ -37,22 +36,24 @@ internal partial class IlgpuBackend : Backend
 
     public override string Description => _engine.Description;
 
+    internal sealed override MemoryPool Memory => _pool;
+
     /// <summary>Kernels queued so far.</summary>
     internal long Launches => Interlocked.Read(ref _launches);
 
     /// <summary>Elements of device memory that tensors and operations have taken so far: what is given back is kept for the next.</summary>
-    internal long AllocatedElements => _pool.Allocated;
+    internal long AllocatedElements => _pool.AllocatedBytes / sizeof(float);
 
     public override TensorStorage Allocate(int length) => Take(length);
 
     // Waits for the stream: a driver may read the source until the copy is done, and on return it is the caller's again.
-    public override void Upload(ReadOnlySpan<byte> source, TensorStorage destination)
+    public override void Upload(ReadOnlySpan<float> source, TensorStorage destination)
     {
         if (source.IsEmpty)
             return;
         try
         {
-            ViewOf(destination).SubView(0, source.Length / sizeof(float)).CopyFromCPU(_stream, MemoryMarshal.Cast<byte, float>(source));
+            ViewOf(destination).SubView(0, source.Length).CopyFromCPU(_stream, source);
         }
         catch (Exception e) when (DeviceFailure.IsOfDevice(e))
         {
@@ -60,13 +61,13 @@ internal partial class IlgpuBackend : Backend
         }
     }
 
-    public override void Download(TensorStorage source, Span<byte> destination)
+    public override void Download(TensorStorage source, Span<float> destination)
     {
         if (destination.IsEmpty)
             return;
         try
         {
-            ViewOf(source).SubView(0, destination.Length / sizeof(float)).CopyToCPU(_stream, MemoryMarshal.Cast<byte, float>(destination));
+            ViewOf(source).SubView(0, destination.Length).CopyToCPU(_stream, destination);
         }
         catch (Exception e) when (DeviceFailure.IsOfDevice(e))
         {

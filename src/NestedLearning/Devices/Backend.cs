@@ -30,15 +30,18 @@ public abstract partial class Backend : IDisposable
     /// </summary>
     public virtual bool RunsOnHost => false;
 
+    /// <summary>The pool that tensors' memory comes from; null where a backend has none that says what it does.</summary>
+    internal virtual MemoryPool? Memory => null;
+
     /// <summary>Takes memory for 32-bit elements; the contents are undefined.</summary>
     /// <exception cref="OutOfMemoryException">The device has not enough.</exception>
     public abstract TensorStorage Allocate(int length);
 
-    /// <summary>Copies bytes from the host into the start of a storage.</summary>
-    public abstract void Upload(ReadOnlySpan<byte> source, TensorStorage destination);
+    /// <summary>Copies 32-bit elements from the host into the start of a storage.</summary>
+    public abstract void Upload(ReadOnlySpan<float> source, TensorStorage destination);
 
-    /// <summary>Copies bytes from the start of a storage to the host, after all work queued before.</summary>
-    public abstract void Download(TensorStorage source, Span<byte> destination);
+    /// <summary>Copies 32-bit elements from the start of a storage to the host, after all work queued before.</summary>
+    public abstract void Download(TensorStorage source, Span<float> destination);
 
     /// <summary>destination = source; equal counts.</summary>
     public abstract void Copy(Tensor source, Tensor destination);

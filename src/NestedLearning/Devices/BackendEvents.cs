@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.Tracing;
+using System.Globalization;
 
 namespace NestedLearning;
 
@@ -14,6 +15,7 @@ internal sealed class BackendEvents : EventSource
     public const string SourceName = "NestedLearning";
 
     private const int FallbackId = 1;
+    private const int TensorLostId = 2;
 
     private readonly ConcurrentDictionary<(string Backend, string Operation, string Reason), bool> _told = [];
 
@@ -38,6 +40,16 @@ internal sealed class BackendEvents : EventSource
             Fallback(backend, operation, reason);
     }
 
+    /// <summary>A tensor was collected without having been disposed; its memory is back in the pool.</summary>
+    /// <param name="backend">The backend's name.</param>
+    /// <param name="lost">What is known of it.</param>
+    [NonEvent]
+    public void Lost(string backend, LostTensor lost)
+    {
+        if (IsEnabled(EventLevel.Warning, EventKeywords.None))
+            TensorLost(backend, lost.Elements.ToString(CultureInfo.InvariantCulture), lost.Origin ?? "");
+    }
+
     /// <inheritdoc/>
     protected override void OnEventCommand(EventCommandEventArgs command)
     {
@@ -45,6 +57,9 @@ internal sealed class BackendEvents : EventSource
         if (command.Command == EventCommand.Enable)
             _told.Clear();
     }
+
+    [Event(TensorLostId, Level = EventLevel.Warning, Message = "A tensor of {1} elements on '{0}' was not disposed: {2}")]
+    private void TensorLost(string backend, string elements, string origin) => WriteEvent(TensorLostId, backend, elements, origin);
 
     [Event(FallbackId, Level = EventLevel.Informational, Message = "{1} of backend '{0}' runs on general kernels: {2}")]
     private void Fallback(string backend, string operation, string reason) => WriteEvent(FallbackId, backend, operation, reason);

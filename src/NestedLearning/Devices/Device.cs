@@ -53,7 +53,12 @@ public sealed class Device : IDisposable
 {
     private static readonly List<BackendProvider> s_providers = [new ManagedBackendProvider(), new CpuBackendProvider()];
 
-    internal Device(Backend backend) => Backend = backend;
+    internal Device(Backend backend)
+    {
+        Backend = backend;
+        if (backend.Memory is { } memory)
+            memory.Owner = backend.Name;
+    }
 
     /// <summary>The backend that runs operations.</summary>
     public Backend Backend { get; }
@@ -84,6 +89,63 @@ public sealed class Device : IDisposable
             : throw new ArgumentOutOfRangeException(nameof(value), value,
                 $"{nameof(TensorCores)} is one of {string.Join(", ", Enum.GetNames<TensorCores>())}.");
     }
+
+    /// <summary>
+    /// The switch of <see cref="AppContext"/> that <see cref="TracksAllocations"/> starts from, as in
+    /// <c>"configProperties": { "NestedLearning.TrackAllocations": true }</c> of a <c>runtimeconfig.json</c>.
+    /// </summary>
+    public const string TrackAllocationsSwitch = "NestedLearning.TrackAllocations";
+
+    /// <summary>
+    /// Whether tensors remember the stack they were made in, for <see cref="LostTensors"/>. It takes tens of microseconds a tensor.
+    /// </summary>
+    public bool TracksAllocations
+    {
+        get => Backend.Memory?.TracksAllocations ?? false;
+        set
+        {
+            if (Backend.Memory is { } memory)
+                memory.TracksAllocations = value;
+        }
+    }
+
+    /// <summary>
+    /// The last 1,000 tensors that the garbage collector found undisposed. Their memory went back to the pool, later than it could have:
+    /// dispose tensors. Each is also an event of the source <c>NestedLearning</c>.
+    /// </summary>
+    public IReadOnlyList<LostTensor> LostTensors => Backend.Memory?.Lost ?? [];
+
+    /// <summary>Bytes of memory that tensors have, or that are kept for new ones.</summary>
+    public long AllocatedBytes => Backend.Memory?.AllocatedBytes ?? 0;
+
+    /// <summary>Bytes of memory that are kept for new tensors.</summary>
+    public long KeptBytes => Backend.Memory?.KeptBytes ?? 0;
+
+    /// <summary>
+    /// The most bytes that are kept for new tensors, at least 0; no limit at first. What is given back beyond that goes to the system. Less
+    /// than what a step uses makes steps slow.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is below 0.</exception>
+    public long KeptLimit
+    {
+        get => Backend.Memory?.KeptLimit ?? long.MaxValue;
+        set
+        {
+            if (value < 0)
+                throw new ArgumentOutOfRangeException(nameof(value), value, $"{nameof(KeptLimit)} is {value}, expected at least 0.");
+            if (Backend.Memory is not { } memory)
+                return;
+            memory.KeptLimit = value;
+            if (memory.KeptBytes > value)
+                memory.Trim();
+        }
+    }
+
+    /// <summary>
+    /// Gives the memory that is kept for new tensors back to the system, such as after a phase that took more than others. Tensors keep
+    /// theirs.
+    /// </summary>
+    public void Trim() => Backend.Memory?.Trim();
 
     /// <summary>Adds a backend from another package, or replaces the one of the same name.</summary>
     public static void Register(BackendProvider provider)
@@ -186,7 +248,7 @@ public sealed class Device : IDisposable
         TensorStorage storage = Backend.Allocate(shape.ElementCount);
         try
         {
-            Backend.Upload(MemoryMarshal.AsBytes(elements), storage);
+            Backend.Upload(MemoryMarshal.Cast<int, float>(elements), storage);
         }
         catch
         {
@@ -199,7 +261,7 @@ public sealed class Device : IDisposable
             : new IndexTensor(this, shape, storage, TensorPrimitives.Min(elements), TensorPrimitives.Max(elements));
     }
 
-    /// <summary>Frees the backend and its pooled memory. Tensors still alive free theirs when disposed.</summary>
+    /// <summary>Frees the backend and its pooled memory. Tensors still alive free theirs when they are disposed or collected.</summary>
     public void Dispose() => Backend.Dispose();
 
     private static BackendProvider[] Providers()

@@ -11,23 +11,26 @@ public abstract partial class HostBackend : Backend
     private readonly HostMemoryPool _pool = new();
 
     /// <inheritdoc/>
+    internal sealed override MemoryPool Memory => _pool;
+
+    /// <inheritdoc/>
     public sealed override bool RunsOnHost => true;
 
     /// <inheritdoc/>
     public override TensorStorage Allocate(int length) => new HostStorage(_pool, length);
 
     /// <inheritdoc/>
-    public override unsafe void Upload(ReadOnlySpan<byte> source, TensorStorage destination)
+    public override unsafe void Upload(ReadOnlySpan<float> source, TensorStorage destination)
     {
         ArgumentNullException.ThrowIfNull(destination);
-        source.CopyTo(new Span<byte>(((HostStorage)destination).Pointer, destination.Length * sizeof(float)));
+        source.CopyTo(new Span<float>(((HostStorage)destination).Pointer, destination.Length));
     }
 
     /// <inheritdoc/>
-    public override unsafe void Download(TensorStorage source, Span<byte> destination)
+    public override unsafe void Download(TensorStorage source, Span<float> destination)
     {
         ArgumentNullException.ThrowIfNull(source);
-        new ReadOnlySpan<byte>(((HostStorage)source).Pointer, destination.Length).CopyTo(destination);
+        new ReadOnlySpan<float>(((HostStorage)source).Pointer, destination.Length).CopyTo(destination);
     }
 
     /// <inheritdoc/>
@@ -38,7 +41,7 @@ public abstract partial class HostBackend : Backend
         if (source.Count <= CopyPiece)
             source.Span.CopyTo(destination.Span);
         else
-            Work.For((source.Count + CopyPiece - 1) / CopyPiece, source.Count,
+            Work.For(Pieces(source.Count, CopyPiece), source.Count,
                 new CopyAction(source.Pointer, destination.Pointer, source.Count));
     }
 
@@ -49,7 +52,7 @@ public abstract partial class HostBackend : Backend
         if (tensor.Count <= CopyPiece)
             tensor.Span.Fill(value);
         else
-            Work.For((tensor.Count + CopyPiece - 1) / CopyPiece, tensor.Count, new FillAction(tensor.Pointer, value, tensor.Count));
+            Work.For(Pieces(tensor.Count, CopyPiece), tensor.Count, new FillAction(tensor.Pointer, value, tensor.Count));
     }
 
     /// <inheritdoc/>
@@ -58,6 +61,9 @@ public abstract partial class HostBackend : Backend
         _pool.Dispose();
         base.Dispose(disposing);
     }
+
+    /// <summary>Pieces of so many, the last one perhaps shorter.</summary>
+    private protected static int Pieces(int count, int block) => (int)(((long)count + block - 1) / block);
 
     private readonly unsafe struct CopyAction(float* source, float* destination, int count) : IPieceAction
     {

@@ -1,7 +1,3 @@
-using System.Collections.Concurrent;
-using System.Numerics;
-using System.Runtime.InteropServices;
-
 namespace NestedLearning;
 
 /// <summary>Elements in host memory, 64-byte aligned, outside the garbage collector's heap.</summary>
@@ -9,7 +5,7 @@ public sealed unsafe class HostStorage : TensorStorage
 {
     private readonly HostMemoryPool? _pool;
     private readonly HostStorage? _whole;
-    private readonly int _bucket;
+    private readonly HostBlock? _block;
     private float* _pointer;
 
     // Of a whole: the elements that some storage has.
@@ -19,7 +15,8 @@ public sealed unsafe class HostStorage : TensorStorage
     {
         _pool = pool;
         _taken = Length = length;
-        _pointer = pool.Take(length, out _bucket);
+        _block = pool.Take(length);
+        _pointer = _block.Pointer;
     }
 
     // A part of another storage, which it keeps alive.
@@ -40,8 +37,9 @@ public sealed unsafe class HostStorage : TensorStorage
     {
         get
         {
-            ObjectDisposedException.ThrowIf(_pointer == null, this);
-            return _pointer;
+            float* pointer = _pointer;
+            ObjectDisposedException.ThrowIf(pointer == null, this);
+            return pointer;
         }
     }
 
@@ -60,86 +58,16 @@ public sealed unsafe class HostStorage : TensorStorage
         while (root._whole is { } whole)
             root = whole;
         // The pool's memory is a power of two long.
-        bool fits = Pointer == root.Pointer && length >= Length && length <= 1L << root._bucket;
+        bool fits = Pointer == root.Pointer && length >= Length && length <= 1L << root._block!.Bucket;
         return fits && Interlocked.CompareExchange(ref root._taken, length, Length) == Length ? new HostStorage(root, 0, length) : null;
     }
 
     /// <inheritdoc/>
     protected override void Free()
     {
-        float* pointer = _pointer;
         _pointer = null;
         _whole?.Release();
-        _pool?.Return(pointer, _bucket);
-    }
-}
-
-/// <summary>Keeps freed host memory by power-of-two size, so that a stream's steps do not allocate.</summary>
-internal sealed unsafe partial class HostMemoryPool : IDisposable
-{
-    private const int Alignment = 64;
-
-    // Weights are read from end to end: in pages of 4 KiB, of which a large matrix has thousands, that is a fifth slower, and each
-    // costs a fault when it is first written.
-    private const int HugePage = 2 << 20;
-    private const int AdviceHugePage = 14;
-
-    private static readonly bool s_advises = OperatingSystem.IsLinux() && CanAdvise();
-
-    private readonly ConcurrentBag<nint>[] _free = new ConcurrentBag<nint>[32];
-    private bool _disposed;
-
-    public HostMemoryPool()
-    {
-        for (int i = 0; i < _free.Length; i++)
-            _free[i] = [];
-    }
-
-    public float* Take(int length, out int bucket)
-    {
-        // At least one cache line, so that two tensors never share one.
-        bucket = BitOperations.Log2((uint)Math.Max(length, Alignment / sizeof(float)) - 1) + 1;
-        if (_free[bucket].TryTake(out nint pointer))
-            return (float*)pointer;
-        nuint bytes = (nuint)sizeof(float) << bucket;
-        if (!s_advises || bytes < HugePage)
-            return (float*)NativeMemory.AlignedAlloc(bytes, Alignment);
-        void* large = NativeMemory.AlignedAlloc(bytes, HugePage);
-        // A wish: where it is refused, pages are small.
-        _ = Advise(large, bytes, AdviceHugePage);
-        return (float*)large;
-    }
-
-    private static bool CanAdvise()
-    {
-        try
-        {
-            return Advise(null, 0, AdviceHugePage) == 0;
-        }
-        catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
-        {
-            return false;
-        }
-    }
-
-    [LibraryImport("libc", EntryPoint = "madvise")]
-    private static partial int Advise(void* start, nuint bytes, int advice);
-
-    public void Return(float* pointer, int bucket)
-    {
-        if (_disposed)
-            NativeMemory.AlignedFree(pointer);
-        else
-            _free[bucket].Add((nint)pointer);
-    }
-
-    public void Dispose()
-    {
-        _disposed = true;
-        foreach (ConcurrentBag<nint> bag in _free)
-        {
-            while (bag.TryTake(out nint pointer))
-                NativeMemory.AlignedFree((void*)pointer);
-        }
+        if (_block is not null)
+            _pool!.Return(_block);
     }
 }

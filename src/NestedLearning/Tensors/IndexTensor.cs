@@ -43,7 +43,9 @@ public sealed class IndexTensor : IDisposable
         }
     }
 
-    /// <summary>The elements, on a device whose memory the host can address.</summary>
+    /// <summary>
+    /// The elements, on a device whose memory the host can address; they are there as long as somebody refers to the tensor.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The device's memory cannot be addressed by the host.</exception>
     public unsafe ReadOnlySpan<int> Span => new(Pointer, Count);
 
@@ -54,7 +56,8 @@ public sealed class IndexTensor : IDisposable
     public int[] ToArray()
     {
         int[] array = new int[Count];
-        Device.Backend.Download(Storage, MemoryMarshal.AsBytes(array.AsSpan()));
+        using Held held = Held.All(this);
+        Device.Backend.Download(Storage, MemoryMarshal.Cast<int, float>(array.AsSpan()));
         return array;
     }
 

@@ -77,6 +77,14 @@ internal static partial class Require
             throw new ArgumentOutOfRangeException(name, value, Readable.Text($"{name} is {value}, expected a finite number above {low}."));
     }
 
+    /// <summary>What is added to a root so that nothing is divided by zero: above 0, and not flushed to it.</summary>
+    public static void Epsilon(float value, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (!(float.IsNormal(value) && value > 0))
+            throw new ArgumentOutOfRangeException(name, value,
+                Readable.Text($"{name} is {value}, expected a finite number above 0 that is not subnormal."));
+    }
+
     /// <summary>What a memory keeps from one write to the next, if it is to forget at all.</summary>
     public static void Retention(double value, [CallerArgumentExpression(nameof(value))] string? name = null)
     {

@@ -1,10 +1,9 @@
-using System.Runtime.InteropServices;
-
 namespace NestedLearning;
 
 /// <summary>
 /// A contiguous, row-major array of float32 in one device's memory. Copies between devices are explicit, and
-/// <see cref="Dispose"/> returns the memory to the device's pool.
+/// <see cref="Dispose"/> returns the memory to the device's pool, once no operation uses it any more. The memory of a tensor that is
+/// not disposed goes back when the garbage collector finds it; see <see cref="Device.LostTensors"/>.
 /// </summary>
 public sealed class Tensor : IDisposable
 {
@@ -41,7 +40,10 @@ public sealed class Tensor : IDisposable
     /// <summary>Whether <see cref="Dispose"/> was called.</summary>
     public bool IsDisposed => _storage is null;
 
-    /// <summary>The elements, on a device whose memory the host can address.</summary>
+    /// <summary>
+    /// The elements, on a device whose memory the host can address. They are there until the tensor is disposed, or nobody refers to it
+    /// any more: dispose it after the last use of them.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The device's memory cannot be addressed by the host; use
     /// <see cref="CopyTo(Span{float})"/>.</exception>
     public unsafe Span<float> Span => new(Host.Pointer, Count);
@@ -58,13 +60,15 @@ public sealed class Tensor : IDisposable
     {
         if (shape.ElementCount != Count)
             throw new ArgumentException($"{shape} has {shape.ElementCount} elements, the tensor {Shape} has {Count}.", nameof(shape));
-        Storage.AddReference();
-        return new Tensor(Device, shape, Storage);
+        TensorStorage storage = Storage;
+        storage.AddReference();
+        return new Tensor(Device, shape, storage);
     }
 
     /// <summary>A new tensor on the same device with the same elements.</summary>
     public Tensor Clone()
     {
+        using Held held = Held.All(this);
         Tensor copy = Device.Empty(Shape);
         Device.Backend.Copy(this, copy);
         return copy;
@@ -76,7 +80,8 @@ public sealed class Tensor : IDisposable
     {
         if (source.Length != Count)
             throw new ArgumentException($"The source has {source.Length} elements, the tensor {Shape} has {Count}.", nameof(source));
-        Device.Backend.Upload(MemoryMarshal.AsBytes(source), Storage);
+        using Held held = Held.All(this);
+        Device.Backend.Upload(source, Storage);
     }
 
     /// <summary>Copies all elements out to the host.</summary>
@@ -86,7 +91,8 @@ public sealed class Tensor : IDisposable
         if (destination.Length != Count)
             throw new ArgumentException($"The destination has {destination.Length} elements, the tensor {Shape} has {Count}.",
                 nameof(destination));
-        Device.Backend.Download(Storage, MemoryMarshal.AsBytes(destination));
+        using Held held = Held.All(this);
+        Device.Backend.Download(Storage, destination);
     }
 
     /// <summary>Copies another tensor of the same shape and device into this one.</summary>
@@ -96,6 +102,7 @@ public sealed class Tensor : IDisposable
         ArgumentNullException.ThrowIfNull(source);
         Require.SameShape(source, Shape);
         Require.OnDevice(source, Device);
+        using Held held = Held.All(source, this);
         Device.Backend.Copy(source, this);
     }
 
@@ -108,7 +115,11 @@ public sealed class Tensor : IDisposable
     }
 
     /// <summary>Sets every element.</summary>
-    public void Fill(float value) => Device.Backend.Fill(this, value);
+    public void Fill(float value)
+    {
+        using Held held = Held.All(this);
+        Device.Backend.Fill(this, value);
+    }
 
     /// <summary>Gives the memory back to the device's pool. Calling it again does nothing.</summary>
     public void Dispose() => Interlocked.Exchange(ref _storage, null)?.Release();

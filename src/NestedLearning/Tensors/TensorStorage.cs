@@ -2,7 +2,8 @@ namespace NestedLearning;
 
 /// <summary>
 /// A run of 32-bit elements in a device's memory, shared by the tensors that view it and returned to the device's
-/// pool when the last of them is disposed. Backends derive from it; nothing else looks inside.
+/// pool when the last of them is disposed, or was lost, and no operation uses it any more. Backends derive from it; nothing else looks
+/// inside.
 /// </summary>
 public abstract class TensorStorage
 {
@@ -23,14 +24,32 @@ public abstract class TensorStorage
     /// </summary>
     internal virtual TensorStorage? Extend(int length) => null;
 
-    internal void AddReference() => Interlocked.Increment(ref _references);
+    /// <exception cref="ObjectDisposedException">Nobody refers to it any more.</exception>
+    internal void AddReference()
+    {
+        int references = Volatile.Read(ref _references);
+        for (int seen; ; references = seen)
+        {
+            ObjectDisposedException.ThrowIf(references == 0, this);
+            seen = Interlocked.CompareExchange(ref _references, references + 1, references);
+            if (seen == references)
+                return;
+        }
+    }
 
     internal void Release()
     {
-        if (Interlocked.Decrement(ref _references) == 0)
+        if (Interlocked.Decrement(ref _references) != 0)
+            return;
+        if (OperationUses.Hold(this))
+            OperationUses.FreeLater(this);
+        else
             Free();
     }
 
-    /// <summary>Gives the memory back. Called once, when no tensor views it any more.</summary>
+    /// <summary>Frees what could not be freed before.</summary>
+    internal void FreeNow() => Free();
+
+    /// <summary>Gives the memory back. Called once, when no tensor views it and no operation uses it any more.</summary>
     protected abstract void Free();
 }

@@ -87,6 +87,6 @@ internal static class BenchTimer
         if (tensor.Device.Backend.RunsOnHost)
             return null;
         float[] element = new float[1];
-        return () => tensor.Device.Backend.Download(tensor.Storage, MemoryMarshal.AsBytes(element.AsSpan()));
+        return () => tensor.Device.Backend.Download(tensor.Storage, element);
     }
 }

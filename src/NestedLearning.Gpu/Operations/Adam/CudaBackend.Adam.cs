@@ -44,7 +44,7 @@ internal sealed unsafe partial class CudaBackend
         if (sums is null)
             return;
         double[] read = new double[2 * tensors.Length];
-        Download(sums, MemoryMarshal.AsBytes(read.AsSpan()));
+        Download(sums, MemoryMarshal.Cast<double, float>(read.AsSpan()));
         for (int i = 0; i < tensors.Length; i++)
             changes[i] = new CommitChange(read[2 * i], read[(2 * i) + 1]);
     }

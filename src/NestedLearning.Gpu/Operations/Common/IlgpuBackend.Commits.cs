@@ -97,7 +97,7 @@ internal partial class IlgpuBackend
             {
                 Parts = Parts, Ranges = Ranges, Result = _result.View.Cast<double>(), Count = results, Width = _width,
             });
-            _backend.Download(_result, MemoryMarshal.AsBytes(sums.AsSpan()));
+            _backend.Download(_result, MemoryMarshal.Cast<double, float>(sums.AsSpan()));
             return sums;
         }
 

@@ -102,7 +102,7 @@ internal sealed unsafe partial class CudaBackend
         }
 
         double[] read = new double[tensors.Length];
-        Download(results, MemoryMarshal.AsBytes(read.AsSpan()));
+        Download(results, MemoryMarshal.Cast<double, float>(read.AsSpan()));
         for (int i = 0; i < tensors.Length; i++)
         {
             // The others' were not written.

@@ -10,10 +10,12 @@ public static class Attention
     /// <exception cref="ArgumentException">A shape or device does not fit. Nothing was written.</exception>
     public static void Forward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs)
     {
-        OperationCall call = AttentionTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = AttentionTensors.Validate(inputs, settings, held.Uses);
         AttentionTensors.Outputs.Validate(outputs, ref call);
         if (outputs.LogSums is not null)
             AttentionTensors.Saved.Validate(outputs, ref call);
+        Held.Publish();
         inputs.Q.Device.Backend.AttentionForward(inputs, settings, outputs);
     }
 
@@ -28,11 +30,13 @@ public static class Attention
     public static void Backward(in AttentionInputs inputs, AttentionSettings settings, in AttentionOutputs outputs, Tensor dOutput,
         in AttentionGradients gradients)
     {
-        OperationCall call = AttentionTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = AttentionTensors.Validate(inputs, settings, held.Uses);
         AttentionTensors.Outputs.Validate(outputs, ref call);
         AttentionTensors.Saved.Validate(outputs, ref call);
         AttentionTensors.Outputs.Gradients.Validate(dOutput, ref call);
         AttentionTensors.Inputs.ValidateGradients(inputs, gradients, ref call);
+        Held.Publish();
         inputs.Q.Device.Backend.AttentionBackward(inputs, settings, outputs, dOutput, gradients);
     }
 }

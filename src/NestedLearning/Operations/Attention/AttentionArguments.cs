@@ -89,11 +89,11 @@ internal static class AttentionTensors
         new TensorRow<AttentionOutputs>("log sums", "B T H", Required, (in i) => i.LogSums, (i, t) => i with { LogSums = t },
             new(0, "what the forward pass wrote")));
 
-    /// <summary>Checks settings and inputs.</summary>
-    public static OperationCall Validate(in AttentionInputs inputs, AttentionSettings settings)
+    /// <summary>Checks settings and inputs, and writes these down among what an operation uses.</summary>
+    public static OperationCall Validate(in AttentionInputs inputs, AttentionSettings settings, OperationUses? uses = null)
     {
         Require.Finite(settings.Scale, "scale");
-        var call = default(OperationCall);
+        var call = new OperationCall(0) { Uses = uses };
         Inputs.Validate(inputs, ref call);
         Require.Positive(inputs.KeyDim, "Dk");
         Require.Positive(inputs.ValueDim, "Dv");

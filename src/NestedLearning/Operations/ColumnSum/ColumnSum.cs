@@ -9,6 +9,7 @@ public static class ColumnSum
     {
         Require.Given(x, sums);
         Require.SameShape(sums, [x.Shape.Last]);
+        using Held held = Held.All(x, sums);
         x.Device.Backend.ColumnSum(x, sums);
     }
 }

@@ -9,6 +9,6 @@ internal sealed unsafe partial class ManagedBackend
     public override void ColumnSum(Tensor x, Tensor sums)
     {
         int rows = x.Shape.Rows, width = x.Shape.Last;
-        Work.For((width + SumColumns - 1) / SumColumns, x.Count, new NormSumsAction(null, x.Pointer, null, sums.Pointer, rows, width, []));
+        Work.For(Pieces(width, SumColumns), x.Count, new NormSumsAction(null, x.Pointer, null, sums.Pointer, rows, width, []));
     }
 }

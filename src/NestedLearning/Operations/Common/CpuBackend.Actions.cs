@@ -7,8 +7,6 @@ internal sealed unsafe partial class CpuBackend
     // Elements of a piece where rows are cut: 64 KiB of each operand.
     private const int RowsPiece = 1 << 14;
 
-    private static int Pieces(int count, int block) => (count + block - 1) / block;
-
     private static int RowsOfPiece(int columns) => Math.Max(1, RowsPiece / Math.Max(1, columns));
 
     // What kernels take by a pointer is copied for each call, as an action itself may move.

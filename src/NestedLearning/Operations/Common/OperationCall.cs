@@ -16,6 +16,9 @@ internal struct OperationCall(int held)
     /// <summary>The bits of the conditions that hold.</summary>
     public readonly int Held => held;
 
+    /// <summary>Where the tensors are written down that the call uses, while it is one.</summary>
+    public OperationUses? Uses { get; init; }
+
     /// <summary>That of the first tensor.</summary>
     public Device? Device { get; set; }
 

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 
 namespace NestedLearning;
@@ -10,6 +11,19 @@ internal static partial class Require
         ArgumentNullException.ThrowIfNull(first);
         ArgumentNullException.ThrowIfNull(second);
         OnDevice(second, first.Device);
+    }
+
+    /// <summary>
+    /// That decays are: log α ≤ 0 (NaN comes through). Where calls are queued, the elements are not at hand without waiting for the
+    /// device, and are not looked at.
+    /// </summary>
+    public static void Decays(Tensor? logAlpha, string name = "log_alpha")
+    {
+        if (logAlpha is null || logAlpha.Count == 0 || !logAlpha.Device.Backend.RunsOnHost)
+            return;
+        float largest = TensorPrimitives.MaxNumber<float>(logAlpha.Span);
+        if (largest > 0)
+            throw new ArgumentException(Readable.Text($"{name} has {largest}, expected at most 0: a decay α is at most 1."), name);
     }
 
     public static void Count(Tensor? tensor, int count, string name)

@@ -74,6 +74,7 @@ internal class TensorRow<TRecord>(
         if (!fits)
             throw new ArgumentException($"{name} has shape {tensor.Shape}, expected {Expected(call, shape)}.", name);
         Require.OnDevice(tensor, call.Device ??= tensor.Device, name);
+        call.Uses?.Add(tensor.Storage);
     }
 
     // The lengths, those that no earlier tensor has set taken from this one; the names where it has another number of axes.

@@ -12,6 +12,7 @@ public static class CausalConvolution
         Require.SameShape(y, x.Shape);
         Require.OptionalShape(nextState, [x.Shape[0], Width - 1, x.Shape[2]]);
         Require.OnDevice(nextState, x.Device);
+        using Held held = Held.All(x, weight, bias, state, y, nextState);
         x.Device.Backend.CausalConvolutionForward(x, weight, bias, state, y, nextState);
     }
 
@@ -26,6 +27,7 @@ public static class CausalConvolution
         Require.OptionalShape(dWeight, weight.Shape);
         Require.OnDevice(dx, x.Device);
         Require.OnDevice(dWeight, x.Device);
+        using Held held = Held.All(x, weight, state, dy, dx, dWeight, dBias);
         x.Device.Backend.CausalConvolutionBackward(x, weight, state, dy, dx, dWeight, dBias);
     }
 

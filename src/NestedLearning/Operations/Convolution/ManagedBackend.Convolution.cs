@@ -21,7 +21,7 @@ internal sealed unsafe partial class ManagedBackend
         float[] taps = TransposedTaps(weight, width);
         fixed (float* w = taps)
         {
-            int blocks = (time + ConvolutionTokens - 1) / ConvolutionTokens;
+            int blocks = Pieces(time, ConvolutionTokens);
             Work.For(
                 batch * blocks, 8L * x.Count,
                 new ConvolutionForwardAction(x.Pointer, w, PointerOf(bias), PointerOf(state), y.Pointer, blocks, time, width));
@@ -42,7 +42,7 @@ internal sealed unsafe partial class ManagedBackend
             float[] taps = TransposedTaps(weight, width);
             fixed (float* w = taps)
             {
-                int blocks = (time + ConvolutionTokens - 1) / ConvolutionTokens;
+                int blocks = Pieces(time, ConvolutionTokens);
                 Work.For(batch * blocks, 8L * x.Count, new ConvolutionBackwardAction(dy.Pointer, w, dx.Pointer, blocks, time, width));
             }
 
@@ -52,7 +52,7 @@ internal sealed unsafe partial class ManagedBackend
         if (dWeight is not null || dBias is not null)
         {
             Work.For(
-                (width + ConvolutionChannels - 1) / ConvolutionChannels, 8L * x.Count,
+                Pieces(width, ConvolutionChannels), 8L * x.Count,
                 new ConvolutionWeightsAction(x.Pointer, PointerOf(state), dy.Pointer, PointerOf(dWeight), PointerOf(dBias), batch, time,
                     width));
         }

@@ -13,6 +13,7 @@ public static class CrossEntropy
         Require.Given(logits, losses);
         Require.Given(logits, logSums);
         Validate(logits, targets, losses, logSums);
+        using Held held = Held.All(targets, logits, losses, logSums);
         logits.Device.Backend.CrossEntropyForward(logits, targets, losses, logSums);
     }
 
@@ -26,6 +27,7 @@ public static class CrossEntropy
         Require.Given(logits, logSums);
         Validate(logits, targets, dLosses, logSums);
         Require.SameShape(dLogits, logits.Shape);
+        using Held held = Held.All(targets, logits, logSums, dLosses, dLogits);
         logits.Device.Backend.CrossEntropyBackward(logits, targets, logSums, dLosses, dLogits);
     }
 
@@ -42,6 +44,7 @@ public static class CrossEntropy
         Require.Finite(gradientScale);
         Validate(logits, targets, losses, losses);
         Require.SameShape(dLogits, logits.Shape);
+        using Held held = Held.All(targets, logits, losses, dLogits);
         logits.Device.Backend.CrossEntropyWithGradient(logits, targets, gradientScale, losses, dLogits);
     }
 

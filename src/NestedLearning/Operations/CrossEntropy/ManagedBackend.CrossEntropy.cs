@@ -15,21 +15,21 @@ internal sealed unsafe partial class ManagedBackend
     // logits [N,V]  targets, losses, logSums [N]; the sum of exponentials in double across vectors of 512 elements.
     public override void CrossEntropyForward(Tensor logits, IndexTensor targets, Tensor losses, Tensor logSums) =>
         Work.For(
-            (targets.Count + LossRows - 1) / LossRows, (long)logits.Count * FunctionOperations,
+            Pieces(targets.Count, LossRows), (long)logits.Count * FunctionOperations,
             new CrossEntropyForwardAction(logits.Pointer, targets.Pointer, losses.Pointer, logSums.Pointer, targets.Count,
                 logits.Shape.Last));
 
     // dLogits[n] = (e^(logits[n] − logSum_n) − onehot(target_n)) · dLoss_n, or 0; dLogits may be logits.
     public override void CrossEntropyBackward(Tensor logits, IndexTensor targets, Tensor logSums, Tensor dLosses, Tensor dLogits) =>
         Work.For(
-            (targets.Count + LossRows - 1) / LossRows, (long)logits.Count * FunctionOperations,
+            Pieces(targets.Count, LossRows), (long)logits.Count * FunctionOperations,
             new CrossEntropyBackwardAction(
                 logits.Pointer, targets.Pointer, logSums.Pointer, dLosses.Pointer, dLogits.Pointer, targets.Count, logits.Shape.Last));
 
     // The forward pass and dLogits[n] = (e^(logits[n] − logSum_n) − onehot(target_n)) · gradientScale, row by row.
     public override void CrossEntropyWithGradient(Tensor logits, IndexTensor targets, float gradientScale, Tensor losses, Tensor dLogits) =>
         Work.For(
-            (targets.Count + LossRows - 1) / LossRows, 2L * logits.Count * FunctionOperations,
+            Pieces(targets.Count, LossRows), 2L * logits.Count * FunctionOperations,
             new CrossEntropyWithGradientAction(
                 logits.Pointer, targets.Pointer, gradientScale, losses.Pointer, dLogits.Pointer, targets.Count, logits.Shape.Last));
 

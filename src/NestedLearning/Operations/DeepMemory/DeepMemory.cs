@@ -14,10 +14,13 @@ public static class DeepMemory
     /// Nothing was written.</exception>
     public static void Forward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemoryOutputs outputs)
     {
-        OperationCall call = DeepMemoryTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = DeepMemoryTensors.Validate(inputs, settings, held.Uses);
         DeepMemoryTensors.Outputs.Validate(outputs, ref call);
         if (outputs.Saved != default)
             DeepMemoryTensors.Saved.Validate(outputs.Saved, ref call);
+        Held.Publish();
+        Require.Decays(inputs.LogAlpha);
         inputs.Q.Device.Backend.DeepMemoryForward(inputs, settings, outputs);
     }
 
@@ -27,10 +30,13 @@ public static class DeepMemory
     public static void Backward(in DeepMemoryInputs inputs, DeepMemorySettings settings, in DeepMemorySaved saved,
         in DeepMemoryOutputGradients upstream, in DeepMemoryGradients gradients)
     {
-        OperationCall call = DeepMemoryTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = DeepMemoryTensors.Validate(inputs, settings, held.Uses);
         DeepMemoryTensors.Saved.Validate(saved, ref call);
         DeepMemoryTensors.Outputs.Gradients.Validate(upstream, ref call);
         DeepMemoryTensors.Inputs.ValidateGradients(inputs, gradients, ref call);
+        Held.Publish();
+        Require.Decays(inputs.LogAlpha);
         inputs.Q.Device.Backend.DeepMemoryBackward(inputs, settings, saved, upstream, gradients);
     }
 

@@ -56,7 +56,9 @@ public readonly record struct DeepMemoryInputs
     /// <summary>Targets [B, T, H, D].</summary>
     public required Tensor V { get; init; }
 
-    /// <summary>log α ≤ 0 [B, T, H]; −∞ is total decay. Null is α = 1.</summary>
+    /// <summary>
+    /// log α ≤ 0 [B, T, H]; −∞ is total decay. Null is α = 1. Larger ones are refused where the host can see them, not on a GPU.
+    /// </summary>
     public Tensor? LogAlpha { get; init; }
 
     /// <summary>θ, the inner learning rate, [B, T, H]. Null is 1.</summary>
@@ -262,11 +264,11 @@ internal static class DeepMemoryTensors
     public static int Held(in DeepMemoryInputs inputs, DeepMemorySettings settings) =>
         WithMu.If(inputs.Mu is not null) | InsideChunk.If(settings.Phase > 0);
 
-    /// <summary>Checks settings and inputs.</summary>
-    public static OperationCall Validate(in DeepMemoryInputs inputs, DeepMemorySettings settings)
+    /// <summary>Checks settings and inputs, and writes these down among what an operation uses.</summary>
+    public static OperationCall Validate(in DeepMemoryInputs inputs, DeepMemorySettings settings, OperationUses? uses = null)
     {
         ChunkPlan.Validate(settings.Plan(0));
-        var call = new OperationCall(Held(inputs, settings));
+        var call = new OperationCall(Held(inputs, settings)) { Uses = uses };
         Inputs.Validate(inputs, ref call);
         Require.Positive(inputs.Dim, "D");
         Require.Positive(inputs.Hidden, "N");

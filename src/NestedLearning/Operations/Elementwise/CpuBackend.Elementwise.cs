@@ -36,7 +36,7 @@ internal sealed unsafe partial class CpuBackend
         where TKernel : struct, IElementwiseKernel
     {
         arguments.Size = (uint)sizeof(ElementwiseArguments);
-        int pieces = (count + ElementwisePiece - 1) / ElementwisePiece;
+        int pieces = Pieces(count, ElementwisePiece);
         Work.For(pieces, (long)count * TKernel.Cost, new ElementwiseAction<TKernel>(arguments, count));
     }
 

@@ -9,6 +9,7 @@ public static class Elementwise
     {
         Require.Given(x, y);
         Require.SameShape(y, x.Shape);
+        using Held held = Held.All(x, y);
         x.Device.Backend.ActivationForward(activation, x, y);
     }
 
@@ -20,6 +21,7 @@ public static class Elementwise
         Require.Given(x, dx);
         Require.SameShape(dy, x.Shape);
         Require.SameShape(dx, x.Shape);
+        using Held held = Held.All(x, dy, dx);
         x.Device.Backend.ActivationBackward(activation, x, dy, dx);
     }
 
@@ -29,6 +31,7 @@ public static class Elementwise
     {
         Require.Given(x, y);
         Require.SameShape(y, x.Shape);
+        using Held held = Held.All(x, y);
         x.Device.Backend.AddScaled(factor, x, y);
     }
 
@@ -40,6 +43,7 @@ public static class Elementwise
         Require.Given(x, z);
         Require.SameShape(y, x.Shape);
         Require.SameShape(z, x.Shape);
+        using Held held = Held.All(x, y, z);
         x.Device.Backend.Multiply(x, y, z);
     }
 }

@@ -10,6 +10,7 @@ public static class Embedding
     {
         Require.Given(table, y);
         Validate(tokens, table, y);
+        using Held held = Held.All(tokens, table, y);
         table.Device.Backend.EmbeddingForward(tokens, table, y);
     }
 
@@ -20,6 +21,7 @@ public static class Embedding
     {
         Require.Given(dTable, dy);
         Validate(tokens, dTable, dy);
+        using Held held = Held.All(tokens, dy, dTable);
         dTable.Device.Backend.EmbeddingBackward(tokens, dy, dTable);
     }
 

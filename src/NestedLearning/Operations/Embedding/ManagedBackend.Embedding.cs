@@ -12,7 +12,7 @@ internal sealed unsafe partial class ManagedBackend
     // tokens [N]  table [V,D]  y [N,D]
     public override void EmbeddingForward(IndexTensor tokens, Tensor table, Tensor y) =>
         Work.For(
-            (tokens.Count + TokenBlock - 1) / TokenBlock, y.Count,
+            Pieces(tokens.Count, TokenBlock), y.Count,
             new EmbeddingForwardAction(tokens.Pointer, table.Pointer, y.Pointer, tokens.Count, table.Shape.Last));
 
     // dTable[tokens[n]] += dy[n], n ascending
@@ -21,7 +21,7 @@ internal sealed unsafe partial class ManagedBackend
     {
         int width = dTable.Shape.Last;
         Work.For(
-            (width + EmbeddingColumns - 1) / EmbeddingColumns, dy.Count,
+            Pieces(width, EmbeddingColumns), dy.Count,
             new EmbeddingBackwardAction(tokens.Pointer, dy.Pointer, dTable.Pointer, tokens.Count, width));
     }
 

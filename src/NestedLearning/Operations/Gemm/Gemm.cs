@@ -28,6 +28,7 @@ public static class Gemm
         Device device = arguments.C.Device;
         Require.OnDevice(device, (arguments.A, "a"), (arguments.B, "b"), (arguments.Bias, "bias"),
             (arguments.PreActivation, "pre-activation"), (arguments.Residual, "residual"));
+        using Held held = Held.All(arguments.A, arguments.B, arguments.C, arguments.Bias, arguments.PreActivation, arguments.Residual);
         device.Backend.Gemm(arguments);
     }
 
@@ -55,6 +56,7 @@ public static class Gemm
         ReadOnlySpan<int> batch = c.Shape.AsSpan()[..^2];
         Require.SameShape(a, transposeA ? [.. batch, k, m] : [.. batch, m, k]);
         Require.SameShape(b, transposeB ? [.. batch, n, k] : [.. batch, k, n]);
+        using Held held = Held.All(a, b, c);
         c.Device.Backend.BatchedGemm(a, b, c, transposeA, transposeB, accumulate);
     }
 }

@@ -15,6 +15,7 @@ public static class LinearCrossEntropy
     {
         Validate(x, weight, targets, losses, null, null);
         Require.OneForEachRow(logSums, targets.Count, x.Device, nameof(logSums));
+        using Held held = Held.All(targets, x, weight, losses, logSums);
         x.Device.Backend.LinearCrossEntropyForward(x, weight, targets, losses, logSums);
     }
 
@@ -28,6 +29,7 @@ public static class LinearCrossEntropy
     {
         Validate(x, weight, targets, dLosses, dx, dWeight);
         Require.OneForEachRow(logSums, targets.Count, x.Device, nameof(logSums));
+        using Held held = Held.All(targets, x, weight, logSums, dLosses, dx, dWeight);
         x.Device.Backend.LinearCrossEntropyBackward(x, weight, targets, logSums, dLosses, dx, dWeight);
     }
 
@@ -42,6 +44,7 @@ public static class LinearCrossEntropy
     {
         Require.Finite(gradientScale);
         Validate(x, weight, targets, losses, dx, dWeight);
+        using Held held = Held.All(targets, x, weight, losses, dx, dWeight);
         x.Device.Backend.LinearCrossEntropyWithGradient(x, weight, targets, gradientScale, losses, dx, dWeight);
     }
 

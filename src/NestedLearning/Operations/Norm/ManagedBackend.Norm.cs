@@ -16,7 +16,7 @@ internal sealed unsafe partial class ManagedBackend
     {
         int rows = x.Shape.Rows;
         Work.For(
-            (rows + NormRows - 1) / NormRows, 4L * x.Count,
+            Pieces(rows, NormRows), 4L * x.Count,
             new NormForwardAction(kind, x.Pointer, PointerOf(gain), PointerOf(bias), epsilon, y.Pointer, rows, x.Shape.Last));
     }
 
@@ -32,14 +32,14 @@ internal sealed unsafe partial class ManagedBackend
         if (dx is not null || dGain is not null)
         {
             Work.For(
-                (rows + NormRows - 1) / NormRows, 8L * x.Count,
+                Pieces(rows, NormRows), 8L * x.Count,
                 new NormBackwardAction(kind, x.Pointer, PointerOf(gain), epsilon, dy.Pointer, PointerOf(dx), rows, width, statistics));
         }
 
         if (dGain is not null || dBias is not null)
         {
             Work.For(
-                (width + SumColumns - 1) / SumColumns, 4L * x.Count,
+                Pieces(width, SumColumns), 4L * x.Count,
                 new NormSumsAction(x.Pointer, dy.Pointer, PointerOf(dGain), PointerOf(dBias), rows, width, statistics));
         }
 

@@ -10,6 +10,7 @@ public static class Norm
         Require.Given(x, y);
         Validate(kind, x, gain, bias, epsilon);
         Require.SameShape(y, x.Shape);
+        using Held held = Held.All(x, gain, bias, y);
         x.Device.Backend.NormForward(kind, x, gain, bias, epsilon, y);
     }
 
@@ -26,6 +27,7 @@ public static class Norm
             throw new ArgumentException("dGain is asked for, but there is no gain.", nameof(dGain));
         Require.OnDevice(dx, x.Device);
         Require.OnDevice(dGain, x.Device);
+        using Held held = Held.All(x, gain, dy, dx, dGain, dBias);
         x.Device.Backend.NormBackward(kind, x, gain, epsilon, dy, dx, dGain, dBias);
     }
 

@@ -16,7 +16,7 @@ public abstract unsafe partial class HostBackend
         int time = x.Shape[1], heads = x.Shape[2], width = x.Shape[3], tokens = x.Shape[0] * time;
         int together = Math.Max(1, RotationPiece / Math.Max(1, heads * width));
         Work.For(
-            (tokens + together - 1) / together, x.Count,
+            Pieces(tokens, together), x.Count,
             new Rotation
             {
                 X = x.Pointer,

@@ -19,6 +19,7 @@ public static class Rotation
         Require.Rank(x, 4, "[B, T, H, D]");
         Require.Axes(table, [x.Shape[1], x.Shape[3] / 2 * 2]);
         Require.SameShape(y, x.Shape);
+        using Held held = Held.All(x, table, y);
         x.Device.Backend.Rotate(x, table, back, y);
     }
 }

@@ -14,10 +14,13 @@ public static class Scan
     /// Nothing was written.</exception>
     public static void Forward(in ScanInputs inputs, ScanSettings settings, in ScanOutputs outputs)
     {
-        OperationCall call = ScanTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = ScanTensors.Validate(inputs, settings, held.Uses);
         ScanTensors.Outputs.Validate(outputs, ref call);
         if (outputs.Saved != default)
             ScanTensors.Saved.Validate(outputs.Saved, ref call);
+        Held.Publish();
+        Require.Decays(inputs.LogAlpha);
         inputs.Q.Device.Backend.ScanForward(inputs, settings, outputs);
     }
 
@@ -27,10 +30,13 @@ public static class Scan
     public static void Backward(in ScanInputs inputs, ScanSettings settings, in ScanSaved saved, in ScanOutputGradients upstream,
         in ScanGradients gradients)
     {
-        OperationCall call = ScanTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = ScanTensors.Validate(inputs, settings, held.Uses);
         ScanTensors.Saved.Validate(saved, ref call);
         ScanTensors.Outputs.Gradients.Validate(upstream, ref call);
         ScanTensors.Inputs.ValidateGradients(inputs, gradients, ref call);
+        Held.Publish();
+        Require.Decays(inputs.LogAlpha);
         inputs.Q.Device.Backend.ScanBackward(inputs, settings, saved, upstream, gradients);
     }
 

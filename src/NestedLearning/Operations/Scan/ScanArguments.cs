@@ -83,7 +83,9 @@ public readonly record struct ScanInputs
     /// <summary>Writes, or the targets v that writes are made from, [B, T, H, Dv].</summary>
     public required Tensor U { get; init; }
 
-    /// <summary>log α ≤ 0 [B, T, H]; −∞ is total decay. Null is α = 1.</summary>
+    /// <summary>
+    /// log α ≤ 0 [B, T, H]; −∞ is total decay. Null is α = 1. Larger ones are refused where the host can see them, not on a GPU.
+    /// </summary>
     public Tensor? LogAlpha { get; init; }
 
     /// <summary>ε [B, T, H]. Null is 0.</summary>
@@ -235,8 +237,8 @@ internal static class ScanTensors
         WithMu.If(inputs.Mu is not null) | InsideChunk.If(settings.Phase > 0)
         | s_theta.If(settings.Write != ScanWrite.Given) | s_chunk.If(settings.HasMeaningfulChunk);
 
-    /// <summary>Checks settings and inputs.</summary>
-    public static OperationCall Validate(in ScanInputs inputs, ScanSettings settings)
+    /// <summary>Checks settings and inputs, and writes these down among what an operation uses.</summary>
+    public static OperationCall Validate(in ScanInputs inputs, ScanSettings settings, OperationUses? uses = null)
     {
         if (settings is { Read: ScanRead.ChunkStart, Write: ScanWrite.Given })
         {
@@ -254,7 +256,7 @@ internal static class ScanTensors
 
         Require.Finite(settings.Scale, "scale");
         ChunkPlan.Validate(settings.Plan(0));
-        var call = new OperationCall(Held(inputs, settings));
+        var call = new OperationCall(Held(inputs, settings)) { Uses = uses };
         Inputs.Validate(inputs, ref call);
         call.Set(Chunks, settings.Chunks(inputs.Time));
         return call;

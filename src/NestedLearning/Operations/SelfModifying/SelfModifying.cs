@@ -10,10 +10,12 @@ public static class SelfModifying
     /// <exception cref="ArgumentException">A shape, device or setting does not fit. Nothing was written.</exception>
     public static void Forward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, in SelfModifyingOutputs outputs)
     {
-        OperationCall call = SelfModifyingTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = SelfModifyingTensors.Validate(inputs, settings, held.Uses);
         SelfModifyingTensors.Outputs.Validate(outputs, ref call);
         if (outputs.ChunkStates is not null)
             SelfModifyingTensors.Saved.Validate(outputs.ChunkStates, ref call);
+        Held.Publish();
         inputs.X.Device.Backend.SelfModifyingForward(inputs, settings, outputs);
     }
 
@@ -22,10 +24,12 @@ public static class SelfModifying
     public static void Backward(in SelfModifyingInputs inputs, SelfModifyingSettings settings, Tensor chunkStates,
         in SelfModifyingOutputGradients upstream, in SelfModifyingGradients gradients)
     {
-        OperationCall call = SelfModifyingTensors.Validate(inputs, settings);
+        using Held held = Held.Begin();
+        OperationCall call = SelfModifyingTensors.Validate(inputs, settings, held.Uses);
         SelfModifyingTensors.Saved.Validate(chunkStates, ref call);
         SelfModifyingTensors.Outputs.Gradients.Validate(upstream, ref call);
         SelfModifyingTensors.Inputs.ValidateGradients(inputs, gradients, ref call);
+        Held.Publish();
         inputs.X.Device.Backend.SelfModifyingBackward(inputs, settings, chunkStates, upstream, gradients);
     }
 

@@ -179,14 +179,14 @@ internal static class SelfModifyingTensors
     /// <summary>The conditions that hold.</summary>
     public static int Held(SelfModifyingSettings settings) => InsideChunk.If(settings.Phase > 0);
 
-    /// <summary>Checks settings and inputs.</summary>
-    public static OperationCall Validate(in SelfModifyingInputs inputs, SelfModifyingSettings settings)
+    /// <summary>Checks settings and inputs, and writes these down among what an operation uses.</summary>
+    public static OperationCall Validate(in SelfModifyingInputs inputs, SelfModifyingSettings settings, OperationUses? uses = null)
     {
         Require.Finite(settings.EtaScale, "eta_scale");
         Require.Finite(settings.EtaBias, "eta_bias");
         Require.Finite(settings.AlphaBias, "alpha_bias");
         ChunkPlan.Validate(settings.Plan(0));
-        var call = new OperationCall(Held(settings));
+        var call = new OperationCall(Held(settings)) { Uses = uses };
         Inputs.Validate(inputs, ref call);
         Require.Positive(inputs.Dim, "D");
         call.Set(Chunks, settings.Chunks(inputs.Time));
