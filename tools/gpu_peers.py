@@ -100,7 +100,7 @@ def newton_schulz(side, dtype, device):
 
     def run():
         x = g.to(dtype)
-        x = x / (x.norm() + 1e-7)
+        x = x / x.norm()
         for _ in range(STEPS):
             a = x @ x.T
             x = torch.addmm(x, torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)

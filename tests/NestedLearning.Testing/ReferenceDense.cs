@@ -26,12 +26,13 @@ public static class ReferenceDense
         return c;
     }
 
-    /// <summary>X of g [rows, columns]: its values over their norm + 1e−7, then the quintic, of the transpose when tall.</summary>
+    /// <summary>X of g [rows, columns]: its values over their norm (zero stays zero), then the quintic, of the transpose when tall.</summary>
     public static double[] NewtonSchulz(int rows, int columns, double[] g, int steps)
     {
         bool tall = rows > columns;
         (int r, int c) = tall ? (columns, rows) : (rows, columns);
-        double norm = Math.Sqrt(g.Sum(e => e * e)) + 1e-7;
+        double norm = Math.Sqrt(g.Sum(e => e * e));
+        norm = norm > 0 ? norm : 1;
         double[] x = Array.ConvertAll(tall ? Transpose(rows, columns, g) : g, e => e / norm);
         for (int step = 0; step < steps; step++)
         {

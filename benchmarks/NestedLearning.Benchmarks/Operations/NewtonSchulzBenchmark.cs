@@ -3,7 +3,7 @@ using TorchTensor = TorchSharp.torch.Tensor;
 
 namespace NestedLearning.Benchmarks.Operations;
 
-/// <summary>X ← G/(‖G‖ + 1e−7), five times A = X Xᵀ; X ← 3.4445 X + (−4.7750 A + 2.0315 A²) X.</summary>
+/// <summary>X ← G/‖G‖, five times A = X Xᵀ; X ← 3.4445 X + (−4.7750 A + 2.0315 A²) X.</summary>
 public class NewtonSchulzBenchmark : PeerBenchmark
 {
     [Params("newton-schulz-1024")]
@@ -14,7 +14,7 @@ public class NewtonSchulzBenchmark : PeerBenchmark
         TorchTensor g = Copy("g");
         return () =>
         {
-            TorchTensor x = g / (g.norm() + 1e-7);
+            TorchTensor x = g / g.norm();
             for (int step = 0; step < 5; step++)
             {
                 TorchTensor a = x.mm(x.t());

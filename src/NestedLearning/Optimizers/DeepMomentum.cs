@@ -98,11 +98,11 @@ public sealed class DeepMomentum : Optimizer
                 Start();
             Tensor weight = parameter.Value;
             int rows = weight.Shape[0];
-            double scale = Math.Abs((double)errorScale) * Math.Sqrt(weight.Device.Backend.SumOfSquares(parameter.Error) / rows);
+            double norm = GlobalNorm.Of(parameter.Error), scale = Math.Abs((double)errorScale) * norm / Math.Sqrt(rows);
             if (scale == 0)
                 return;
             using Tensor keys = parameter.Error.Clone();
-            keys.Device.Backend.Scale(keys, (float)(errorScale / scale));
+            GlobalNorm.Normalize(keys, norm, Math.CopySign(Math.Sqrt(rows), errorScale));
             using Tensor targets = keys.Clone();
             _preconditioner.Precondition(targets, commit);
             Teach(keys, targets);

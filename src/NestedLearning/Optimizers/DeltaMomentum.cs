@@ -48,14 +48,15 @@ public sealed class DeltaMomentum : Optimizer
             WriteAndMove(parameter, g, keep: 1, learningRate);
         }
 
-        // m ← α m − ε/‖g‖² m gᵀ g, with the smaller of gᵀ g and m gᵀ in between.
-        private void Forget(Tensor g)
+        // m ← α m − ε m uᵀ u with u = g/‖g‖, which is no number out of float32's range, and the smaller of uᵀ u and m uᵀ in between.
+        private void Forget(Tensor gradient)
         {
-            Backend backend = g.Device.Backend;
-            int rows = g.Shape[0], columns = g.Shape[1];
-            double squares = backend.SumOfSquares(g);
-            float erase = squares > 0 ? (float)(-optimizer.Erase / squares) : 0;
-            using Tensor kept = M.Clone();
+            Backend backend = gradient.Device.Backend;
+            int rows = gradient.Shape[0], columns = gradient.Shape[1];
+            double norm = GlobalNorm.Of(gradient);
+            float erase = -optimizer.Erase;
+            using Tensor kept = M.Clone(), g = gradient.Clone();
+            GlobalNorm.Normalize(g, norm, 1);
             if (rows < columns)
             {
                 using Tensor answers = g.Device.Empty([rows, rows]);

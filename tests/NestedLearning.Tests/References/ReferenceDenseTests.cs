@@ -143,7 +143,7 @@ public sealed class ReferenceDenseTests
     {
         // diag(3, 4) has the norm 5; a diagonal matrix' singular values are its elements.
         static double Quintic(double s) => 3.4445 * s - 4.7750 * Math.Pow(s, 3) + 2.0315 * Math.Pow(s, 5);
-        double[] expected = [Quintic(3 / (5 + 1e-7)), 0, 0, Quintic(4 / (5 + 1e-7))];
+        double[] expected = [Quintic(3.0 / 5), 0, 0, Quintic(4.0 / 5)];
         Compare.Close("square", ReferenceDense.NewtonSchulz(2, 2, [3, 0, 0, 4], 1), expected, 1e-12);
         Compare.Close("tall", ReferenceDense.NewtonSchulz(3, 2, [3, 0, 0, 4, 0, 0], 1), [.. expected, 0, 0], 1e-12);
     }

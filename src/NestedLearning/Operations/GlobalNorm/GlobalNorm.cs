@@ -18,6 +18,7 @@ public static class GlobalNorm
         double norm = Of(tensors);
         if (double.IsFinite(norm) && norm > limit)
         {
+            using Held held = Held.All(tensors);
             foreach (Tensor tensor in tensors)
                 tensor.Device.Backend.Scale(tensor, (float)(limit / norm));
         }
@@ -36,6 +37,7 @@ public static class GlobalNorm
             end = first + 1;
             while (end < tensors.Length && tensors[end].Device == device)
                 end++;
+            using Held held = Held.All(tensors[first..end]);
             device.Backend.SumsOfSquares(tensors[first..end], squares.AsSpan(first..end));
         }
 
@@ -43,5 +45,19 @@ public static class GlobalNorm
         foreach (double square in squares)
             sum += square;
         return sum;
+    }
+
+    /// <summary>
+    /// x ← length · x/norm, which does not depend on x's scale: in two steps where the factor is no float32. Norms below the least normal
+    /// number are those of zeros.
+    /// </summary>
+    internal static void Normalize(Tensor x, double norm, double length)
+    {
+        const double Step = 1L << 40, LeastNormal = 1.1754943508222875e-38;
+        double factor = norm >= LeastNormal ? length / norm : 0;
+        double first = Math.Abs(factor) > Step ? Step : factor != 0 && Math.Abs(factor) < 1 / Step ? 1 / Step : 1;
+        if (first != 1)
+            x.Device.Backend.Scale(x, (float)first);
+        x.Device.Backend.Scale(x, (float)(factor / first));
     }
 }

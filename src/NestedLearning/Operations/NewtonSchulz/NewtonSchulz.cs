@@ -4,8 +4,9 @@ namespace NestedLearning.Operations;
 public static class NewtonSchulz
 {
     /// <summary>
-    /// Newton–Schulz's orthogonalisation, docs/specification.md, section 3: X ← G/(‖G‖_F + 1e−7), then <paramref name="steps"/> times
-    /// A = X Xᵀ; X ← 3.4445 X + (−4.7750 A + 2.0315 A²) X. Of a tall G the transpose takes the part of X.
+    /// Newton–Schulz's orthogonalisation, docs/specification.md, section 3: X ← G/‖G‖_F, then <paramref name="steps"/> times
+    /// A = X Xᵀ; X ← 3.4445 X + (−4.7750 A + 2.0315 A²) X. Of a tall G the transpose takes the part of X. The result does not
+    /// depend on G's scale; zero stays zero.
     /// </summary>
     /// <param name="g">[r, c]; outer axes are flattened.</param>
     /// <param name="x">As g; may be g.</param>
@@ -14,7 +15,7 @@ public static class NewtonSchulz
     /// <exception cref="ArgumentOutOfRangeException">There are fewer than 0 steps. Nothing was written.</exception>
     public static void Orthogonalize(Tensor g, Tensor x, int steps = 5)
     {
-        const double First = 3.4445, Third = -4.7750, Fifth = 2.0315, Epsilon = 1e-7;
+        const double First = 3.4445, Third = -4.7750, Fifth = 2.0315;
         Require.Given(g, x);
         Require.SameShape(x, g.Shape);
         if (steps < 0)
@@ -22,6 +23,7 @@ public static class NewtonSchulz
         if (g.Count == 0)
             return;
 
+        using Held uses = Held.All(g, x);
         // X is held times the fourth root of the last coefficient: then A is held times its square root, A A is the whole
         // last term, and each step is three products with at most a residual.
         double held = Math.Pow(Fifth, 0.25);
@@ -33,7 +35,7 @@ public static class NewtonSchulz
         double norm = Math.Sqrt(backend.SumOfSquares(g));
         if (from != g)
             backend.Copy(g, from);
-        backend.Scale(from, (float)(held / (norm + Epsilon)));
+        GlobalNorm.Normalize(from, norm, held);
         for (int step = 0; step < steps; step++)
         {
             backend.Gemm(new GemmArguments { A = from, B = from, TransposeA = tall, TransposeB = !tall, C = a, Symmetric = true });

@@ -37,16 +37,24 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
         golden.Check("x", x);
     }
 
-    [Fact]
-    public void Scale_DoesNotMatter()
+    [Theory]
+    [InlineData(1e-33f)]
+    [InlineData(1e-30f)]
+    [InlineData(1e-12f)]
+    [InlineData(1e-7f)]
+    [InlineData(0.125f)]
+    [InlineData(1e12f)]
+    [InlineData(1e30f)]
+    [InlineData(3e37f)]
+    public void Scale_DoesNotMatter(float scale)
     {
-        float[] g = new TestData(2).Normal(20 * 30);
-        Tensor x = Output([20, 30]), small = Output([20, 30]), large = Output([20, 30]);
-        NewtonSchulz.Orthogonalize(Input([20, 30], g), x);
-        NewtonSchulz.Orthogonalize(Input([20, 30], Array.ConvertAll(g, e => 0.125f * e)), small);
-        NewtonSchulz.Orthogonalize(Input([20, 30], Array.ConvertAll(g, e => 1e30f * e)), large);
-        Compare.Close("small", small, x.ToArray(), Tolerances.NewtonSchulz.Forward);
-        Compare.Close("large", large, x.ToArray(), Tolerances.NewtonSchulz.Forward);
+        float[] g = new TestData(2).Normal(6 * 9), scaled = Array.ConvertAll(g, e => scale * e);
+        Tensor x = Output([6, 9]), inPlace = InOut([6, 9], scaled);
+        NewtonSchulz.Orthogonalize(Input([6, 9], scaled), x);
+        Compare.Close("x", x, ReferenceDense.NewtonSchulz(6, 9, Compare.ToDouble(scaled), 5), Tolerances.NewtonSchulz.Forward);
+        Compare.Close("x of another scale", x, ReferenceDense.NewtonSchulz(6, 9, Compare.ToDouble(g), 5), Tolerances.NewtonSchulz.Forward);
+        NewtonSchulz.Orthogonalize(inPlace, inPlace, 5);
+        Compare.SameBits("x in place", inPlace.ToArray(), x.ToArray());
     }
 
     [Fact]
@@ -54,6 +62,11 @@ public abstract class NewtonSchulzTests(string backend) : DenseTests(backend)
     {
         Tensor x = Output([3, 4]);
         NewtonSchulz.Orthogonalize(Input([3, 4], new float[12]), x);
+        Assert.All(x.ToArray(), e => Assert.Equal(0, e));
+        // Subnormal numbers count as zeros.
+        float[] subnormal = new float[12];
+        subnormal[5] = 1e-40f;
+        NewtonSchulz.Orthogonalize(Input([3, 4], subnormal), x);
         Assert.All(x.ToArray(), e => Assert.Equal(0, e));
         NewtonSchulz.Orthogonalize(Input([0, 4], []), Output([0, 4]));
     }
