@@ -13,7 +13,10 @@ internal static class FusedCommit
 {
     private const int N = 2048;
 
-    private static readonly AdamSettings s_settings = new(1e-3f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 10, GradientScale: 1);
+    private static readonly AdamSettings s_settings = new(1e-3f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 10, GradientScale: 1)
+    {
+        GradientIsBounded = true,
+    };
 
     /// <summary>The table of all shapes.</summary>
     public static string Measure(Device device)

@@ -3,6 +3,7 @@
 #define NESTED_LEARNING_CORE_STATUS_H_
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <stdexcept>
 
@@ -61,6 +62,16 @@ inline void RequireRange(int64_t begin, int64_t end) {
 // 0 <= begin <= end <= pieces.
 inline void RequireRange(int64_t begin, int64_t end, int64_t pieces) {
   if (begin < 0 || end < begin || end > pieces) ThrowRange(begin, end);
+}
+
+// What is added to a root so that nothing is divided by zero: above 0, and not flushed to it.
+inline void RequireEpsilon(float epsilon) {
+  if (!(epsilon >= std::numeric_limits<float>::min() &&
+        epsilon <= std::numeric_limits<float>::max())) {
+    throw Error(NL_INVALID_ARGUMENT,
+                "epsilon is " + std::to_string(epsilon) +
+                    ", expected a finite number above 0 that is not subnormal");
+  }
 }
 
 // That a caller's struct is there and has all the fields this library knows.

@@ -355,7 +355,7 @@ enum nl_moments {
  * v = beta2 v + (1 - beta2) g'^2
  * w = w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
  *       - learning_rate weight_decay w where decoupled
- * with correction_i = 1 - beta_i^step; m and v here are those before their rounding to bfloat16. No
+ * with correction_i = 1 - beta_i^step and epsilon a normal number above 0; m and v here are those before their rounding to bfloat16. No
  * operation is fused with another, so that every instruction set gives the same bits; what each takes and
  * gives is a zero where it would be subnormal. */
 typedef struct nl_adam_arguments {
@@ -386,7 +386,7 @@ NL_API int32_t nl_adam_commit(const nl_adam_arguments* arguments, int64_t begin,
  * r = read_moment m + read_gradient g'
  * w = start - (decay start + learning_rate r / (sqrt(v) + epsilon))
  * Without m it counts as 0, and without v nothing is divided. Without w only m and v are written. Without start, w
- * itself is where it starts from. No operation is fused with another, as in nl_adam_commit. */
+ * itself is where it starts from. With w and v, epsilon is a normal number above 0. No operation is fused with another, as in nl_adam_commit. */
 typedef struct nl_moment_arguments {
   uint32_t size;
   int32_t clear_gradient; /* whether g becomes 0 */

@@ -11,7 +11,8 @@ namespace NestedLearning.Native;
 /// r = read_moment m + read_gradient g'
 /// w = start - (decay start + learning_rate r / (sqrt(v) + epsilon))
 /// Without m it counts as 0, and without v nothing is divided. Without w only m and v are written. Without start, w
-/// itself is where it starts from. No operation is fused with another, as in nl_adam_commit.
+/// itself is where it starts from. With w and v, epsilon is a normal number above 0. No operation is fused with another, as in
+/// nl_adam_commit.
 /// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 96)]
 internal unsafe partial struct MomentArguments

@@ -52,6 +52,7 @@ void RequireAdam(const nl_adam_arguments& a) {
   RequireNotNull(a.w, "w");
   RequireNotNull(a.m, "m");
   RequireNotNull(a.v, "v");
+  RequireEpsilon(a.epsilon);
 }
 
 }  // namespace nested_learning

@@ -117,6 +117,7 @@ extern "C" int32_t nl_moment_commit(const nl_moment_arguments* arguments, int64_
     }
     nl::RequireNotNull(a.g, "g");
     if (a.w == nullptr && a.m == nullptr) nl::RequireNotNull(a.v, "v");
+    if (a.w != nullptr && a.v != nullptr) nl::RequireEpsilon(a.epsilon);
     NL_CALL(MomentCommit)(a, begin, end);
   });
 }

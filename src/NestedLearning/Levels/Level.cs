@@ -16,7 +16,13 @@ public enum ErrorReduction
 /// </summary>
 public sealed class Level
 {
+    // The least normal number of float32: what is smaller counts as zero.
+    private const float LeastNormal = 1.17549435e-38f;
+
     private readonly List<Parameter> _parameters;
+
+    // Of the waiting steps, those whose error terms a parameter forgot when it returned to its start among them.
+    private readonly long[] _forgotten;
 
     /// <summary>A level over these parameters.</summary>
     /// <param name="name">The name, as in timelines.</param>
@@ -37,6 +43,7 @@ public sealed class Level
         Optimizer = optimizer;
         _parameters = [.. parameters];
         Memories = [.. _parameters.Select(optimizer.CreateMemory)];
+        _forgotten = new long[_parameters.Count];
     }
 
     /// <summary>The name, as in timelines.</summary>
@@ -110,6 +117,11 @@ public sealed class Level
     /// <summary>The number of steps whose error terms wait for the next commit.</summary>
     public long Pending { get; internal set; }
 
+    /// <summary>
+    /// For each parameter, how many of the <see cref="Pending"/> steps it waited for no longer, as it returned to its start after them.
+    /// </summary>
+    internal Span<long> Forgotten => _forgotten;
+
     // ‖Σ of the waiting error terms‖ over all parameters, before reduction. Products of factors need memory, so they are made
     // one at a time.
     internal double ErrorNorm()
@@ -121,15 +133,15 @@ public sealed class Level
     // What its next commit does to each parameter, where its ErrorNorm is this. Changes nothing.
     internal ParameterCommit[] NextCommit(double errorNorm)
     {
-        float scale = ErrorScale(errorNorm);
+        float[] scales = ErrorScales(errorNorm, Pending);
         float rate = LearningRate * Math.Min(1f, (Commits + 1f) / (WarmupCommits + 1f));
-        return [.. Parameters.Select((parameter, i) => new ParameterCommit(Memories[i], parameter, rate, scale))];
+        return [.. Parameters.Select((parameter, i) => new ParameterCommit(Memories[i], parameter, rate, scales[i]))];
     }
 
     internal void Committed()
     {
         Commits++;
-        Pending = 0;
+        ForgetSteps();
     }
 
     // The gradient at the moved parameters is, to first order, the start's (docs/specification.md, section 5).
@@ -148,25 +160,55 @@ public sealed class Level
         {
             parameter.Value.CopyFrom(start.Value);
             parameter.ClearError();
+            int index = _parameters.IndexOf(parameter);
+            _forgotten[index] = Pending;
             if (Start!.ResetsOptimizer)
-                Memories[_parameters.IndexOf(parameter)].Reset();
+                Memories[index].Reset();
         }
+
+        if (Array.TrueForAll(_forgotten, f => f == Pending))
+            ForgetSteps();
     }
 
     internal void Drop()
     {
         foreach (Parameter parameter in Parameters)
             parameter.ClearError();
-        Pending = 0;
+        ForgetSteps();
     }
 
-    // What the waiting error terms are multiplied by, or an exception if they are not finite. Changes nothing.
-    private float ErrorScale(double errorNorm)
+    /// <summary>
+    /// What each parameter's waiting error terms are multiplied by in a commit of so many waiting steps. Changes nothing.
+    /// </summary>
+    /// <exception cref="NotFiniteNumberException">
+    /// They are not finite, or so large that the optimizer's memories of them would not be.
+    /// </exception>
+    internal float[] ErrorScales(double errorNorm, long pending)
     {
-        double mean = Reduction == ErrorReduction.Mean ? 1.0 / Pending : 1;
-        double norm = errorNorm * mean;
+        double[] means =
+            [.. _forgotten.Select(f => Reduction == ErrorReduction.Mean ? 1.0 / Math.Max(1, pending - f) : 1)];
+        double norm = Array.TrueForAll(means, m => m == means[0])
+            ? errorNorm * means.FirstOrDefault(1)
+            : Math.Sqrt(means.Select((mean, i) => mean * mean * Parameters[i].SquaredErrorNorm()).Sum());
         if (!double.IsFinite(norm))
             throw new NotFiniteNumberException($"The error terms of level '{Name}' have norm {norm}; nothing was committed.", norm);
-        return (float)(mean * Math.Min(1, ClipNorm / norm));
+        double clip = Math.Min(1, ClipNorm / norm);
+        float[] scales = Array.ConvertAll(means, m => (float)(m * clip));
+        double largest = Memories.Select(m => m.LargestErrorNorm).DefaultIfEmpty(double.PositiveInfinity).Min();
+        if (norm * clip > largest)
+            throw new NotFiniteNumberException(
+                $"The error terms of level '{Name}' have norm {CommitBound.Text(norm)}, expected at most {CommitBound.Text(largest)}, beyond " +
+                "which the optimizer's memories of them are not finite; nothing was committed.", norm);
+        if (Array.Exists(scales, s => s < LeastNormal))
+            throw new NotFiniteNumberException(
+                $"The error terms of level '{Name}' have norm {CommitBound.Text(norm)}, too large to be scaled down to " +
+                Readable.Text($"{ClipNorm}; nothing was committed."), norm);
+        return scales;
+    }
+
+    private void ForgetSteps()
+    {
+        Pending = 0;
+        Array.Clear(_forgotten);
     }
 }

@@ -137,6 +137,8 @@ public sealed class LevelSystem : IDisposable
         ArgumentNullException.ThrowIfNull(systems);
         RequireSteps(systems, steps);
         IReadOnlyDictionary<Level, double> norms = FiniteErrorNorms(systems);
+        foreach (LevelSystem system in systems)
+            RequireBoundedErrors(steps, system.DueAfter(steps), norms);
         return systems.Sum(s => s.Advance(steps, norms));
     }
 
@@ -148,6 +150,8 @@ public sealed class LevelSystem : IDisposable
     {
         ArgumentNullException.ThrowIfNull(systems);
         IReadOnlyDictionary<Level, double> norms = FiniteErrorNorms(systems);
+        foreach (LevelSystem system in systems)
+            RequireBoundedErrors(0, system.DueNow(), norms);
         return systems.Sum(s => s.Flush(norms));
     }
 
@@ -189,6 +193,9 @@ public sealed class LevelSystem : IDisposable
         foreach ((string name, GradientFactors factors) in Factors(prefix))
             factors.Save(file, name);
         file.Add(prefix + "clock", Clock());
+        long[] forgotten = [.. Levels.SelectMany(l => l.Forgotten.ToArray())];
+        if (Array.Exists(forgotten, f => f != 0))
+            file.Add(prefix + "forgotten", forgotten);
         file.Add(prefix + "timeline", [.. Timeline.Commits.SelectMany(c => (long[])
             [c.Level, c.Step, BitConverter.DoubleToInt64Bits(c.Change), BitConverter.DoubleToInt64Bits(c.Norm)])]);
     }
@@ -226,6 +233,10 @@ public sealed class LevelSystem : IDisposable
         long[] clock = file.Integers(prefix + "clock", Clock().Length).ToArray();
         if (Array.Exists(clock, c => c < 0))
             throw new CheckpointException($"'{prefix}clock' has a negative count.");
+        long[] forgotten = file.Contains(prefix + "forgotten")
+            ? file.Integers(prefix + "forgotten", Parameters.Count()).ToArray() : new long[Parameters.Count()];
+        if (Array.Exists(forgotten, f => f < 0))
+            throw new CheckpointException($"'{prefix}forgotten' has a negative count.");
         long[] timeline = file.Integers(prefix + "timeline", file.ShapeOf(prefix + "timeline").ElementCount).ToArray();
         if (timeline.Length % TimelineFields != 0)
             throw new CheckpointException($"'{prefix}timeline' has {timeline.Length} numbers, expected a multiple of {TimelineFields}.");
@@ -241,12 +252,14 @@ public sealed class LevelSystem : IDisposable
                 tensor.CopyFrom(file.Floats(name));
             foreach (Action load in loadFactors)
                 load();
-            int next = 0;
+            int next = 0, first = 0;
             Step = clock[next++];
             foreach (Level level in Levels)
             {
                 level.Commits = clock[next++];
                 level.Pending = clock[next++];
+                forgotten.AsSpan(first, level.Parameters.Count).CopyTo(level.Forgotten);
+                first += level.Parameters.Count;
                 foreach (OptimizerMemory memory in level.Memories)
                     memory.Commits = clock[next++];
             }
@@ -300,7 +313,7 @@ public sealed class LevelSystem : IDisposable
 
     private int Advance(int steps, IReadOnlyDictionary<Level, double>? norms)
     {
-        int committed = Commit(steps, [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)], norms);
+        int committed = Commit(steps, DueAfter(steps), norms);
         foreach (Level level in Levels)
         {
             if (level.Start is { Chunks: > 0 } start && Step % ((long)start.Chunks * level.Chunk) == 0)
@@ -310,7 +323,23 @@ public sealed class LevelSystem : IDisposable
         return committed;
     }
 
-    private int Flush(IReadOnlyDictionary<Level, double>? norms) => Commit(0, [.. Levels.Where(l => l.Pending > 0)], norms);
+    private int Flush(IReadOnlyDictionary<Level, double>? norms) => Commit(0, DueNow(), norms);
+
+    private Level[] DueAfter(int steps) => [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)];
+
+    private Level[] DueNow() => [.. Levels.Where(l => l.Pending > 0)];
+
+    // What a commit would throw for the size of error terms, before any system commits. A start gets at most the norms of those that
+    // pass theirs on to it.
+    private static void RequireBoundedErrors(int steps, Level[] due, IReadOnlyDictionary<Level, double> norms)
+    {
+        foreach (Level level in due)
+        {
+            double passed = due.Where(l => l.Start is not null && l.Start.Pairs.Any(p => level.Parameters.Contains(p.Start)))
+                .Sum(l => norms[l]);
+            level.ErrorScales(norms[level] + passed, level.Pending + steps);
+        }
+    }
 
     // norms: of the levels' error terms as they are, where they were measured before.
     private int Commit(int steps, Level[] due, IReadOnlyDictionary<Level, double>? norms)

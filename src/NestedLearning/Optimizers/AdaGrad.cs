@@ -5,7 +5,7 @@ namespace NestedLearning.Optimizers;
 /// </summary>
 public sealed class AdaGrad : ElementwiseOptimizer
 {
-    /// <summary>Added to √v, above 0.</summary>
+    /// <summary>Added to √v, above 0 and not subnormal.</summary>
     public float Epsilon { get; init; } = 1e-10f;
 
     /// <summary>λ, for parameters that decay.</summary>
@@ -20,7 +20,7 @@ public sealed class AdaGrad : ElementwiseOptimizer
 
     private protected override void Validate()
     {
-        Require.Above(Epsilon, 0);
+        Require.Epsilon(Epsilon);
         Require.Finite(WeightDecay);
     }
 

@@ -96,6 +96,7 @@ public sealed class Adam : Optimizer
             {
                 Moments = _adam.Moments,
                 Seed = _seed,
+                GradientIsBounded = true,
             };
     }
 }

@@ -6,7 +6,7 @@ public sealed class DiagonalPreconditioner : Preconditioner
     /// <summary>ρ, in [0, 1).</summary>
     public double Decay { get; init; } = 0.99;
 
-    /// <summary>Added to √v, above 0.</summary>
+    /// <summary>Added to √v, above 0 and not subnormal.</summary>
     public float Epsilon { get; init; } = 1e-8f;
 
     /// <inheritdoc/>
@@ -17,7 +17,7 @@ public sealed class DiagonalPreconditioner : Preconditioner
     {
         ArgumentNullException.ThrowIfNull(parameter);
         Require.Retention(Decay);
-        Require.Above(Epsilon, 0);
+        Require.Epsilon(Epsilon);
         return new Memory(this, parameter.Value.Device.Zeros(parameter.Value.Shape));
     }
 
@@ -31,6 +31,7 @@ public sealed class DiagonalPreconditioner : Preconditioner
             using Tensor preconditioned = gradient.Device.Empty(gradient.Shape), zero = gradient.Device.Zeros(gradient.Shape);
             MomentCommit.Apply(new MomentTensors(preconditioned, gradient, V: v, Start: zero), new MomentSettings
             {
+                GradientIsBounded = true,
                 LearningRate = -1,
                 Keep2 = (float)settings.Decay,
                 Write2 = (float)(1 - settings.Decay),

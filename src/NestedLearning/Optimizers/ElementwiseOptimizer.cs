@@ -90,7 +90,11 @@ public abstract class ElementwiseOptimizer : Optimizer
                 _start?.CopyFrom(commit.Parameter.Value);
             return (
                 new MomentTensors(commit.Parameter.Value, commit.Parameter.Error, _first, _second, _start),
-                _optimizer.Commit(commit.LearningRate, commit.Parameter.Decays) with { GradientScale = commit.ErrorScale });
+                _optimizer.Commit(commit.LearningRate, commit.Parameter.Decays) with
+                {
+                    GradientScale = commit.ErrorScale,
+                    GradientIsBounded = true,
+                });
         }
     }
 }

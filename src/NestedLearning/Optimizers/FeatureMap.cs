@@ -15,6 +15,9 @@ public abstract class FeatureMap
     /// <summary>The map as an equation's term, such as <c>g³</c>.</summary>
     public abstract string Term { get; }
 
+    /// <summary>The largest norm of g for which squares of φ(g) are well within float32; see <see cref="OptimizerMemory.LargestErrorNorm"/>.</summary>
+    public virtual double LargestNorm => CommitBound.LargestNorm;
+
     /// <summary>Writes φ(g) into features, a tensor of the same shape, which may be g.</summary>
     public abstract void Apply(Tensor g, Tensor features);
 
@@ -38,6 +41,9 @@ public abstract class FeatureMap
     private sealed class CubicMap : FeatureMap
     {
         public override string Term => "g³";
+
+        // Its cube is 2⁴⁸.
+        public override double LargestNorm => 1 << 16;
 
         public override void Apply(Tensor g, Tensor features)
         {

@@ -24,6 +24,7 @@ internal abstract class LinearMomentumMemory : OptimizerMemory
     protected void WriteAndMove(Parameter parameter, Tensor value, float keep, float learningRate) =>
         MomentCommit.Apply(new MomentTensors(parameter.Value, value, M), new MomentSettings
         {
+            GradientIsBounded = true,
             LearningRate = -1,
             Keep1 = keep,
             Write1 = -learningRate,

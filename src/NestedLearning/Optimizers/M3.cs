@@ -27,7 +27,7 @@ public sealed class M3 : Optimizer
     /// <summary>f, commits from one write of the slow momentum to the next.</summary>
     public int Period { get; init; } = 10;
 
-    /// <summary>Added to √v, above 0.</summary>
+    /// <summary>Added to √v, above 0 and not subnormal.</summary>
     public float Epsilon { get; init; } = 1e-8f;
 
     /// <summary>Steps of Newton–Schulz.</summary>
@@ -52,7 +52,7 @@ public sealed class M3 : Optimizer
         Require.Above(Beta3, 0);
         Require.Finite(SlowWeight);
         Require.Positive(Period);
-        Require.Above(Epsilon, 0);
+        Require.Epsilon(Epsilon);
         Require.Positive(Steps);
         Require.Finite(WeightDecay);
         return new Memory(this, parameter.Value);
@@ -102,6 +102,7 @@ public sealed class M3 : Optimizer
             Elementwise.AddScaled(errorScale, g, _gathered);
             MomentCommit.Apply(new MomentTensors(null, g, _fast, _second), new MomentSettings
             {
+                GradientIsBounded = true,
                 GradientScale = errorScale,
                 Keep1 = 1,
                 Write1 = _m3.Beta1,
@@ -113,6 +114,7 @@ public sealed class M3 : Optimizer
             Elementwise.AddScaled(_m3.SlowWeight, _slowDirection, direction);
             MomentCommit.Apply(new MomentTensors(weight, direction, V: _second), new MomentSettings
             {
+                GradientIsBounded = true,
                 LearningRate = learningRate,
                 Keep2 = 1,
                 Epsilon = _m3.Epsilon,

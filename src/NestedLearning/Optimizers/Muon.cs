@@ -76,6 +76,7 @@ public sealed class Muon : Optimizer
             // A weight of zero that descends −r is r.
             MomentCommit.Apply(new MomentTensors(read, parameter.Error, _m), new MomentSettings
             {
+                GradientIsBounded = true,
                 LearningRate = -1,
                 GradientScale = errorScale,
                 Keep1 = decay,
@@ -86,6 +87,7 @@ public sealed class Muon : Optimizer
             NewtonSchulz.Orthogonalize(read, direction, _muon.Steps);
             MomentCommit.Apply(new MomentTensors(weight, direction), new MomentSettings
             {
+                GradientIsBounded = true,
                 LearningRate = learningRate,
                 GradientScale = _muon.UpdateRms > 0 ? (float)(_muon.UpdateRms * Math.Sqrt(Math.Max(weight.Shape[0], weight.Shape[1]))) : 1,
                 Decay = parameter.Decays ? learningRate * _muon.WeightDecay : 0,

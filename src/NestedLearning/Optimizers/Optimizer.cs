@@ -63,6 +63,12 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
     /// <summary>The number of commits so far.</summary>
     public long Commits { get; internal set; }
 
+    /// <summary>
+    /// The largest norm of an error term, times its scale, that the memory takes. 2⁵⁰ unless it says otherwise: squares up to 2¹⁰⁰ leave
+    /// float32 room for sums of 2²⁷ of them, and for products with a momentum of such gradients.
+    /// </summary>
+    protected internal virtual double LargestErrorNorm => CommitBound.LargestNorm;
+
     /// <summary>The size of these tensors.</summary>
     internal static long Bytes(params IEnumerable<Tensor> tensors) => tensors.Sum(t => (long)sizeof(float) * t.Count);
 
@@ -70,11 +76,14 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
     /// Writes the parameter's error term, times <paramref name="errorScale"/>, into the memory and updates the
     /// parameter's value by what is read from it. The error term is left as it is.
     /// </summary>
+    /// <exception cref="NotFiniteNumberException">The error term is not finite, or larger than the memory takes. Nothing changed.</exception>
     public void Commit(Parameter parameter, float learningRate, float errorScale)
     {
         ArgumentNullException.ThrowIfNull(parameter);
         Require.Finite(learningRate);
         Require.Finite(errorScale);
+        CommitBound.Require(Math.Sqrt(parameter.SquaredErrorNorm()) * Math.Abs(errorScale), LargestErrorNorm,
+            $"The error term of '{parameter.Name}'");
         Update(parameter, learningRate, errorScale, Commits + 1);
         Commits++;
     }

@@ -43,6 +43,8 @@ public sealed class PreconditionedMomentum : Optimizer
     private sealed class Memory(PreconditionedMomentum optimizer, PreconditionerMemory preconditioner, Tensor weight)
         : LinearMomentumMemory(optimizer, preconditioner, weight)
     {
+        protected internal override double LargestErrorNorm => optimizer.Features.LargestNorm;
+
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit)
         {
             using Tensor g = parameter.Error.Clone();

@@ -121,7 +121,11 @@ internal static class DenseCases
         AdamTensors[] memories = [.. Enumerable.Range(0, tensors).Select(i =>
             new AdamTensors(t.Uniform($"w{i}", [length]), t.Uniform($"g{i}", [length]), t.Zeros($"m{i}", [length]),
                 t.Zeros($"v{i}", [length])))];
-        var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
+        var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1)
+        {
+            // A level of a model has measured the norm, to clip by it.
+            GradientIsBounded = true,
+        };
         return () =>
         {
             settings = settings with { Step = settings.Step + 1 };

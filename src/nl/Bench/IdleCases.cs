@@ -69,8 +69,12 @@ internal static class IdleCases
         var moments = new MomentSettings
         {
             LearningRate = 1e-4f, Keep1 = 0.9f, Write1 = 0.1f, Keep2 = 0.95f, Write2 = 0.05f, ReadMoment = 1, Epsilon = 1e-8f,
+            GradientIsBounded = true,
         };
-        var adam = new AdamSettings(1e-4f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
+        var adam = new AdamSettings(1e-4f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1)
+        {
+            GradientIsBounded = true,
+        };
         AdamTensors[] adamTensors = [new(w, g, m, v)];
         return () =>
         {

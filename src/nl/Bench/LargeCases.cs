@@ -97,7 +97,11 @@ internal static class LargeCases
             Tensor random = t.Uniform("random", [length]);
             AdamTensors[] memories = [.. Enumerable.Range(0, pieces).Select(i =>
                 new AdamTensors(t.Copy($"w{i}", random), t.Copy($"g{i}", random), t.Zeros($"m{i}", [length]), t.Zeros($"v{i}", [length])))];
-            var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1);
+            var settings = new AdamSettings(1e-2f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: true, Step: 0, GradientScale: 1)
+            {
+                // A level of a model has measured the norm, to clip by it.
+                GradientIsBounded = true,
+            };
             return () =>
             {
                 settings = settings with { Step = settings.Step + 1 };

@@ -225,7 +225,11 @@ internal sealed partial class OperationRun : IDisposable
         _used.Add(key);
         Shape shape = _case.ShapeOf(key);
         Bind(key, shape, axes);
-        return Own(Device.From(shape, _case.Floats(key)));
+        ReadOnlySpan<float> elements = _case.Floats(key);
+        // On every backend: a GPU's operations cannot look at their inputs.
+        if (name == "log_alpha" && elements.ContainsAnyInRange(float.Epsilon, float.PositiveInfinity))
+            throw new CaseException($"'{key}' has a number above 0, expected at most 0: a decay α is at most 1.");
+        return Own(Device.From(shape, elements));
     }
 
     private static CaseException Missing(string name, string axes) =>

@@ -44,6 +44,59 @@ public sealed class LevelStartTests : IDisposable
     }
 
     [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    [InlineData(false, true)]
+    public void AReturnInsideAChunk_ForgetsTheStepsOfTheErrorsItClears(bool all, bool checkpoint)
+    {
+        // A mean over a chunk of 4 steps, half of them before the return: of what returned the mean is over 2, of the rest over 4.
+        LevelSystem levels = NewMean(all);
+        (Parameter fast, Parameter loose) = (levels.Levels[0].Parameters[0], levels.Levels[0].Parameters[1]);
+        Run(2);
+        levels.ReturnToStart();
+        if (checkpoint)
+        {
+            var file = new SafetensorsFile();
+            levels.Save(file, "");
+            levels.Dispose();
+            levels = NewMean(all);
+            levels.Load(file, "");
+            (fast, loose) = (levels.Levels[0].Parameters[0], levels.Levels[0].Parameters[1]);
+        }
+
+        Assert.Equal(all ? 0 : 2, levels.Levels[0].Pending);
+        Run(2);
+        Assert.Equal((7f, all ? 7f : -3f), (fast.Value.Span[0], loose.Value.Span[0]));
+        // The next chunk is an ordinary one.
+        Run(4);
+        Assert.Equal((4f, all ? 4f : -6f), (fast.Value.Span[0], loose.Value.Span[0]));
+        levels.Dispose();
+
+        void Run(int steps)
+        {
+            for (int t = 0; t < steps; t++)
+            {
+                fast.Error.Span[0] += 3;
+                loose.Error.Span[0] += 3;
+                levels.Advance(1);
+            }
+        }
+
+        LevelSystem NewMean(bool everyParameter)
+        {
+            Parameter first = New("fast", 10), second = New("loose", everyParameter ? 10 : 0), one = New("start", 10), two = New("other", 10);
+            (Parameter, Parameter)[] pairs = everyParameter ? [(first, one), (second, two)] : [(first, one)];
+            return new LevelSystem(
+                new Level("fast", 4, 1, new GradientDescent(), [first, second])
+                {
+                    Start = new LevelStart(pairs, 0), Reduction = ErrorReduction.Mean, ClipNorm = 100,
+                },
+                new Level("slow", 64, 0.5f, new GradientDescent(), [one, two]));
+        }
+    }
+
+    [Theory]
     [InlineData(true)]
     [InlineData(false)]
     public void AReturn_EmptiesOptimizerMemoriesOrNot(bool resets)

@@ -138,7 +138,7 @@ public abstract class RidgeRegressionMemoryTests(string backend) : BackendTests(
     private (Parameter Parameter, OptimizerMemory Memory) New(double beta1, double beta2, float epsilon)
     {
         var parameter = new Parameter("w", Device.Zeros([Count]));
-        return (parameter, new Adam { Beta1 = beta1, Beta2 = beta2, Epsilon = epsilon }.CreateMemory(parameter));
+        return (parameter, new Adam { Beta1 = beta1, Beta2 = beta2, Epsilon = Math.Max(epsilon, 1e-30f) }.CreateMemory(parameter));
     }
 }
 

@@ -29,6 +29,12 @@ public readonly record struct AdamSettings(float LearningRate, double Beta1, dou
     /// <summary>Whether g becomes 0 in the same pass; else it is left as it is.</summary>
     public bool ClearGradient { get; init; }
 
+    /// <summary>
+    /// Whether the caller has seen to it that ‖g‖, times the scale, is at most 2⁵⁰, so that moments stay finite: then g is not read to find
+    /// that out. <see cref="LevelSystem"/> knows it from the norm that it measures for clipping.
+    /// </summary>
+    public bool GradientIsBounded { get; init; }
+
     /// <summary>How m and v are stored.</summary>
     public MomentPrecision Moments { get; init; }
 

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace NestedLearning.Operations;
 
 /// <summary>Commits of Adam and AdamW over many tensors in one call. Arguments are checked before anything is written.</summary>
@@ -6,6 +8,7 @@ public static class AdamCommit
     /// <summary>One Adam or AdamW step: w, m, v in and out, g in; see <see cref="AdamSettings"/>.</summary>
     /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was
     /// written.</exception>
+    /// <exception cref="NotFiniteNumberException">As for tensors with settings of their own. Nothing was written.</exception>
     public static void Apply(Tensor w, Tensor g, Tensor m, Tensor v, AdamSettings settings) =>
         Apply([new AdamTensors(w, g, m, v)], [settings], []);
 
@@ -15,6 +18,7 @@ public static class AdamCommit
     /// </summary>
     /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was
     /// written.</exception>
+    /// <exception cref="NotFiniteNumberException">As for tensors with settings of their own. Nothing was written.</exception>
     public static void Apply(ReadOnlySpan<AdamTensors> tensors, AdamSettings settings)
     {
         var each = new AdamSettings[tensors.Length];
@@ -29,6 +33,10 @@ public static class AdamCommit
     /// <param name="changes">One for each, written; or empty, when they are not wanted.</param>
     /// <exception cref="ArgumentException">
     /// A shape or device does not fit, a setting is out of its range, or a tensor would be written twice. Nothing was written.
+    /// </exception>
+    /// <exception cref="NotFiniteNumberException">
+    /// A gradient, times its scale, is not finite or has a norm above 2⁵⁰, and its settings do not say
+    /// <see cref="AdamSettings.GradientIsBounded"/>. Nothing was written.
     /// </exception>
     public static void Apply(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings, Span<CommitChange> changes)
     {
@@ -55,7 +63,33 @@ public static class AdamCommit
             decayed[i] = decays ? settings[i] : settings[i] with { WeightDecay = 0 };
         }
 
+        using Held held = Held.Begin();
+        foreach (AdamTensors each in tensors)
+        {
+            held.Add(each.W);
+            held.Add(each.G);
+            held.Add(each.M);
+            held.Add(each.V);
+        }
+
+        Held.Publish();
+        RequireBounded(tensors, decayed);
         device.Backend.AdamCommit(tensors, decayed, changes);
+    }
+
+    private static void RequireBounded(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings)
+    {
+        var gradients = new List<Tensor>();
+        var scales = new List<float>();
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            if (settings[i].GradientIsBounded)
+                continue;
+            gradients.Add(tensors[i].G);
+            scales.Add(settings[i].GradientScale);
+        }
+
+        CommitBound.Require(CollectionsMarshal.AsSpan(gradients), CollectionsMarshal.AsSpan(scales));
     }
 
     internal static void Validate(Tensor w, Tensor m, Tensor v, AdamSettings settings)
@@ -80,7 +114,7 @@ public static class AdamCommit
         Require.Finite(settings.LearningRate, "learning rate");
         Require.Retention(settings.Beta1, "beta1");
         Require.Retention(settings.Beta2, "beta2");
-        Require.InRange(settings.Epsilon, 0, float.MaxValue, "epsilon");
+        Require.Epsilon(settings.Epsilon, "epsilon");
         Require.Finite(settings.WeightDecay, "weight decay");
         Require.Finite(settings.GradientScale, "gradient scale");
         if (settings.Step < 1)

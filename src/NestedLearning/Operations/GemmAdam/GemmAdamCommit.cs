@@ -20,6 +20,7 @@ public static class GemmAdamCommit
     /// <see cref="AdamCommit.Apply(Tensor, Tensor, Tensor, Tensor, AdamSettings)"/>.</param>
     /// <exception cref="ArgumentException">A shape or device does not fit, or a setting is out of its range. Nothing was
     /// written.</exception>
+    /// <exception cref="NotFiniteNumberException">As of <see cref="AdamCommit"/>. Nothing was written.</exception>
     public static void Apply(Tensor x, Tensor dy, Tensor? accumulated, Tensor w, Tensor m, Tensor v, AdamSettings settings)
     {
         Require.Given(w, x);
@@ -30,6 +31,20 @@ public static class GemmAdamCommit
         Require.OptionalShape(accumulated, w.Shape);
         Require.OnDevice(accumulated, w.Device);
         AdamCommit.Validate(w, m, v, settings);
+        using Held held = Held.All(x, dy, accumulated, w, m, v);
+        if (!settings.GradientIsBounded)
+            RequireBounded(x, dy, accumulated, settings.GradientScale);
         w.Device.Backend.GemmAdamCommit(x, dy, accumulated, w, m, v, settings);
+    }
+
+    // ‖xᵀ dy‖ is at most ‖x‖ ‖dy‖. Only where that is too much is the gradient made to be measured.
+    private static void RequireBounded(Tensor x, Tensor dy, Tensor? accumulated, float scale)
+    {
+        double bound = GlobalNorm.Of(x) * GlobalNorm.Of(dy) + (accumulated is null ? 0 : GlobalNorm.Of(accumulated));
+        if (bound * Math.Abs(scale) <= CommitBound.LargestNorm)
+            return;
+        using Tensor gradient = accumulated?.Clone() ?? x.Device.Zeros([x.Shape.Last, dy.Shape.Last]);
+        Gemm.Multiply(new GemmArguments { A = x, TransposeA = true, B = dy, C = gradient, Accumulate = true });
+        CommitBound.Require([gradient], [scale]);
     }
 }

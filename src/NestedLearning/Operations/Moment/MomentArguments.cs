@@ -44,8 +44,14 @@ public readonly record struct MomentSettings
     /// <summary>The part of its start that w loses: ηλ of a decoupled weight decay.</summary>
     public float Decay { get; init; }
 
-    /// <summary>Added to √v, at least 0.</summary>
+    /// <summary>Added to √v; above 0 where there is v.</summary>
     public float Epsilon { get; init; }
+
+    /// <summary>
+    /// Whether the caller has seen to it that ‖g‖, times the scale, is at most 2⁵⁰, so that moments stay finite: then g is not read to find
+    /// that out. <see cref="LevelSystem"/> knows it from the norm that it measures for clipping.
+    /// </summary>
+    public bool GradientIsBounded { get; init; }
 
     /// <summary>Whether g becomes 0 in the same pass; else it is left as it is.</summary>
     public bool ClearGradient { get; init; }

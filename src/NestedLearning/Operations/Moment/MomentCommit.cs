@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace NestedLearning.Operations;
 
 /// <summary>Commits of the momentum family: elementwise memories of gradients. Arguments are checked before anything is written.</summary>
@@ -5,6 +7,7 @@ public static class MomentCommit
 {
     /// <summary>One commit of an elementwise memory of gradients; see <see cref="MomentSettings"/> for its equations.</summary>
     /// <exception cref="ArgumentException">As for many tensors. Nothing was written.</exception>
+    /// <exception cref="NotFiniteNumberException">As for many tensors. Nothing was written.</exception>
     public static void Apply(MomentTensors tensors, MomentSettings settings) => Apply([tensors], [settings], []);
 
     /// <summary>
@@ -16,6 +19,10 @@ public static class MomentCommit
     /// <exception cref="ArgumentException">
     /// A shape or device does not fit, there is nothing to write, a setting is not finite or out of its range, or a tensor
     /// would be written twice, or both written and read. Nothing was written.
+    /// </exception>
+    /// <exception cref="NotFiniteNumberException">
+    /// A gradient, times its scale, is not finite or has a norm above 2⁵⁰, and its settings do not say
+    /// <see cref="MomentSettings.GradientIsBounded"/>. Nothing was written.
     /// </exception>
     public static void Apply(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings, Span<CommitChange> changes)
     {
@@ -38,7 +45,7 @@ public static class MomentCommit
 
             if ((w ?? m ?? v) is null)
                 throw new ArgumentException($"Tensor {i} has neither w nor m nor v, expected at least one.", nameof(tensors));
-            Validate(settings[i]);
+            Validate(settings[i], divides: w is not null && v is not null);
             foreach (Tensor? tensor in (ReadOnlySpan<Tensor?>)[w, m, v, settings[i].ClearGradient ? g : null])
             {
                 if (tensor is not null && !written.Add(tensor.Storage))
@@ -54,10 +61,37 @@ public static class MomentCommit
                 throw new ArgumentException($"Tensor {i} reads what is written.", nameof(tensors));
         }
 
+        using Held held = Held.Begin();
+        foreach (MomentTensors each in tensors)
+        {
+            held.Add(each.W);
+            held.Add(each.G);
+            held.Add(each.M);
+            held.Add(each.V);
+            held.Add(each.Start);
+        }
+
+        Held.Publish();
+        RequireBounded(tensors, settings);
         device.Backend.MomentCommit(tensors, settings, changes);
     }
 
-    private static void Validate(in MomentSettings s)
+    private static void RequireBounded(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings)
+    {
+        var gradients = new List<Tensor>();
+        var scales = new List<float>();
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            if (settings[i].GradientIsBounded)
+                continue;
+            gradients.Add(tensors[i].G);
+            scales.Add(settings[i].GradientScale);
+        }
+
+        CommitBound.Require(CollectionsMarshal.AsSpan(gradients), CollectionsMarshal.AsSpan(scales));
+    }
+
+    private static void Validate(in MomentSettings s, bool divides)
     {
         Require.Finite(s.LearningRate, "learning rate");
         Require.Finite(s.GradientScale, "gradient scale");
@@ -68,6 +102,9 @@ public static class MomentCommit
         Require.Finite(s.ReadMoment, "read moment");
         Require.Finite(s.ReadGradient, "read gradient");
         Require.Finite(s.Decay, "decay");
-        Require.InRange(s.Epsilon, 0, float.MaxValue, "epsilon");
+        if (divides)
+            Require.Epsilon(s.Epsilon, "epsilon");
+        else
+            Require.InRange(s.Epsilon, 0, float.MaxValue, "epsilon");
     }
 }
