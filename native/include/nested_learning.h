@@ -355,9 +355,9 @@ enum nl_moments {
  * v = beta2 v + (1 - beta2) g'^2
  * w = w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
  *       - learning_rate weight_decay w where decoupled
- * with correction_i = 1 - beta_i^step and epsilon a normal number above 0; m and v here are those before their rounding to bfloat16. No
- * operation is fused with another, so that every instruction set gives the same bits; what each takes and
- * gives is a zero where it would be subnormal. */
+ * with correction_i = 1 - beta_i^step; m and v here are those before their rounding to bfloat16. epsilon is
+ * a normal number above 0. No operation is fused with another, so that every instruction set gives the same
+ * bits; what each takes and gives is a zero where it would be subnormal. */
 typedef struct nl_adam_arguments {
   uint32_t size;
   int32_t decoupled;

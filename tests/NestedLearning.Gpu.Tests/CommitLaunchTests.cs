@@ -6,6 +6,9 @@ namespace NestedLearning.Gpu.Tests;
 /// <summary>What a commit of many tensors costs in launches, and that sharing them changes no bit.</summary>
 public abstract class CommitLaunchTests(string backend, int large) : BackendTests(backend)
 {
+    // What measures gradients is a launch of its own.
+    private static readonly AdamSettings s_plain = new(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1) { GradientIsBounded = true };
+
     // The tensors that one launch takes.
     private const int Capacity = 12;
 
@@ -24,6 +27,7 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
             ClearGradient = i % 3 == 1,
             Moments = IsHalf(i) ? MomentPrecision.BFloat16 : MomentPrecision.Float32,
             Seed = 77 + (ulong)i,
+            GradientIsBounded = true,
         })];
         var changes = new CommitChange[together.Length];
         long before = Launches;
@@ -52,6 +56,7 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
             LearningRate = 0.01f * (1 + i), GradientScale = 1 - 0.02f * i, Keep1 = 0.9f, Write1 = 0.1f + 0.01f * i, Keep2 = 0.99f,
                 Write2 = 0.01f, ReadMoment = 0.5f, ReadGradient = 0.1f * (i % 4),
             Decay = 0.001f * i, Epsilon = 1e-3f, ClearGradient = i % 3 == 1,
+            GradientIsBounded = true,
         })];
         var changes = new CommitChange[together.Length];
         long before = Launches;
@@ -89,7 +94,7 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
     {
         AdamTensors[] all = [.. Adam().Where(t => t.W.Count > 0 && t.M.Count == t.W.Count).Take(tensors)];
         long before = Launches;
-        AdamCommit.Apply(all, new AdamSettings(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1));
+        AdamCommit.Apply(all, s_plain);
         Assert.Equal((all.Length + Capacity - 1) / Capacity, Launches - before);
     }
 
@@ -98,7 +103,7 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
     {
         AdamTensors[] empty = [.. Adam().Where(t => t.W.Count == 0)];
         CommitChange[] changes = [.. empty.Select(_ => new CommitChange(1, 1))];
-        AdamSettings[] settings = [.. empty.Select(_ => new AdamSettings(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1))];
+        AdamSettings[] settings = [.. empty.Select(_ => s_plain)];
         Assert.Equal(3, empty.Length);
         long before = Launches;
         AdamCommit.Apply(empty, settings, changes);
@@ -111,10 +116,10 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
     {
         // Their sums are in the same memory, which comes from a pool.
         var changes = new CommitChange[40];
-        var settings = new AdamSettings(0.1f, 0.9, 0.999, 1e-8f, 0, true, 1, 1);
+        AdamSettings settings = s_plain;
         Tensor w = From([3], [1, 2, 3]), g = Zeros([3]), m = Zeros([3]), v = Zeros([3]);
         MomentTensors[] others = Moments();
-        MomentCommit.Apply(others, [.. others.Select(_ => new MomentSettings { LearningRate = 0.1f })], changes);
+        MomentCommit.Apply(others, [.. others.Select(_ => new MomentSettings { LearningRate = 0.1f, Epsilon = 1e-8f, GradientIsBounded = true })], changes);
         AdamCommit.Apply([new AdamTensors(w, g, m, v)], [settings], changes.AsSpan(0, 1));
         Assert.Equal(new CommitChange(0, 14), changes[0]);
     }

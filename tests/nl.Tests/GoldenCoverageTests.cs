@@ -92,7 +92,9 @@ public sealed class GoldenCoverageTests
     public void EverySettingAndTensorOfTheSeam_CanBeGiven(Type type)
     {
         HashSet<string> known = [.. s_asked.Value.SelectMany(g => g).Select(ShortName)];
-        foreach (PropertyInfo property in type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(p => p.CanWrite))
+        // What says that a check is done already changes no result.
+        foreach (PropertyInfo property in type.GetProperties(BindingFlags.Public | BindingFlags.Instance)
+            .Where(p => p.CanWrite && p.Name != nameof(AdamSettings.GradientIsBounded)))
         {
             string name = NameOf(type, property.Name);
             Assert.True(known.Contains(name), $"No operation takes {type.Name}.{property.Name} as '{name}'.");

@@ -176,7 +176,7 @@ TEST_P(Axes, DeepMemory_EndsAndWritesEverything) {
   using Arguments = nl_deep_memory_arguments;
   auto usual = Sized<Arguments>();
   usual.batch = 2, usual.time = 9, usual.heads = 3, usual.dim = 5, usual.hidden = 6;
-  usual.chunk = 4, usual.residual = 1, usual.norm_epsilon = 1e-6f;
+  usual.chunk = 4, usual.flags = NL_DEEP_MEMORY_RESIDUAL, usual.norm_epsilon = 1e-6f;
   const std::vector<int32_t Arguments::*> axes = {&Arguments::batch, &Arguments::time,
                                                   &Arguments::heads, &Arguments::dim,
                                                   &Arguments::hidden};
@@ -194,8 +194,8 @@ TEST_P(Axes, DeepMemory_EndsAndWritesEverything) {
       const int32_t status = nl_deep_memory_forward_workspace(&a, &floats);
       if (a.dim == 0 || a.hidden == 0) {
         EXPECT_EQ(NL_INVALID_ARGUMENT, status);
-        EXPECT_STREQ(a.dim == 0 ? "dim is 0, expected at least 1" : "hidden is 0, expected at least 1",
-                     nl_last_error());
+        const char* axis = a.dim == 0 ? "dim" : "hidden";
+        EXPECT_EQ(axis + std::string(" is 0, expected at least 1"), nl_last_error());
         continue;
       }
       a.o = Out(tokens), a.w1 = Out(state), a.w2 = Out(state);
