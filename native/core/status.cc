@@ -60,6 +60,11 @@ void ThrowOneOf(const char* name, int64_t value, int64_t last) {
   ThrowValue(name, value, allowed.c_str());
 }
 
+void ThrowElements(const char* names) {
+  throw Error(NL_INVALID_ARGUMENT,
+              "the product of " + std::string(names) + " is beyond 2^58, what memory could hold");
+}
+
 void ThrowFlags(const char* name, uint32_t flags, uint32_t known) {
   ThrowValue(name, flags, ("bits of " + std::to_string(known) + " alone").c_str());
 }

@@ -30,6 +30,7 @@ int32_t Caught() noexcept;
 [[noreturn]] void ThrowRange(int64_t begin, int64_t end);
 // As ThrowValue, where 0 to last are allowed.
 [[noreturn]] void ThrowOneOf(const char* name, int64_t value, int64_t last);
+[[noreturn]] void ThrowElements(const char* names);
 [[noreturn]] void ThrowFlags(const char* name, uint32_t flags, uint32_t known);
 
 inline void RequireNotNull(const void* pointer, const char* name) {
@@ -42,6 +43,14 @@ inline void RequirePositive(int64_t value, const char* name) {
 
 inline void RequireNotNegative(int64_t value, const char* name) {
   if (value < 0) ThrowValue(name, value, "at least 0");
+}
+
+// That memory could hold as many numbers as the product of these sizes, none of which is negative, so that no position, plan
+// or count of pieces overflows. One of 0 counts as 1, as plans are made of the others all the same.
+inline void RequireElements(const char* names, std::initializer_list<int64_t> sizes) {
+  double all = 1;
+  for (const int64_t size : sizes) all *= size > 1 ? static_cast<double>(size) : 1.0;
+  if (all > 0x1p58) ThrowElements(names);
 }
 
 // 0 <= value <= last, such as an enum's last value.

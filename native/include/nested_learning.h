@@ -9,6 +9,11 @@
  *   the caller runs them on as many threads as it likes, with equal results. No function starts a thread
  *   or keeps memory of the caller. Scratch memory is the caller's: where a function takes a workspace,
  *   another tells how many floats it needs; 64-byte alignment is best, none is required.
+ *   What a call can tell is checked before anything is written, and refused with NL_INVALID_ARGUMENT: a struct that is
+ *   too small, an axis or a setting out of range (shapes end at 2^58 numbers, the axes of a product at 2^34), pieces that
+ *   there are not, null where something is needed, an index out of range. The rest is the caller's promise: a pointer that
+ *   is not null leads to as many numbers as its shape says (where pieces are elements, to all that are asked for), and an
+ *   output overlaps nothing else but where it may be an input.
  *   The caller's floating-point environment, its control and its status words, is the same after a call as
  *   before it, whether the call succeeds or fails. Within, numbers are rounded to nearest, no exception is
  *   trapped, and subnormal numbers are zeros: one that is read counts as zero, and no result is one, but

@@ -32,6 +32,8 @@ const nl_attention_arguments& CheckShape(const nl_attention_arguments* arguments
   RequirePositive(a.key_dim, "key_dim");
   RequirePositive(a.value_dim, "value_dim");
   if (a.keys < a.time) ThrowValue("keys", a.keys, "at least time");
+  RequireElements("batch, keys, heads and key_dim", {a.batch, a.keys, a.heads, a.key_dim});
+  RequireElements("batch, keys, heads and value_dim", {a.batch, a.keys, a.heads, a.value_dim});
   return a;
 }
 

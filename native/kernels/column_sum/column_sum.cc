@@ -76,6 +76,7 @@ extern "C" int32_t nl_column_sum(const nl_column_sum_arguments* arguments, int64
     const auto& a = nl::RequireArguments(arguments, "nl_column_sum_arguments");
     nl::RequireNotNegative(a.rows, "rows");
     nl::RequireNotNegative(a.columns, "columns");
+    nl::RequireElements("rows and columns", {a.rows, a.columns});
     nl::RequireRange(begin, end, (a.columns + NL_COLUMN_BLOCK - 1) / NL_COLUMN_BLOCK);
     if (begin == end || a.rows == 0) return;
     nl::RequireNotNull(a.x, "x");

@@ -158,6 +158,7 @@ const nl_convolution_arguments& Check(const nl_convolution_arguments* arguments)
   RequireNotNegative(a.batch, "batch");
   RequireNotNegative(a.time, "time");
   RequireNotNegative(a.channels, "channels");
+  RequireElements("batch, time and channels", {a.batch, a.time, a.channels});
   return a;
 }
 

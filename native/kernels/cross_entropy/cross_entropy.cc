@@ -209,6 +209,7 @@ const nl_cross_entropy_arguments& Check(const nl_cross_entropy_arguments* argume
   const auto& a = RequireArguments(arguments, "nl_cross_entropy_arguments");
   RequireNotNegative(a.rows, "rows");
   RequirePositive(a.columns, "columns");
+  RequireElements("rows and columns", {a.rows, a.columns});
   RequireRange(begin, end, a.rows);
   if (begin == end) return a;
   RequireNotNull(a.logits, "logits");

@@ -28,6 +28,8 @@ const nl_deep_memory_arguments& CheckShape(const nl_deep_memory_arguments* argum
   RequireNotNegative(a.heads, "heads");
   RequirePositive(a.dim, "dim");
   RequirePositive(a.hidden, "hidden");
+  RequireElements("batch, time, heads and dim", {a.batch, a.time, a.heads, a.dim});
+  RequireElements("batch, heads, dim and hidden", {a.batch, a.heads, a.dim, a.hidden});
   RequireChunk(a.chunk, a.phase);
   RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
   RequireRead(a.read);

@@ -199,6 +199,7 @@ int32_t nl_activation_forward(const nl_elementwise_arguments* arguments, int64_t
   return nl::Export([&] {
     const auto& a = nl::Check(arguments, begin, end, false);
     nl::RequireActivation(a.activation);
+    if (begin == end) return;
     NL_CALL(ActivationForward)(a.activation, a.x + begin, a.z + begin, end - begin);
   });
 }
@@ -208,6 +209,7 @@ int32_t nl_activation_backward(const nl_elementwise_arguments* arguments, int64_
   return nl::Export([&] {
     const auto& a = nl::Check(arguments, begin, end, true);
     nl::RequireActivation(a.activation);
+    if (begin == end) return;
     NL_CALL(ActivationBackward)
     (a.activation, a.x + begin, a.y + begin, a.z + begin, end - begin);
   });
@@ -216,6 +218,7 @@ int32_t nl_activation_backward(const nl_elementwise_arguments* arguments, int64_
 int32_t nl_add_scaled(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) {
   return nl::Export([&] {
     const auto& a = nl::Check(arguments, begin, end, false);
+    if (begin == end) return;
     NL_CALL(AddScaled)(a.factor, a.x + begin, a.z + begin, end - begin);
   });
 }
@@ -223,6 +226,7 @@ int32_t nl_add_scaled(const nl_elementwise_arguments* arguments, int64_t begin, 
 int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) {
   return nl::Export([&] {
     const auto& a = nl::Check(arguments, begin, end, true);
+    if (begin == end) return;
     NL_CALL(Multiply)(a.x + begin, a.y + begin, a.z + begin, end - begin);
   });
 }
@@ -230,6 +234,7 @@ int32_t nl_multiply(const nl_elementwise_arguments* arguments, int64_t begin, in
 int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64_t end) {
   return nl::Export([&] {
     const auto& a = nl::Check(arguments, begin, end, false);
+    if (begin == end) return;
     NL_CALL(Scale)(a.factor, a.x + begin, a.z + begin, end - begin);
   });
 }
@@ -237,6 +242,7 @@ int32_t nl_scale(const nl_elementwise_arguments* arguments, int64_t begin, int64
 int32_t nl_sum_of_squares(const float* x, int64_t count, double* sums, int64_t begin, int64_t end) {
   return nl::Export([&] {
     nl::RequireNotNegative(count, "count");
+    nl::RequireElements("count", {count});
     nl::RequireRange(begin, end, (count + NL_SUM_BLOCK - 1) / NL_SUM_BLOCK);
     if (begin < end) {
       nl::RequireNotNull(x, "x");

@@ -44,6 +44,8 @@ const nl_embedding_arguments& Check(const nl_embedding_arguments* arguments) {
   RequireNotNegative(a.tokens, "tokens");
   RequireNotNegative(a.columns, "columns");
   RequireNotNegative(a.rows, "rows");
+  RequireElements("tokens and columns", {a.tokens, a.columns});
+  RequireElements("rows and columns", {a.rows, a.columns});
   return a;
 }
 

@@ -58,7 +58,8 @@ std::atomic<bool> g_any_size{false};
 // From here on also float32 operands are copied: below it the copying takes longer than the products.
 bool PaysTiles(int64_t m, int64_t n, int64_t k) {
   constexpr int64_t kRows = 48, kColumns = 128, kDepth = 32, kWork = 1 << 22;
-  return m >= kRows && n >= kColumns && k >= kDepth && m * n * k >= kWork;
+  return m >= kRows && n >= kColumns && k >= kDepth &&
+         static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= kWork;
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 
+#include <utility>
+
 #include "kernels/adam/adam.h"
 
 namespace nested_learning {
@@ -43,6 +45,9 @@ NL_TARGET_TABLE(SizeOfTile);
 TileSize PackedTileSize() { return NL_CALL(SizeOfTile)(); }
 
 namespace {
+
+// Where a block begins is the product of an axis and a number of blocks.
+constexpr int64_t kLongestAxis = int64_t{1} << 34;
 
 void RequireAdamWhereItIsTaken(const nl_gemm_arguments& g) {
   if (g.epilogue != NL_EPILOGUE_ADAM) {
@@ -65,6 +70,12 @@ const nl_gemm_arguments& RequireGemm(const nl_gemm_arguments* arguments) {
   RequireNotNegative(g.m, "m");
   RequireNotNegative(g.n, "n");
   RequireNotNegative(g.k, "k");
+  RequireElements("m and k", {g.m, g.k});
+  RequireElements("k and n", {g.k, g.n});
+  RequireElements("m and n", {g.m, g.n});
+  for (const auto& [size, name] : {std::pair(g.m, "m"), std::pair(g.n, "n"), std::pair(g.k, "k")}) {
+    if (size > kLongestAxis) ThrowValue(name, size, "at most 2^34");
+  }
   RequireOneOf(g.epilogue, NL_EPILOGUE_ADAM, "epilogue");
   RequireOneOf(g.precision, NL_PRECISION_BFLOAT16, "precision");
   if (g.symmetric) {
@@ -176,6 +187,9 @@ int32_t nl_batched_gemm(const nl_gemm_arguments* arguments, int64_t batch, int64
   return nl::Export([&] {
     const nl_gemm_arguments& g = nl::RequireGemm(arguments);
     nl::RequireNotNegative(batch, "batch");
+    nl::RequireElements("batch, m and k", {batch, g.m, g.k});
+    nl::RequireElements("batch, k and n", {batch, g.k, g.n});
+    nl::RequireElements("batch, m and n", {batch, g.m, g.n});
     nl::RequireRange(begin, end, batch);
     nl::RequirePlain(g);
     if (g.m > 0 && g.n > 0) NL_CALL(BatchPieces)(g, begin, end);

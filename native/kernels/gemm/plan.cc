@@ -56,7 +56,8 @@ GemmMethod MethodOf(const nl_gemm_arguments& g) {
   constexpr int64_t kFewRows = 8;
   // What the second-level cache holds, in floats.
   constexpr int64_t kCached = 1 << 17;
-  const int64_t work = g.m * g.n * g.k;
+  const double work =
+      static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k);
   if (g.k > 0 && (g.precision != NL_PRECISION_FLOAT32 || g.symmetric)) return GemmMethod::kPacked;
   if (g.m <= kFewRows && g.transpose_b && !g.transpose_a) return GemmMethod::kDots;
   // The elements of a column of A that is not transposed share few sets of the first-level cache.

@@ -193,6 +193,7 @@ const nl_norm_arguments& Check(const nl_norm_arguments* arguments) {
   RequireOneOf(a.kind, NL_NORM_L2, "kind");
   RequireNotNegative(a.rows, "rows");
   RequireNotNegative(a.columns, "columns");
+  RequireElements("rows and columns", {a.rows, a.columns});
   return a;
 }
 

@@ -28,6 +28,10 @@ const nl_scan_arguments& CheckShape(const nl_scan_arguments* arguments) {
   RequireNotNegative(a.heads, "heads");
   RequireNotNegative(a.key_dim, "key_dim");
   RequireNotNegative(a.value_dim, "value_dim");
+  RequireElements("batch, time, heads and key_dim", {a.batch, a.time, a.heads, a.key_dim});
+  RequireElements("batch, time, heads and value_dim", {a.batch, a.time, a.heads, a.value_dim});
+  RequireElements("batch, heads, key_dim and value_dim",
+                  {a.batch, a.heads, a.key_dim, a.value_dim});
   RequireChunk(a.chunk, a.phase);
   RequireRead(a.read);
   RequireOneOf(a.write, NL_WRITE_FROZEN_L2, "write");

@@ -25,6 +25,9 @@ const nl_self_modifying_arguments& CheckShape(const nl_self_modifying_arguments*
   RequireNotNegative(a.time, "time");
   RequireNotNegative(a.heads, "heads");
   RequirePositive(a.dim, "dim");
+  RequireElements("batch, time, heads and dim", {a.batch, a.time, a.heads, a.dim});
+  RequireElements("batch, heads, dim and 3 dim + 2",
+                  {a.batch, a.heads, a.dim, int64_t{3} * a.dim + 2});
   RequireChunk(a.chunk, a.phase);
   RequireOneOf(a.objective, NL_OBJECTIVE_DOT, "objective");
   RequireRead(a.read);
