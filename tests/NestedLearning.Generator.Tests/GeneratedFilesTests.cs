@@ -30,6 +30,29 @@ public sealed class GeneratedFilesTests
     }
 
     [Fact]
+    public void Interface_HasEveryFieldAndParameterOnce()
+    {
+        string[] lines = Made()["native/tests/core/interface.inc"].Split('\n');
+        foreach (Struct s in Sources.Header.Structs)
+        {
+            Assert.Single(lines, l => l == $"STRUCT({s.Name})");
+            foreach (Field field in s.Fields)
+            {
+                string kind = field.Type.Pointers == 0 ? "VALUE" : field.Type.IsConst ? "INPUT" : "OUTPUT";
+                Assert.Single(lines, l => l == $"{kind}({s.Name}, {field.Type.Name}, {field.Name})");
+            }
+        }
+
+        foreach (Function function in Sources.Header.Functions)
+        {
+            int at = Array.IndexOf(lines, $"FUNCTION({function.Name})");
+            string[] parameters = [.. lines.Skip(at + 1).TakeWhile(l => l.StartsWith("PARAMETER(", StringComparison.Ordinal))];
+            Assert.True(at >= 0, function.Name);
+            Assert.Equal(function.Parameters.Select(p => p.Name), parameters.Select(p => p.Split(' ')[^1].TrimEnd(')')));
+        }
+    }
+
+    [Fact]
     public void ChangedFile_IsReportedWithTheCommand()
     {
         SortedDictionary<string, string> files = Made();

@@ -3,104 +3,39 @@
 #include "tests/core/export_calls.h"
 
 #include <cstring>
-#include <ostream>
 #include <set>
+
+#include "tests/core/float_words.h"
 
 #if defined(__ELF__) && defined(__linux__)
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #endif
-#if defined(__x86_64__) || defined(_M_X64)
-#include <xmmintrin.h>
-#endif
 
 namespace {
 
 using nl_testing::Buffer;
-
-// ---- The environment: control and status words ----
-
-struct Words {
-  uint64_t control = 0, status = 0;
-  bool operator==(const Words&) const = default;
-};
-
-std::ostream& operator<<(std::ostream& out, const Words& words) {
-  return out << std::hex << words.control << " / " << words.status << std::dec;
-}
-
-struct Caller {
-  const char* name;
-  Words words;
-};
-
-#if defined(__x86_64__) || defined(_M_X64)
-
-// MXCSR is both; beside it the words of the x87.
-Words Get() {
-  Words words;
-  words.control = _mm_getcsr();
-#if !defined(_MSC_VER)
-  uint16_t control, status;
-  __asm__ volatile("fnstcw %0\n\tfnstsw %1" : "=m"(control), "=m"(status));
-  words.status = static_cast<uint64_t>(control) << 16 | status;
-#endif
-  return words;
-}
-
-void Set(const Words& words) { _mm_setcsr(static_cast<unsigned>(words.control)); }
-
-std::vector<Caller> Callers() {
-  const uint64_t x87 = Get().status;
-  return {{"default", {0x1F80, x87}},
-          {"flushing", {0x9FC0, x87}},
-          {"flushing results only", {0x9F80, x87}},
-          {"rounding down", {0x3F80, x87}},
-          {"rounding to zero", {0x7F80, x87}},
-          {"every exception raised", {0x1FBF, x87}},
-          {"one exception raised, rounding up", {0x5F81, x87}},
-          // An inexact result would end the process.
-          {"every exception trapped", {0x0000, x87}}};
-}
-
-#elif defined(__aarch64__)
-
-Words Get() {
-  Words words;
-  __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(words.control), "=r"(words.status));
-  return words;
-}
-
-void Set(const Words& words) {
-  __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"(words.control), "r"(words.status));
-}
-
-std::vector<Caller> Callers() {
-  return {{"default", {0, 0}},
-          {"flushing", {uint64_t{1} << 24, 0}},
-          {"rounding down", {uint64_t{2} << 22, 0}},
-          {"rounding to zero", {uint64_t{3} << 22, 0}},
-          {"every exception raised", {0, 0x9F}},
-          {"one exception raised, rounding up", {uint64_t{1} << 22, 0x01}}};
-}
-
-#endif
+using nl_testing::Caller;
+using nl_testing::Callers;
+using nl_testing::GetWords;
+using nl_testing::SetWords;
+using nl_testing::Words;
 
 class FloatEnvironment : public nl_testing::KernelTest {};
 
 TEST_P(FloatEnvironment, EveryExport_RestoresTheCallersEnvironment) {
   nl_testing::ExportCalls calls;
-  const Words own = Get();
+  const Words own = GetWords();
   for (const auto& [name, call] : calls.All()) {
     for (const Caller& caller : Callers()) {
       for (const bool succeeds : {true, false}) {
         const auto& run = succeeds ? call.success : call.failure;
         if (!run) continue;
-        Set(caller.words);
+        SetWords(caller.words);
         const int32_t status = run();
-        const Words after = Get();
-        Set(own);
+        const Words after = GetWords();
+        SetWords(own);
         EXPECT_EQ(caller.words, after)
             << name << ", " << caller.name << (succeeds ? "" : ", failing");
         EXPECT_EQ(succeeds, status == NL_OK)
@@ -111,15 +46,15 @@ TEST_P(FloatEnvironment, EveryExport_RestoresTheCallersEnvironment) {
 }
 
 TEST_P(FloatEnvironment, Results_DoNotDependOnTheCallersEnvironment) {
-  const Words own = Get();
+  const Words own = GetWords();
   for (const char* name : {"nl_activation_forward", "nl_norm_forward", "nl_scan_forward",
                            "nl_batched_gemm", "nl_attention_forward", "nl_deep_memory_forward"}) {
     std::vector<float> expected;
     for (const Caller& caller : Callers()) {
       nl_testing::ExportCalls calls;
-      Set(caller.words);
+      SetWords(caller.words);
       calls.All().at(name).success();
-      Set(own);
+      SetWords(own);
       const std::vector<float> actual(calls.results(), calls.results() + calls.result_count());
       if (expected.empty()) expected = actual;
       EXPECT_EQ(0, std::memcmp(expected.data(), actual.data(), actual.size() * sizeof(float)))

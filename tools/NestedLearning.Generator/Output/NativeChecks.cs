@@ -1,7 +1,8 @@
 namespace NestedLearning.Generator;
 
 /// <summary>
-/// What the native build takes: the table of struct sizes, and sources in which the compiler confirms offsets and values.
+/// What the native build takes: the table of struct sizes, sources in which the compiler confirms offsets and values, and the
+/// interface as a table, for tests that call all of it.
 /// </summary>
 internal static class NativeChecks
 {
@@ -16,6 +17,7 @@ internal static class NativeChecks
         ("native/core/struct_sizes.inc", Sizes(header)),
         ("native/tests/header_layout.c", HeaderLayout(header, headerLayout)),
         ("native/cuda/tests/layout_test.cc", CudaLayout(header, cuda, cudaLayout)),
+        ("native/tests/core/interface.inc", Interface(header)),
     ];
 
     private static string Sizes(SourceFile header)
@@ -81,6 +83,36 @@ internal static class NativeChecks
 
         writer.Line();
         writer.Line("}  // namespace nested_learning");
+        return writer.ToString();
+    }
+
+    // Macros of whoever includes it, in the header's order: fields follow their struct, parameters their function.
+    private static string Interface(SourceFile header)
+    {
+        var writer = new Writer(header.Path);
+        foreach (Struct s in header.Structs)
+        {
+            writer.Line();
+            writer.Line($"STRUCT({s.Name})");
+            foreach (Field field in s.Fields)
+            {
+                string kind = field.Type.Pointers == 0 ? "VALUE" : field.Type.IsConst ? "INPUT" : "OUTPUT";
+                writer.Line($"{kind}({s.Name}, {field.Type.Name}, {field.Name})");
+            }
+        }
+
+        foreach (Function function in header.Functions)
+        {
+            writer.Line();
+            writer.Line($"FUNCTION({function.Name})");
+            foreach (Parameter parameter in function.Parameters)
+            {
+                TypeName type = parameter.Type;
+                string written = $"{(type.IsConst ? "const " : "")}{type.Name}{new string('*', type.Pointers)}";
+                writer.Line($"PARAMETER({written}, {parameter.Name})");
+            }
+        }
+
         return writer.ToString();
     }
 
