@@ -38,6 +38,7 @@ usage() {
   arm        build the native kernels for 64-bit Arm (NEON) and run their tests under qemu-user
   avx512     run the kernels' AVX-512 tests in Bochs, an emulator, for machines without AVX-512; from 20 minutes on. A filter
              of GoogleTest may follow; so that the code is seen to be right, not how fast it is
+  tsan       build the native kernels with the thread sanitizer and run the pieces of every export on several threads
   native     build the native kernels
   managed    build the .NET solution
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
@@ -677,6 +678,12 @@ case $verb in
   avx512)
     clear_results
     test_avx512 "$@"
+    summary
+    ;;
+  tsan)
+    have_native || exit 1
+    clear_results
+    test_native tsan
     summary
     ;;
   native)
