@@ -44,6 +44,8 @@ usage() {
   bench      measure beside TorchSharp (downloads libtorch) and keep the results; with names of cases (see nl bench
              --help) only those; --fused-commit: product plus AdamW against both in one; --table: the README's
              table from the results that are kept
+  fuzz       [MINUTES] look for inputs that break readers of files, cases and configurations, by coverage; those kept in
+             tests/fuzz first. What fails or reaches new code is put into artifacts/fuzz/found
   format     format all sources; format --check only says what it would change
   clean      delete everything that was built
 
@@ -396,6 +398,36 @@ ptx() {
   fi
 }
 
+# ---- fuzz ----
+
+# What reads input of others, a line each.
+fuzz_targets() {
+  printf '%s\n' safetensors checkpoint case-managed configuration
+  [ "$native_state" != yes ] || echo case-cpu
+}
+
+# A copy of what was built, with counters of coverage in it.
+build_fuzz() {
+  local name=NestedLearning.Reliability folder=$artifacts/fuzz/bin
+  step "build fuzz" dotnet build "tests/$name" -c $configuration -v quiet &&
+    rm -rf "$folder" && mkdir -p "$artifacts/fuzz" && cp -r "$artifacts/bin/$name/release" "$folder" &&
+    step "instrument fuzz" dotnet "$artifacts/bin/$name/release/$name.dll" instrument "$folder"
+}
+
+# fuzz_target SECONDS TARGET: the kept inputs, then new ones.
+fuzz_target() {
+  dotnet "$artifacts/fuzz/bin/NestedLearning.Reliability.dll" fuzz "$1" "$root/tests/fuzz" "$artifacts/fuzz/found" "$2"
+}
+
+fuzz() {
+  local seconds
+  need_dotnet
+  ! have_native || build_native release nested_learning
+  build_fuzz || exit 1
+  seconds=$((${1:-10} * 60 * $(jobs_at_once) / $(fuzz_targets | wc -l)))
+  fuzz_targets | xargs -n 1 -P "$(jobs_at_once)" "$0" fuzz-target "$seconds"
+}
+
 format() {
   need_dotnet
   local check=0 status=0
@@ -559,6 +591,22 @@ test_avx512() {
   count "$name" $((tests - failures)) "$failures" 0
 }
 
+# Ten seconds of each, and all inputs that are kept.
+test_fuzz() {
+  local target
+  build_fuzz || {
+    fail "fuzz: build"
+    return
+  }
+  for target in $(fuzz_targets); do
+    if step "fuzz $target" limited 300 "$0" fuzz-target 10 "$target"; then
+      count "fuzz $target" 1 0 0
+    else
+      fail "fuzz $target"
+    fi
+  done
+}
+
 jobs_at_once() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2; }
 
 clear_results() {
@@ -612,7 +660,10 @@ test_managed_all() {
       *) test_managed "$project" ;;
     esac
   done
-  [ "$quick" = 1 ] || test_powershell
+  [ "$quick" = 1 ] || {
+    test_powershell
+    test_fuzz
+  }
 }
 
 # The native library, which the .NET tests take; then two halves beside each other, as neither keeps every core busy.
@@ -695,6 +746,8 @@ case $verb in
   ptx) ptx "$@" ;;
   generate) generate "$@" ;;
   bench) bench "$@" ;;
+  fuzz) fuzz "$@" ;;
+  fuzz-target) fuzz_target "$@" ;;
   format) format "$@" ;;
   clean) clean ;;
   help | -h | --help) usage ;;

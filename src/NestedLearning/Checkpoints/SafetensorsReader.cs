@@ -33,7 +33,8 @@ internal static class SafetensorsReader
         }
     }
 
-    private static SafetensorsFile Read(Stream stream, bool requireChecksum)
+    /// <summary>Reads all of a stream that knows its length.</summary>
+    public static SafetensorsFile Read(Stream stream, bool requireChecksum)
     {
         byte[] prefix = ReadPrefix(stream);
         Header header = ParseHeader(prefix);

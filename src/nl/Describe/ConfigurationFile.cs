@@ -26,11 +26,15 @@ internal static class ConfigurationFile
         ModelConfiguration configuration = ModelConfiguration.Presets.FirstOrDefault(p => p.Name == preset).Configuration
             ?? throw new CaseException($"There is no model '{preset}'; known are " +
                 $"{string.Join(", ", ModelConfiguration.Presets.Select(p => p.Name))}.");
-        if (path is null)
-            return configuration;
+        return path is null ? configuration : Parse(configuration, File.ReadAllText(path), path);
+    }
+
+    /// <summary>A configuration with the fields that a text has, which is that of a path.</summary>
+    /// <exception cref="CaseException">The text does not hold fields of a configuration.</exception>
+    public static ModelConfiguration Parse(ModelConfiguration configuration, string text, string path)
+    {
         try
         {
-            string text = File.ReadAllText(path);
             using (var document = JsonDocument.Parse(text))
                 ConfigurationCheck.Check(document.RootElement, typeof(ModelConfiguration));
             JsonObject fields = JsonSerializer.SerializeToNode(configuration, Json)!.AsObject();

@@ -1,0 +1,46 @@
+using NestedLearning.Models;
+
+namespace NestedLearning.Reliability.Fuzzing;
+
+/// <summary>A learner from its checkpoint, with the configuration in it.</summary>
+internal sealed class CheckpointTarget : SafetensorsTarget
+{
+    private readonly Lazy<Device> _device = new(() => Device.Open("managed"));
+
+    public override string Name => "checkpoint";
+
+    public override IReadOnlyList<string> Words { get; } =
+    [
+        .. typeof(ModelConfiguration).GetProperties().Select(p => $"\\\"{char.ToLowerInvariant(p.Name[0])}{p.Name[1..]}\\\":"), "null", "true", "\\\"",
+        "{", "}", "[", "]", "levels.", "state.", "stream", "Infinity", "NaN",
+    ];
+
+    public override IEnumerable<byte[]> Seeds()
+    {
+        ModelConfiguration configuration = ModelConfiguration.Hope with
+        {
+            Dim = 4,
+            Heads = 1,
+            Blocks = 1,
+            Levels = [.. ModelConfiguration.Hope.Levels.Select(level => level with { Hidden = 4 })],
+        };
+        using StreamLearner learner = StreamLearner.Create(_device.Value, configuration, "seed");
+        string path = Path.GetTempFileName();
+        try
+        {
+            var file = new SafetensorsFile();
+            learner.Save(file, "");
+            file.Save(path);
+            return [File.ReadAllBytes(path)];
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    // A model of the configuration is made and thrown away.
+    public override long MayAllocate(int length) => 256L << 20;
+
+    private protected override void Use(SafetensorsFile file) => StreamLearner.Load(_device.Value, file, "", "input").Dispose();
+}
