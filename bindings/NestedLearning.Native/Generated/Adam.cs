@@ -27,9 +27,9 @@ internal static partial class Moments
 /// v = beta2 v + (1 - beta2) g'^2
 /// w = w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)
 ///       - learning_rate weight_decay w where decoupled
-/// with correction_i = 1 - beta_i^step and epsilon a normal number above 0; m and v here are those before their rounding to bfloat16. No
-/// operation is fused with another, so that every instruction set gives the same bits; what each takes and
-/// gives is a zero where it would be subnormal.
+/// with correction_i = 1 - beta_i^step; m and v here are those before their rounding to bfloat16. epsilon is
+/// a normal number above 0. No operation is fused with another, so that every instruction set gives the same
+/// bits; what each takes and gives is a zero where it would be subnormal.
 /// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 120)]
 internal unsafe partial struct AdamArguments
