@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,22 @@ class Random {
  private:
   uint64_t state_;
 };
+
+template <class T>
+inline void Put(uint8_t* image, size_t offset, T value) {
+  std::memcpy(image + offset, &value, sizeof(value));
+}
+
+template <class T>
+inline T GetAt(const uint8_t* image, size_t offset) {
+  T value;
+  std::memcpy(&value, image + offset, sizeof(value));
+  return value;
+}
+
+// The numbers of each class of contents, and how many of them at most are filled of a block, and compared.
+constexpr size_t kContents = 1 << 15;
+constexpr int64_t kMostFilled = kContents / 2;
 
 enum class Manner {
   kSound,    // everything as the header wants it, and nothing null
