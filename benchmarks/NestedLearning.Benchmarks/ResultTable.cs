@@ -27,7 +27,8 @@ internal static class ResultTable
             text.Append("\n| what decays or saturates, ours | ordinary numbers | such numbers | ratio |\n| --- | ---: | ---: | ---: |\n");
             foreach (IdleRow row in results.Idle)
                 text.Append(CultureInfo.InvariantCulture,
-                    $"| {row.Title} (`{row.Name}`) | {Milliseconds(row.Ordinary)} | {Milliseconds(row.Idle)} | {row.Idle / row.Ordinary:F2} |\n");
+                    $"| {row.Title} (`{row.Name}`) | {Milliseconds(row.Ordinary)} | {Milliseconds(row.Idle)} | " +
+                        $"{row.Idle / row.Ordinary:F2} |\n");
         }
 
         if (results.StockAbsence is not null)

@@ -52,7 +52,8 @@ internal static class Kills
                 resume = File.Exists(Checkpoint(killed));
             }
 
-            Console.WriteLine($"{done} kills at random moments, {finished} streams that went on to their end with the same bits, {refused} refused");
+            Console.WriteLine($"{done} kills at random moments, {finished} streams that went on to their end with the same " +
+                $"bits, {refused} refused");
             return 0;
         }
         finally
@@ -71,7 +72,8 @@ internal static class Kills
         using Process process = Process.Start(new ProcessStartInfo(
             "dotnet",
             [
-                Path.Combine(AppContext.BaseDirectory, "nl.dll"), "stream", Path.Combine(Repository.Root, "docs"), "--bytes", $"{BytesOfStream}",
+                Path.Combine(AppContext.BaseDirectory, "nl.dll"), "stream", Path.Combine(Repository.Root, "docs"),
+                "--bytes", $"{BytesOfStream}",
                 "--learners", "hope", "--out", folder, "--checkpoint-every", $"{BytesOfCheckpoint}", "--quiet", .. resumed,
             ])
         {

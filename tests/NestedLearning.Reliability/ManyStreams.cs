@@ -33,7 +33,8 @@ internal static class ManyStreams
             states[stream] = work.State();
         });
         long all = steps.Sum(s => (long)s);
-        Console.WriteLine($"{Streams} streams, {4 * Environment.ProcessorCount} threads, {clock.Elapsed.TotalSeconds:F0} s: {all:N0} steps");
+        Console.WriteLine($"{Streams} streams, {4 * Environment.ProcessorCount} threads, " +
+            $"{clock.Elapsed.TotalSeconds:F0} s: {all:N0} steps");
         int different = 0;
         Parallel.For(0, Streams, new ParallelOptions { MaxDegreeOfParallelism = 1 }, stream =>
         {

@@ -39,7 +39,8 @@ internal static class Precision
             {
                 Errors errors = Measure(run, cases, device);
                 good &= errors.Forward <= allowed.Forward && errors.Gradient <= allowed.Gradient;
-                Console.WriteLine($"| {name} | {device} | {Text(errors.Forward, allowed.Forward)} | {Text(errors.Gradient, allowed.Gradient)} |");
+                Console.WriteLine($"| {name} | {device} | {Text(errors.Forward, allowed.Forward)} | " +
+                    $"{Text(errors.Gradient, allowed.Gradient)} |");
             }
         }
 
@@ -103,7 +104,8 @@ internal static class Precision
             S0 = c.S0 is null ? null : draw.Result(c.StateShape),
         };
         Operations.Scan.Backward(
-            inputs, settings, outputs.Saved, new ScanOutputGradients(draw.Tensor(c.ValueShape, dO), draw.Tensor(c.StateShape, dS), null), gradients);
+            inputs, settings, outputs.Saved,
+            new ScanOutputGradients(draw.Tensor(c.ValueShape, dO), draw.Tensor(c.StateShape, dS), null), gradients);
         ScanInputGradients d = ReferenceScan.Backward(c, new ScanUpstream(dO, dS, null));
         draw.Gradient(gradients.Q, d.Q);
         draw.Gradient(gradients.K, d.K);
@@ -135,7 +137,8 @@ internal static class Precision
             X = draw.Result(c.InputShape), Q = draw.Result(c.InputShape), S0 = draw.Result(c.StateShape),
         };
         SelfModifying.Backward(
-            inputs, settings, states, new SelfModifyingOutputGradients(draw.Tensor(c.InputShape, dO), draw.Tensor(c.StateShape, dS)), gradients);
+            inputs, settings, states,
+            new SelfModifyingOutputGradients(draw.Tensor(c.InputShape, dO), draw.Tensor(c.StateShape, dS)), gradients);
         SelfModifyingInputGradients d = ReferenceSelfModifying.Backward(c, dO, dS, null);
         draw.Gradient(gradients.X, d.X);
         draw.Gradient(gradients.Q, d.Q);
@@ -206,7 +209,8 @@ internal static class Precision
         Shape shapeA = ta ? [k, m] : [m, k], shapeB = tb ? [n, k] : [k, n];
         double[] a = draw.Data(shapeA), b = draw.Data(shapeB);
         Tensor c = draw.Result([m, n]);
-        Gemm.Multiply(new GemmArguments { A = draw.Tensor(shapeA, a), TransposeA = ta, B = draw.Tensor(shapeB, b), TransposeB = tb, C = c });
+        Tensor left = draw.Tensor(shapeA, a), right = draw.Tensor(shapeB, b);
+        Gemm.Multiply(new GemmArguments { A = left, TransposeA = ta, B = right, TransposeB = tb, C = c });
         draw.Forward(c, ReferenceDense.Product(m, n, k, a, ta, b, tb, null));
     }
 
@@ -255,7 +259,8 @@ internal static class Precision
         Shape shape = draw.Shape(20, 300);
         double[] logits = Compare.ToDouble(draw.Numbers.Normal(shape, 3)), dLosses = draw.Data([shape[0]]);
         int[] targets = draw.Numbers.Below(shape[0], shape[1]);
-        Tensor input = draw.Tensor(shape, logits), losses = draw.Result([shape[0]]), logSums = draw.Result([shape[0]]), d = draw.Result(shape);
+        Tensor input = draw.Tensor(shape, logits), losses = draw.Result([shape[0]]), logSums = draw.Result([shape[0]]);
+        Tensor d = draw.Result(shape);
         using IndexTensor indices = draw.Device.FromIndices([shape[0]], targets);
         CrossEntropy.Forward(input, indices, losses, logSums);
         draw.Forward(losses, ReferenceDense.CrossEntropy(logits, targets, shape[1]).Losses);

@@ -7,7 +7,8 @@ return args switch
 {
     ["instrument", string folder] => Instrumentation.Apply(folder),
     ["fuzz", string seconds, string corpus, string found, .. string[] targets] => Campaign.Run(Seconds(seconds), corpus, found, targets),
-    ["soak", string bytes, string rate] => Soak.Run(long.Parse(bytes, CultureInfo.InvariantCulture), float.Parse(rate, CultureInfo.InvariantCulture)),
+    ["soak", string bytes, string rate] => Soak.Run(
+        long.Parse(bytes, CultureInfo.InvariantCulture), float.Parse(rate, CultureInfo.InvariantCulture)),
     ["streams", string seconds] => ManyStreams.Run(Seconds(seconds)),
     ["kills", string count] => Kills.Run(int.Parse(count, CultureInfo.InvariantCulture)),
     ["precision", string cases, .. string[] devices] => Precision.Run(int.Parse(cases, CultureInfo.InvariantCulture), devices),

@@ -29,7 +29,8 @@ internal static class Soak
         List<(double Memory, double Time)> parts = [];
         bool good = true;
         Console.WriteLine($"Hope, {rate:0.##} times its learning rate, {bytes:N0} bytes, {device.Name} ({device.Description})\n");
-        Console.WriteLine("| bytes | commits of the fastest level | bits per byte | µs a byte | MB |\n| ---: | ---: | ---: | ---: | ---: |");
+        Console.WriteLine("| bytes | commits of the fastest level | bits per byte | µs a byte | MB |\n" +
+            "| ---: | ---: | ---: | ---: | ---: |");
         for (int part = 1; part <= Parts; part++)
         {
             double sum = 0;
@@ -55,7 +56,8 @@ internal static class Soak
             times.Sort();
             double memory = Environment.WorkingSet / 1e6, time = times[times.Count / 2], bits = sum / count / Math.Log(2);
             parts.Add((memory, time));
-            Console.WriteLine($"| {learner.Position:N0} | {learner.Position / learner.SegmentLength:N0} | {bits:F3} | {time:F1} | {memory:F0} |");
+            Console.WriteLine($"| {learner.Position:N0} | {learner.Position / learner.SegmentLength:N0} | {bits:F3} | " +
+                $"{time:F1} | {memory:F0} |");
             if (!double.IsFinite(bits))
             {
                 Console.Error.WriteLine($"the losses are not finite after {learner.Position} bytes");
@@ -67,8 +69,9 @@ internal static class Soak
             good &= part <= 2 || (memory <= MoreMemory * parts[1].Memory && time <= MoreTime * parts[1].Time);
         }
 
-        Console.WriteLine(good ? "\nno NaN, no growth, no slowing" : $"\nFAILED: a tenth took more than {MoreMemory} times the memory, or " +
-            $"{MoreTime} times the time, of the second");
+        Console.WriteLine(good
+            ? "\nno NaN, no growth, no slowing"
+            : $"\nFAILED: a tenth took more than {MoreMemory} times the memory, or {MoreTime} times the time, of the second");
         return good ? 0 : 1;
     }
 }

@@ -8,8 +8,13 @@ internal sealed class Text
     public Text()
     {
         string[] folders = ["docs", "src", "native"];
-        _bytes = [.. folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Repository.Root, folder), "*", SearchOption.AllDirectories))
-            .Where(file => Path.GetExtension(file) is ".md" or ".cs" or ".h" or ".cc").Order(StringComparer.Ordinal).SelectMany(File.ReadAllBytes)];
+        _bytes =
+        [
+            .. folders.Select(folder => Path.Combine(Repository.Root, folder))
+                .SelectMany(folder => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories))
+                .Where(file => Path.GetExtension(file) is ".md" or ".cs" or ".h" or ".cc").Order(StringComparer.Ordinal)
+                .SelectMany(File.ReadAllBytes),
+        ];
     }
 
     /// <summary>Bytes from a position on, at most so many.</summary>

@@ -26,7 +26,7 @@ public static class ReferenceDense
         return c;
     }
 
-    /// <summary>X of g [rows, columns]: its values over their norm (zero stays zero), then the quintic, of the transpose when tall.</summary>
+    /// <summary>X of g [rows, columns]: its values over their norm (zero stays zero), then the quintic, transposed when tall.</summary>
     public static double[] NewtonSchulz(int rows, int columns, double[] g, int steps)
     {
         bool tall = rows > columns;

@@ -197,8 +197,8 @@ public sealed class Level
         double largest = Memories.Select(m => m.LargestErrorNorm).DefaultIfEmpty(double.PositiveInfinity).Min();
         if (norm * clip > largest)
             throw new NotFiniteNumberException(
-                $"The error terms of level '{Name}' have norm {CommitBound.Text(norm)}, expected at most {CommitBound.Text(largest)}, beyond " +
-                "which the optimizer's memories of them are not finite; nothing was committed.", norm);
+                $"The error terms of level '{Name}' have norm {CommitBound.Text(norm)}, expected at most {CommitBound.Text(largest)}, " +
+                "beyond which the optimizer's memories of them are not finite; nothing was committed.", norm);
         if (Array.Exists(scales, s => s < LeastNormal))
             throw new NotFiniteNumberException(
                 $"The error terms of level '{Name}' have norm {CommitBound.Text(norm)}, too large to be scaled down to " +

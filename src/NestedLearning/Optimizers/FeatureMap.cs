@@ -15,7 +15,7 @@ public abstract class FeatureMap
     /// <summary>The map as an equation's term, such as <c>g³</c>.</summary>
     public abstract string Term { get; }
 
-    /// <summary>The largest norm of g for which squares of φ(g) are well within float32; see <see cref="OptimizerMemory.LargestErrorNorm"/>.</summary>
+    /// <summary>The largest norm of g for which squares of φ(g) are well within float32.</summary>
     public virtual double LargestNorm => CommitBound.LargestNorm;
 
     /// <summary>Writes φ(g) into features, a tensor of the same shape, which may be g.</summary>

@@ -76,7 +76,7 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
     /// Writes the parameter's error term, times <paramref name="errorScale"/>, into the memory and updates the
     /// parameter's value by what is read from it. The error term is left as it is.
     /// </summary>
-    /// <exception cref="NotFiniteNumberException">The error term is not finite, or larger than the memory takes. Nothing changed.</exception>
+    /// <exception cref="NotFiniteNumberException">The error term is not finite, or too large for the memory. Nothing changed.</exception>
     public void Commit(Parameter parameter, float learningRate, float errorScale)
     {
         ArgumentNullException.ThrowIfNull(parameter);

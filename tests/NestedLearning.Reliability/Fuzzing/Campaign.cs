@@ -37,7 +37,8 @@ internal sealed class Campaign
 
     private static IEnumerable<FuzzTarget> Targets(string[] names) =>
         names.Length == 0 ? FuzzTarget.All : names.Select(name => FuzzTarget.All.FirstOrDefault(t => t.Name == name)
-            ?? throw new ArgumentException($"There is no target '{name}', expected {string.Join(", ", FuzzTarget.All.Select(t => t.Name))}."));
+            ?? throw new ArgumentException($"There is no target '{name}', expected " +
+                $"{string.Join(", ", FuzzTarget.All.Select(t => t.Name))}."));
 
     private static IEnumerable<byte[]> Kept(string corpus, FuzzTarget target)
     {
@@ -101,7 +102,8 @@ internal sealed class Campaign
         Volatile.Write(ref _started, 0);
         allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
         if (allocated > _target.MayAllocate(input.Length))
-            Fail(input, $"it allocated {allocated} bytes, at most {_target.MayAllocate(input.Length)} were expected of {input.Length} bytes");
+            Fail(input, $"it allocated {allocated} bytes, at most {_target.MayAllocate(input.Length)} were expected " +
+                $"of {input.Length} bytes");
         return _coverage.IsNew();
     }
 
@@ -120,7 +122,8 @@ internal sealed class Campaign
 
     private string Write(string kind, byte[] input)
     {
-        string file = Path.Combine(Directory.CreateDirectory(Path.Combine(_found, kind)).FullName, Convert.ToHexStringLower(SHA256.HashData(input))[..16]);
+        string folder = Directory.CreateDirectory(Path.Combine(_found, kind)).FullName;
+        string file = Path.Combine(folder, Convert.ToHexStringLower(SHA256.HashData(input))[..16]);
         File.WriteAllBytes(file, input);
         return file;
     }

@@ -19,7 +19,10 @@ internal sealed class CaseTarget(string device) : SafetensorsTarget
     public override string Name => "case-" + device;
 
     public override IReadOnlyList<string> Words { get; } =
-        [.. Operation.All.Select(o => o.Name), "true", "false", "null", "\"chunk\":\"4\"", "\"phase\":\"1\"", "in.", "out.", "before", "after", "l2"];
+        [
+        .. Operation.All.Select(o => o.Name), "true", "false", "null", "\"chunk\":\"4\"", "\"phase\":\"1\"", "in.", "out.", "before",
+        "after", "l2",
+    ];
 
     public override bool IsRefusal(Exception error) =>
         error is CaseException or CheckpointException or ArgumentException or NotFiniteNumberException;

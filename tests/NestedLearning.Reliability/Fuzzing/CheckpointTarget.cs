@@ -11,8 +11,8 @@ internal sealed class CheckpointTarget : SafetensorsTarget
 
     public override IReadOnlyList<string> Words { get; } =
     [
-        .. typeof(ModelConfiguration).GetProperties().Select(p => $"\\\"{char.ToLowerInvariant(p.Name[0])}{p.Name[1..]}\\\":"), "null", "true", "\\\"",
-        "{", "}", "[", "]", "levels.", "state.", "stream", "Infinity", "NaN",
+        .. typeof(ModelConfiguration).GetProperties().Select(p => $"\\\"{char.ToLowerInvariant(p.Name[0])}{p.Name[1..]}\\\":"), "null",
+        "true", "\\\"", "{", "}", "[", "]", "levels.", "state.", "stream", "Infinity", "NaN",
     ];
 
     public override IEnumerable<byte[]> Seeds()

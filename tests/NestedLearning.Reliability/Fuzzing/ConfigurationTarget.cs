@@ -12,11 +12,14 @@ internal sealed class ConfigurationTarget : FuzzTarget
 
     public override IReadOnlyList<string> Words { get; } =
     [
-        .. typeof(ModelConfiguration).GetProperties().Select(p => $"\"{char.ToLowerInvariant(p.Name[0])}{p.Name[1..]}\":"), "null", "true", "{", "}", "[", "]",
+        .. typeof(ModelConfiguration).GetProperties().Select(p => $"\"{char.ToLowerInvariant(p.Name[0])}{p.Name[1..]}\":"), "null", "true",
+        "{", "}", "[", "]",
     ];
 
     public override IEnumerable<byte[]> Seeds() =>
-        ModelConfiguration.Presets.Select(p => Encoding.UTF8.GetBytes(System.Text.Json.JsonSerializer.Serialize(p.Configuration, ConfigurationFile.Json)))
+        ModelConfiguration.Presets.Select(p =>
+            Encoding.UTF8.GetBytes(System.Text.Json.JsonSerializer.Serialize(p.Configuration, ConfigurationFile.Json)))
+
             .Append("{}"u8.ToArray()).Append("{\"dim\":8,\"levels\":[null]}"u8.ToArray());
 
     public override void Run(ReadOnlySpan<byte> input)

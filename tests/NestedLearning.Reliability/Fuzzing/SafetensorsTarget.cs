@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Buffers.Text;
 
 namespace NestedLearning.Reliability.Fuzzing;
 
@@ -9,8 +10,9 @@ internal class SafetensorsTarget : FuzzTarget
 
     public override IReadOnlyList<string> Words { get; } =
     [
-        "\"__metadata__\":{\"a\":\"b\"},", "\"dtype\":", "\"shape\":[", "\"data_offsets\":[0,4]", "\"F32\"", "\"F16\"", "\"BF16\"", "\"F64\"",
-        "\"I64\"", "\"I32\"", "\"U8\"", "\"BOOL\"", "\"F8_E4M3\"", "{", "}", "[", "]", ",", "\\u0000", "\\ud800", "nested_learning.crc32c",
+        "\"__metadata__\":{\"a\":\"b\"},", "\"dtype\":", "\"shape\":[", "\"data_offsets\":[0,4]", "\"F32\"", "\"F16\"", "\"BF16\"",
+        "\"F64\"", "\"I64\"", "\"I32\"", "\"U8\"", "\"BOOL\"", "\"F8_E4M3\"", "{", "}", "[", "]", ",", "\\u0000", "\\ud800",
+        "nested_learning.crc32c",
     ];
 
     public override IEnumerable<byte[]> Seeds()
@@ -81,7 +83,7 @@ internal class SafetensorsTarget : FuzzTarget
             text = text[(at + word.Length)..];
             ReadOnlySpan<byte> numbers = text[..Math.Max(0, text.IndexOf((byte)']'))];
             int comma = numbers.IndexOf((byte)',');
-            if (comma >= 0 && System.Buffers.Text.Utf8Parser.TryParse(numbers[(comma + 1)..], out int last, out _) && last is >= 0 and < 1 << 20)
+            if (comma >= 0 && Utf8Parser.TryParse(numbers[(comma + 1)..], out int last, out _) && last is >= 0 and < 1 << 20)
                 largest = Math.Max(largest, last);
         }
 

@@ -85,7 +85,8 @@ public sealed class LevelStartTests : IDisposable
 
         LevelSystem NewMean(bool everyParameter)
         {
-            Parameter first = New("fast", 10), second = New("loose", everyParameter ? 10 : 0), one = New("start", 10), two = New("other", 10);
+            Parameter first = New("fast", 10), second = New("loose", everyParameter ? 10 : 0), one = New("start", 10);
+            Parameter two = New("other", 10);
             (Parameter, Parameter)[] pairs = everyParameter ? [(first, one), (second, two)] : [(first, one)];
             return new LevelSystem(
                 new Level("fast", 4, 1, new GradientDescent(), [first, second])

@@ -109,7 +109,10 @@ public abstract class HugeGradientTests(string backend) : BackendTests(backend)
     {
         Tensor w = Ones(), m = Ones(), v = Ones(), g = From([4, 3], Enumerable.Repeat(size, 12).ToArray()), ones = Ones();
         Tensor x = From([1, 4], Enumerable.Repeat(size, 4).ToArray()), dy = From([1, 3], [1, 1, 1]);
-        var moments = new MomentSettings { LearningRate = 1, Keep1 = 1, Write1 = 1, Keep2 = 1, Write2 = 1, ReadMoment = 1, Epsilon = 1e-8f };
+        var moments = new MomentSettings
+        {
+            LearningRate = 1, Keep1 = 1, Write1 = 1, Keep2 = 1, Write2 = 1, ReadMoment = 1, Epsilon = 1e-8f,
+        };
         Action[] commits =
         [
             () => AdamCommit.Apply(w, g, m, v, s_adam),
@@ -185,7 +188,10 @@ public abstract class HugeGradientTests(string backend) : BackendTests(backend)
     }
 
     private static float[][] States(Level level) =>
-        [level.Parameters[0].Value.ToArray(), level.Parameters[0].Error.ToArray(), .. level.Memories[0].State.Select(s => s.Value.ToArray())];
+        [
+            level.Parameters[0].Value.ToArray(), level.Parameters[0].Error.ToArray(),
+            .. level.Memories[0].State.Select(s => s.Value.ToArray()),
+        ];
 
     private static void Same(float[][] expected, float[][] actual)
     {

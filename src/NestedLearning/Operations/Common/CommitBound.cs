@@ -14,7 +14,8 @@ internal static class CommitBound
     {
         if (!(norm <= largest))
             throw new NotFiniteNumberException(
-                $"{what} has norm {Text(norm)}, expected at most {Text(largest)}: moments of it would not be finite. Nothing was committed.",
+                $"{what} has norm {Text(norm)}, expected at most {Text(largest)}: moments of it would not be finite. " +
+                    "Nothing was committed.",
                 norm);
     }
 

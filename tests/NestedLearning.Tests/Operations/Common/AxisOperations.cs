@@ -37,8 +37,8 @@ internal static class AxisOperations
             States = [("in s0", "s")],
         },
         Of("self-modifying inside a chunk", "SelfModifyingForward SelfModifyingBackward", Memory + "D=5", "",
-            r => SelfModifying(r, new SelfModifyingSettings(4, MemoryObjective.DotProduct, ScanRead.After, 0.1f, -1, 2, true) { Phase = 1 }))
-            with
+            r => SelfModifying(
+                r, new SelfModifyingSettings(4, MemoryObjective.DotProduct, ScanRead.After, 0.1f, -1, 2, true) { Phase = 1 })) with
         {
             States = [("in s0", "s"), ("in chunk_start", "chunk_start")],
         },
@@ -233,7 +233,8 @@ internal static class AxisOperations
             Tensor? gain = kind == NormKind.L2 ? null : r.In("N");
             Tensor x = r.In("M N");
             Norm.Forward(kind, x, gain, kind == NormKind.Layer ? r.In("N") : null, 0.1f, r.Out($"y {kind}", "M N"));
-            Norm.Backward(kind, x, gain, 0.1f, r.In("M N"), r.Out($"dx {kind}", "M N"), gain is null ? null : r.Changed($"dgain {kind}", "N"),
+            Norm.Backward(kind, x, gain, 0.1f, r.In("M N"), r.Out($"dx {kind}", "M N"),
+                gain is null ? null : r.Changed($"dgain {kind}", "N"),
                 kind == NormKind.Layer ? r.Changed($"dbias {kind}", "N") : null);
         }
     }

@@ -13,7 +13,8 @@ public abstract class DecayTests(string backend) : BackendTests(backend)
     public void LogAlphaAboveZero_IsRefused(float logAlpha)
     {
         Shape tokens = [1, 9, 2, 4], gates = [1, 9, 2], state = [1, 2, 4, 4];
-        Tensor decays = Zeros(gates), o = Zeros(tokens), s = Zeros(state), p = Zeros(state), x = From(tokens, new TestData(1).Normal(tokens));
+        Tensor decays = Zeros(gates), o = Zeros(tokens), s = Zeros(state), p = Zeros(state);
+        Tensor x = From(tokens, new TestData(1).Normal(tokens));
         float[] elements = new float[18];
         elements[11] = logAlpha;
         decays.CopyFrom(elements);
@@ -25,7 +26,8 @@ public abstract class DecayTests(string backend) : BackendTests(backend)
         Action[] all =
         [
             () => Scan.Forward(scan, settings, new ScanOutputs { O = o, S = s }),
-            () => Scan.Backward(scan, settings, new ScanSaved(states, null), new ScanOutputGradients(x, null, null), new ScanGradients { Q = o }),
+            () => Scan.Backward(
+                scan, settings, new ScanSaved(states, null), new ScanOutputGradients(x, null, null), new ScanGradients { Q = o }),
             () => DeepMemory.Forward(deep, deepSettings, new DeepMemoryOutputs { O = o, W1 = s, W2 = p }),
             () => DeepMemory.Backward(deep, deepSettings, new DeepMemorySaved(saved, saved), new DeepMemoryOutputGradients { O = x },
                 new DeepMemoryGradients { Q = o }),

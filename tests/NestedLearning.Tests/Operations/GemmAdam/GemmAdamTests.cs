@@ -94,7 +94,8 @@ public abstract class GemmAdamTests(string backend) : DenseTests(backend)
         float[] dy = data.Normal(K * N);
         dy[3 * N + 77] = float.NaN;
         Tensor w = InOut([M, N], data.Normal(M * N)), m = InOut([M, N], new float[M * N]), v = InOut([M, N], new float[M * N]);
-        GemmAdamCommit.Apply(Input([K, M], data.Normal(K * M)), Input([K, N], dy), null, w, m, v, s_plain with { GradientIsBounded = true });
+        GemmAdamCommit.Apply(
+            Input([K, M], data.Normal(K * M)), Input([K, N], dy), null, w, m, v, s_plain with { GradientIsBounded = true });
         foreach (Tensor result in (ReadOnlySpan<Tensor>)[w, m, v])
             Assert.Equal(Enumerable.Range(0, M * N).Select(i => i % N == 77), result.ToArray().Select(float.IsNaN));
     }
