@@ -14,7 +14,16 @@ public sealed class CudaAdamTests() : AdamTests("cuda");
 
 public sealed class CudaAxisTests() : AxisTests("cuda")
 {
-    public static new TheoryData<string, string> Cases() => Cases(pairs: false);
+    // Without kernels written by hand: ILGPU's, which the emulator does not run.
+    private static readonly string[] s_others =
+        ["attention", "column sum", "convolution", "deep memory", "embedding", "moments", "norms", "rotation", "tokens"];
+
+    // Keys or values of no elements are ILGPU's too.
+    public static new TheoryData<string, string> Cases() =>
+    [
+        .. Cases(pairs: false).Where(row => !s_others.Any(name => row.Data.Item1.StartsWith(name, StringComparison.Ordinal))
+            && !(row.Data.Item1.StartsWith("scan", StringComparison.Ordinal) && row.Data.Item2 is "Dk=0" or "Dv=0")),
+    ];
 }
 
 public sealed class CudaBatchedGemmTests() : BatchedGemmTests("cuda");

@@ -83,13 +83,13 @@ internal sealed unsafe partial class CudaBackend
 
     // A few tokens whose states are not saved.
     private bool CanDecode(in ScanInputs inputs, [NotNullWhen(false)] out string? reason) =>
-        CanRun(ScanKernels.DecodeFile, out reason) && TakesKeys(inputs.KeyDim, out reason)
+        CanRun(ScanKernels.DecodeFile, out reason) && TakesWidths(inputs.KeyDim, inputs.ValueDim, out reason)
         && Fits(0, StateBlocks(inputs, ScanKernels.DecodeColumns), out reason);
 
     private bool CanRun(in ScanInputs inputs, ScanSettings settings, [NotNullWhen(false)] out string? reason)
     {
         bool momentum = inputs.Mu is not null;
-        return CanRun(ScanKernels.File, out reason) && TakesKeys(inputs.KeyDim, out reason) && TakesChunk(settings, out reason)
+        return CanRun(ScanKernels.File, out reason) && TakesWidths(inputs.KeyDim, inputs.ValueDim, out reason) && TakesChunk(settings, out reason)
             && Fits(ScanKernels.SharedBytes(inputs.KeyDim, momentum), StateBlocks(inputs, ScanKernels.Columns(momentum)), out reason);
     }
 
@@ -101,9 +101,11 @@ internal sealed unsafe partial class CudaBackend
             && Fits(BackwardSharedBytes(inputs.KeyDim, inputs.Mu is not null), BackwardBlocks(inputs, chunks), out reason);
     }
 
-    private static bool TakesKeys(int keyDim, [NotNullWhen(false)] out string? reason)
+    private static bool TakesWidths(int keyDim, int valueDim, [NotNullWhen(false)] out string? reason)
     {
-        reason = keyDim <= ScanKernels.MaxKeyDim ? null : $"keys have {keyDim} elements and can have {ScanKernels.MaxKeyDim}";
+        reason = keyDim == 0 || valueDim == 0 ? $"keys have {keyDim} and values {valueDim} elements and must have some"
+            : keyDim > ScanKernels.MaxKeyDim ? $"keys have {keyDim} elements and can have {ScanKernels.MaxKeyDim}"
+            : null;
         return reason is null;
     }
 
