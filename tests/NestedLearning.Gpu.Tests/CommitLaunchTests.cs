@@ -119,8 +119,8 @@ public abstract class CommitLaunchTests(string backend, int large) : BackendTest
         AdamSettings settings = s_plain;
         Tensor w = From([3], [1, 2, 3]), g = Zeros([3]), m = Zeros([3]), v = Zeros([3]);
         MomentTensors[] others = Moments();
-        var settings = new MomentSettings { LearningRate = 0.1f, Epsilon = 1e-8f, GradientIsBounded = true };
-        MomentCommit.Apply(others, [.. others.Select(_ => settings)], changes);
+        var bounded = new MomentSettings { LearningRate = 0.1f, Epsilon = 1e-8f, GradientIsBounded = true };
+        MomentCommit.Apply(others, [.. others.Select(_ => bounded)], changes);
         AdamCommit.Apply([new AdamTensors(w, g, m, v)], [settings], changes.AsSpan(0, 1));
         Assert.Equal(new CommitChange(0, 14), changes[0]);
     }
