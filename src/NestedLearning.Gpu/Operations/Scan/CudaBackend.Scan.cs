@@ -89,7 +89,8 @@ internal sealed unsafe partial class CudaBackend
     private bool CanRun(in ScanInputs inputs, ScanSettings settings, [NotNullWhen(false)] out string? reason)
     {
         bool momentum = inputs.Mu is not null;
-        return CanRun(ScanKernels.File, out reason) && TakesWidths(inputs.KeyDim, inputs.ValueDim, out reason) && TakesChunk(settings, out reason)
+        return CanRun(ScanKernels.File, out reason) && TakesWidths(inputs.KeyDim, inputs.ValueDim, out reason)
+            && TakesChunk(settings, out reason)
             && Fits(ScanKernels.SharedBytes(inputs.KeyDim, momentum), StateBlocks(inputs, ScanKernels.Columns(momentum)), out reason);
     }
 
