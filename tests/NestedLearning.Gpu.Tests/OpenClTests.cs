@@ -1,3 +1,4 @@
+using NestedLearning.Testing;
 using NestedLearning.Tests;
 using Xunit;
 
@@ -10,6 +11,7 @@ public sealed class OpenClAdamTests() : AdamTests("opencl");
 
 public sealed class OpenClAttentionTests() : AttentionTests("opencl");
 
+[SmallShapes]
 public sealed class OpenClAxisTests() : AxisTests("opencl")
 {
     public static new TheoryData<string, string> Cases() => Cases(pairs: false);

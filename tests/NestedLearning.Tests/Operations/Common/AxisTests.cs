@@ -73,7 +73,7 @@ public abstract class AxisTests(string backend) : BackendTests(backend)
     }
 
     /// <summary>One more of an axis that is summed over, all zeros, changes nothing; so none of it is a sum of nothing.</summary>
-    [Theory]
+    [LargeTheory]
     [MemberData(nameof(Cases))]
     public void OneMoreZero_ChangesNoSum(string operation, string lengths)
     {
