@@ -74,7 +74,10 @@ internal static class Precision
     private static void Scan(Draw draw, ScanWrite[] writes)
     {
         int chunk = draw.Below(1, 40);
-        var settings = new ScanSettings(draw.Below(1, 9) / 8f, draw.Of(Enum.GetValues<ScanRead>()), draw.Of(writes), chunk);
+        ScanWrite write = draw.Of(writes);
+        // Only these rules have a chunk to read the start of.
+        ScanRead read = draw.Of(write == ScanWrite.Given ? [ScanRead.After, ScanRead.Before] : Enum.GetValues<ScanRead>());
+        var settings = new ScanSettings(draw.Below(1, 9) / 8f, read, write, chunk);
         if (settings.HasMeaningfulChunk && draw.Below(0, 2) == 1)
             settings = settings with { Phase = draw.Below(0, chunk) };
         string gates = draw.Of(["", "a", "e", "ae", "aem", "m", "am"]);
@@ -217,8 +220,9 @@ internal static class Precision
     private static void Norms(Draw draw)
     {
         NormKind kind = draw.Of(Enum.GetValues<NormKind>());
-        Shape shape = draw.Shape(40, 130);
-        int width = shape[1];
+        // The gradient of a row of one or two is what rounding leaves of a difference that is 0.
+        int width = draw.Below(8, 130);
+        Shape shape = [draw.Below(1, 41), width];
         double[] x = draw.Data(shape), dy = draw.Data(shape);
         double[]? gain = kind == NormKind.L2 ? null : draw.Data([width]), bias = kind == NormKind.Layer ? draw.Data([width]) : null;
         Tensor input = draw.Tensor(shape, x), y = draw.Result(shape), dx = draw.Result(shape);
@@ -273,7 +277,7 @@ internal static class Precision
         Shape shape = draw.Shape(400);
         double[] w = draw.Data(shape), g = draw.Data(shape), m = draw.Data(shape), v = [.. draw.Data(shape).Select(x => x * x)];
         var settings = new AdamSettings(
-            1e-3f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: draw.Below(0, 2) == 1, Step: draw.Below(0, 1000), GradientScale: 1);
+            1e-3f, 0.9, 0.999, 1e-8f, 0.01f, Decoupled: draw.Below(0, 2) == 1, Step: draw.Below(1, 1000), GradientScale: 1);
         Tensor weights = draw.Tensor(shape, w), first = draw.Tensor(shape, m);
         AdamCommit.Apply(weights, draw.Tensor(shape, g), first, draw.Tensor(shape, Array.ConvertAll(v, x => (double)(float)x)), settings);
         ReferenceDense.Adam(w, g, m, Array.ConvertAll(v, x => (double)(float)x), settings);
