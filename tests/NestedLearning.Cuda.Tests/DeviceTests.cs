@@ -67,7 +67,10 @@ public sealed class DeviceTests() : BackendTests("cuda")
         var data = new TestData(9);
         Tensor x = From([40, 70], data.Normal(40 * 70)), dy = From([40, 66], data.Normal(40 * 66));
         float[] w = data.Normal(70 * 66), gathered = data.Normal(70 * 66);
-        AdamSettings settings = new(0.01f, 0.9, 0.999, 1e-3f, 0.1f, Decoupled: true, Step: 2, GradientScale: 0.5f) { ClearGradient = true };
+        AdamSettings settings = new(0.01f, 0.9, 0.999, 1e-3f, 0.1f, Decoupled: true, Step: 2, GradientScale: 0.5f)
+        {
+            ClearGradient = true, GradientIsBounded = true,
+        };
         AdamTensors together = Weight(), apart = Weight();
         int before = StandIn.Launches();
         GemmAdamCommit.Apply(x, dy, together.G, together.W, together.M, together.V, settings);

@@ -83,15 +83,16 @@ internal sealed unsafe partial class CudaBackend
 
     // A few tokens whose states are not saved.
     private bool CanDecode(in ScanInputs inputs, [NotNullWhen(false)] out string? reason) =>
-        CanRun(ScanKernels.DecodeFile, out reason) && TakesWidths(inputs.KeyDim, inputs.ValueDim, out reason)
-        && Fits(0, StateBlocks(inputs, ScanKernels.DecodeColumns), out reason);
+        CanRun(ScanKernels.DecodeFile, out reason) && TakesKeys(inputs.KeyDim, out reason)
+        && Fits(0, StateBlocks(inputs, ScanKernels.DecodeColumns), out reason) && HasElements(inputs, out reason);
 
     private bool CanRun(in ScanInputs inputs, ScanSettings settings, [NotNullWhen(false)] out string? reason)
     {
         bool momentum = inputs.Mu is not null;
-        return CanRun(ScanKernels.File, out reason) && TakesWidths(inputs.KeyDim, inputs.ValueDim, out reason)
+        return CanRun(ScanKernels.File, out reason) && TakesKeys(inputs.KeyDim, out reason)
             && TakesChunk(settings, out reason)
-            && Fits(ScanKernels.SharedBytes(inputs.KeyDim, momentum), StateBlocks(inputs, ScanKernels.Columns(momentum)), out reason);
+            && Fits(ScanKernels.SharedBytes(inputs.KeyDim, momentum), StateBlocks(inputs, ScanKernels.Columns(momentum)), out reason)
+            && HasElements(inputs, out reason);
     }
 
     // All kernels of the gradient, and the forward pass that makes the states again.
@@ -102,11 +103,16 @@ internal sealed unsafe partial class CudaBackend
             && Fits(BackwardSharedBytes(inputs.KeyDim, inputs.Mu is not null), BackwardBlocks(inputs, chunks), out reason);
     }
 
-    private static bool TakesWidths(int keyDim, int valueDim, [NotNullWhen(false)] out string? reason)
+    private static bool TakesKeys(int keyDim, [NotNullWhen(false)] out string? reason)
     {
-        reason = keyDim == 0 || valueDim == 0 ? $"keys have {keyDim} and values {valueDim} elements and must have some"
-            : keyDim > ScanKernels.MaxKeyDim ? $"keys have {keyDim} elements and can have {ScanKernels.MaxKeyDim}"
-            : null;
+        reason = keyDim <= ScanKernels.MaxKeyDim ? null : $"keys have {keyDim} elements and can have {ScanKernels.MaxKeyDim}";
+        return reason is null;
+    }
+
+    private static bool HasElements(in ScanInputs inputs, [NotNullWhen(false)] out string? reason)
+    {
+        reason = inputs.KeyDim > 0 && inputs.ValueDim > 0 ? null
+            : $"keys have {inputs.KeyDim} and values {inputs.ValueDim} elements and must have some";
         return reason is null;
     }
 
