@@ -24,7 +24,7 @@ public enum MomentPrecision
 /// <param name="Step">The number of this step, from 1, for the bias correction.</param>
 /// <param name="GradientScale">Multiplies g first: a mean over a chunk, or clipping.</param>
 public readonly record struct AdamSettings(float LearningRate, double Beta1, double Beta2, float Epsilon, float WeightDecay, bool Decoupled,
-    long Step, float GradientScale)
+    long Step, float GradientScale) : ICommitSettings
 {
     /// <summary>Whether g becomes 0 in the same pass; else it is left as it is.</summary>
     public bool ClearGradient { get; init; }
@@ -52,7 +52,7 @@ public readonly record struct AdamSettings(float LearningRate, double Beta1, dou
 /// <param name="M">The first moment, in and out: of the same shape, or as <see cref="MomentPrecision.BFloat16"/> says.</param>
 /// <param name="V">The second moment, likewise.</param>
 /// <param name="Decays">Whether the settings' weight decay applies.</param>
-public readonly record struct AdamTensors(Tensor W, Tensor G, Tensor M, Tensor V, bool Decays = true);
+public readonly record struct AdamTensors(Tensor W, Tensor G, Tensor M, Tensor V, bool Decays = true) : ICommitTensors;
 
 /// <summary>What a commit did to a tensor, as sums of squares over its elements, accumulated in double.</summary>
 /// <param name="Change">‖θ_new − θ_old‖².</param>

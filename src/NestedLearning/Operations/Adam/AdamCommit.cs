@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace NestedLearning.Operations;
 
 /// <summary>Commits of Adam and AdamW over many tensors in one call. Arguments are checked before anything is written.</summary>
@@ -73,23 +71,8 @@ public static class AdamCommit
         }
 
         Held.Publish();
-        RequireBounded(tensors, decayed);
+        CommitBound.Require(tensors, settings);
         device.Backend.AdamCommit(tensors, decayed, changes);
-    }
-
-    private static void RequireBounded(ReadOnlySpan<AdamTensors> tensors, ReadOnlySpan<AdamSettings> settings)
-    {
-        var gradients = new List<Tensor>();
-        var scales = new List<float>();
-        for (int i = 0; i < tensors.Length; i++)
-        {
-            if (settings[i].GradientIsBounded)
-                continue;
-            gradients.Add(tensors[i].G);
-            scales.Add(settings[i].GradientScale);
-        }
-
-        CommitBound.Require(CollectionsMarshal.AsSpan(gradients), CollectionsMarshal.AsSpan(scales));
     }
 
     internal static void Validate(Tensor w, Tensor m, Tensor v, AdamSettings settings)

@@ -22,14 +22,43 @@ internal static class CommitBound
     /// <summary>A norm in three digits.</summary>
     public static string Text(double norm) => norm.ToString("G3", CultureInfo.InvariantCulture);
 
-    /// <summary>The same of each of several gradients with its scale, which are measured in one go.</summary>
-    public static void Require(ReadOnlySpan<Tensor> gradients, ReadOnlySpan<float> scales)
+    /// <summary>The same of each gradient, with its scale, that the caller has not seen to; they are measured in one go.</summary>
+    public static void Require<TTensors, TSettings>(ReadOnlySpan<TTensors> tensors, ReadOnlySpan<TSettings> settings)
+        where TTensors : struct, ICommitTensors
+        where TSettings : struct, ICommitSettings
     {
-        if (gradients.IsEmpty)
+        List<int> unknown = [];
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            if (!settings[i].GradientIsBounded)
+                unknown.Add(i);
+        }
+
+        if (unknown.Count == 0)
             return;
+        var gradients = new Tensor[unknown.Count];
+        for (int i = 0; i < gradients.Length; i++)
+            gradients[i] = tensors[unknown[i]].G;
         double[] squares = new double[gradients.Length];
         gradients[0].Device.Backend.SumsOfSquares(gradients, squares);
         for (int i = 0; i < squares.Length; i++)
-            Require(Math.Sqrt(squares[i]) * Math.Abs(scales[i]), LargestNorm, $"The gradient of tensor {i}");
+        {
+            double scale = Math.Abs(settings[unknown[i]].GradientScale);
+            Require(Math.Sqrt(squares[i]) * scale, LargestNorm, $"The gradient of tensor {unknown[i]}");
+        }
     }
+}
+
+/// <summary>What a commit writes, and its gradient.</summary>
+internal interface ICommitTensors
+{
+    public Tensor G { get; }
+}
+
+/// <summary>What a commit does with its gradient.</summary>
+internal interface ICommitSettings
+{
+    public float GradientScale { get; }
+
+    public bool GradientIsBounded { get; }
 }

@@ -45,6 +45,6 @@ public static class GemmAdamCommit
             return;
         using Tensor gradient = accumulated?.Clone() ?? x.Device.Zeros([x.Shape.Last, dy.Shape.Last]);
         Gemm.Multiply(new GemmArguments { A = x, TransposeA = true, B = dy, C = gradient, Accumulate = true });
-        CommitBound.Require([gradient], [scale]);
+        CommitBound.Require(GlobalNorm.Of(gradient) * Math.Abs(scale), CommitBound.LargestNorm, "The gradient of tensor 0");
     }
 }

@@ -10,7 +10,7 @@ namespace NestedLearning.Operations;
 /// Without m it counts as 0, without v nothing is divided, without w only m and v are written, and without start w itself
 /// is where it starts from.
 /// </summary>
-public readonly record struct MomentSettings
+public readonly record struct MomentSettings : ICommitSettings
 {
     /// <summary>Writes and reads nothing but the gradient: w ← w − LearningRate g.</summary>
     public MomentSettings()
@@ -63,4 +63,4 @@ public readonly record struct MomentSettings
 /// <param name="M">The first moment, in and out, or null.</param>
 /// <param name="V">The second moment, in and out, or null.</param>
 /// <param name="Start">Where w starts from, or null for w itself.</param>
-public readonly record struct MomentTensors(Tensor? W, Tensor G, Tensor? M = null, Tensor? V = null, Tensor? Start = null);
+public readonly record struct MomentTensors(Tensor? W, Tensor G, Tensor? M = null, Tensor? V = null, Tensor? Start = null) : ICommitTensors;

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace NestedLearning.Operations;
 
 /// <summary>Commits of the momentum family: elementwise memories of gradients. Arguments are checked before anything is written.</summary>
@@ -72,23 +70,8 @@ public static class MomentCommit
         }
 
         Held.Publish();
-        RequireBounded(tensors, settings);
+        CommitBound.Require(tensors, settings);
         device.Backend.MomentCommit(tensors, settings, changes);
-    }
-
-    private static void RequireBounded(ReadOnlySpan<MomentTensors> tensors, ReadOnlySpan<MomentSettings> settings)
-    {
-        var gradients = new List<Tensor>();
-        var scales = new List<float>();
-        for (int i = 0; i < tensors.Length; i++)
-        {
-            if (settings[i].GradientIsBounded)
-                continue;
-            gradients.Add(tensors[i].G);
-            scales.Add(settings[i].GradientScale);
-        }
-
-        CommitBound.Require(CollectionsMarshal.AsSpan(gradients), CollectionsMarshal.AsSpan(scales));
     }
 
     private static void Validate(in MomentSettings s, bool divides)
