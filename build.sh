@@ -402,7 +402,7 @@ ptx() {
 
 # What reads input of others, a line each.
 fuzz_targets() {
-  printf '%s\n' safetensors checkpoint case-managed configuration
+  printf '%s\n' safetensors checkpoint case-managed configuration gzip
   [ "$native_state" != yes ] || echo case-cpu
 }
 
@@ -416,16 +416,18 @@ build_fuzz() {
 
 # fuzz_target SECONDS TARGET: the kept inputs, then new ones.
 fuzz_target() {
-  dotnet "$artifacts/fuzz/bin/NestedLearning.Reliability.dll" fuzz "$1" "$root/tests/fuzz" "$artifacts/fuzz/found" "$2"
+  limited $(($1 + 300)) dotnet "$artifacts/fuzz/bin/NestedLearning.Reliability.dll" fuzz "$1" "$root/tests/fuzz" "$artifacts/fuzz/found" "$2"
 }
 
 fuzz() {
-  local seconds
+  local target status=0
   need_dotnet
   ! have_native || build_native release nested_learning
   build_fuzz || exit 1
-  seconds=$((${1:-10} * 60 * $(jobs_at_once) / $(fuzz_targets | wc -l)))
-  fuzz_targets | xargs -n 1 -P "$(jobs_at_once)" "$0" fuzz-target "$seconds"
+  for target in $(fuzz_targets); do begin "fuzz $target" fuzz_target $((${1:-10} * 60)) "$target"; done
+  finish || status=$?
+  for target in $(fuzz_targets); do cat "$(log_of "fuzz $target")"; done
+  return $status
 }
 
 format() {
@@ -599,7 +601,7 @@ test_fuzz() {
     return
   }
   for target in $(fuzz_targets); do
-    if step "fuzz $target" limited 300 "$0" fuzz-target 10 "$target"; then
+    if step "fuzz $target" fuzz_target 10 "$target"; then
       count "fuzz $target" 1 0 0
     else
       fail "fuzz $target"
@@ -747,7 +749,6 @@ case $verb in
   generate) generate "$@" ;;
   bench) bench "$@" ;;
   fuzz) fuzz "$@" ;;
-  fuzz-target) fuzz_target "$@" ;;
   format) format "$@" ;;
   clean) clean ;;
   help | -h | --help) usage ;;

@@ -23,7 +23,7 @@ internal static class Kills
             int longest = (int)clock.ElapsedMilliseconds;
             var expected = SafetensorsFile.Load(Checkpoint(whole));
             var random = new Random(1);
-            int done = 0, finished = 0, refused = 0;
+            int done = 0, finished = 0;
             bool resume = false;
             while (done < kills)
             {
@@ -45,7 +45,6 @@ internal static class Kills
                 }
                 else
                 {
-                    refused++;
                     Console.Error.WriteLine($"after {done} kills it ends with status {status}");
                     return 1;
                 }
@@ -54,7 +53,7 @@ internal static class Kills
             }
 
             Console.WriteLine($"{done} kills at random moments, {finished} streams that went on to their end with the same " +
-                $"bits, {refused} refused");
+                "bits");
             return 0;
         }
         finally

@@ -11,6 +11,8 @@ internal static class ManyStreams
 {
     private const int Streams = 64, Batch = 20;
 
+    private static readonly int s_threads = 4 * Environment.ProcessorCount;
+
     public static int Run(TimeSpan time)
     {
         using Device device = Device.Open();
@@ -18,11 +20,11 @@ internal static class ManyStreams
         int[] steps = new int[Streams];
         byte[][] states = new byte[Streams][];
         var clock = Stopwatch.StartNew();
-        Parallel.For(0, Streams, new ParallelOptions { MaxDegreeOfParallelism = 4 * Environment.ProcessorCount }, stream =>
+        Parallel.For(0, Streams, new ParallelOptions { MaxDegreeOfParallelism = s_threads }, stream =>
         {
             using var work = new StreamWork(device, text, stream);
             // Shares of the time in turn, as there are more streams than threads.
-            long until = clock.ElapsedTicks + (long)(time.TotalSeconds * Stopwatch.Frequency * 4 * Environment.ProcessorCount / Streams);
+            long until = clock.ElapsedTicks + (long)(time.TotalSeconds * Stopwatch.Frequency * s_threads / Streams);
             while (clock.ElapsedTicks < until)
             {
                 for (int i = 0; i < Batch; i++)
@@ -33,20 +35,21 @@ internal static class ManyStreams
             states[stream] = work.State();
         });
         long all = steps.Sum(s => (long)s);
-        Console.WriteLine($"{Streams} streams, {4 * Environment.ProcessorCount} threads, " +
+        Console.WriteLine($"{Streams} streams, {s_threads} threads, " +
             $"{clock.Elapsed.TotalSeconds:F0} s: {all:N0} steps");
         int different = 0;
-        Parallel.For(0, Streams, new ParallelOptions { MaxDegreeOfParallelism = 1 }, stream =>
+        for (int stream = 0; stream < Streams; stream++)
         {
             using var work = new StreamWork(device, text, stream);
             for (int i = 0; i < steps[stream]; i++)
                 work.Step();
             if (!work.State().AsSpan().SequenceEqual(states[stream]))
             {
-                Interlocked.Increment(ref different);
+                different++;
                 Console.Error.WriteLine($"stream {stream} has other bits alone");
             }
-        });
+        }
+
         Console.WriteLine($"{different} of {Streams} have other bits when they are done again alone");
         return different == 0 ? 0 : 1;
     }
@@ -97,21 +100,7 @@ internal static class ManyStreams
             }
         }
 
-        public byte[] State()
-        {
-            string path = Path.GetTempFileName();
-            try
-            {
-                var file = new SafetensorsFile();
-                _learner.Save(file, "");
-                file.Save(path);
-                return File.ReadAllBytes(path);
-            }
-            finally
-            {
-                File.Delete(path);
-            }
-        }
+        public byte[] State() => Checkpoint.Of(_learner);
 
         public void Dispose() => _learner.Dispose();
 

@@ -3,7 +3,8 @@ namespace NestedLearning.CommandLine.Streaming;
 /// <summary>
 /// Decompresses gzip (RFC 1952) and checks all of it: that every member ends, that its checksum and length are those of its
 /// contents, and that nothing but zeros stands behind the last. <see cref="System.IO.Compression.GZipStream"/> takes what is cut
-/// off as whole, ignores what stands behind, and does not say where a member ends.
+/// off as whole, ignores what stands behind, and does not say where a member ends; SharpZipLib 1.4.2's decoder does, and ends in
+/// errors of indices and of arithmetic on damaged codes.
 /// </summary>
 internal sealed class GzipReader
 {

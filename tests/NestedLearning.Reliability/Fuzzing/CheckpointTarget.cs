@@ -25,18 +25,7 @@ internal sealed class CheckpointTarget : SafetensorsTarget
             Levels = [.. ModelConfiguration.Hope.Levels.Select(level => level with { Hidden = 4 })],
         };
         using StreamLearner learner = StreamLearner.Create(_device.Value, configuration, "seed");
-        string path = Path.GetTempFileName();
-        try
-        {
-            var file = new SafetensorsFile();
-            learner.Save(file, "");
-            file.Save(path);
-            return [File.ReadAllBytes(path)];
-        }
-        finally
-        {
-            File.Delete(path);
-        }
+        return [Checkpoint.Of(learner)];
     }
 
     // A model of the configuration is made and thrown away.

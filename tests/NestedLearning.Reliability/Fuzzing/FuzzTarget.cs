@@ -4,7 +4,10 @@ namespace NestedLearning.Reliability.Fuzzing;
 internal abstract class FuzzTarget
 {
     public static IReadOnlyList<FuzzTarget> All { get; } =
-        [new SafetensorsTarget(), new CheckpointTarget(), new CaseTarget("managed"), new CaseTarget("cpu"), new ConfigurationTarget()];
+    [
+        new SafetensorsTarget(), new CheckpointTarget(), new CaseTarget("managed"), new CaseTarget("cpu"), new ConfigurationTarget(),
+        new GzipTarget(),
+    ];
 
     public abstract string Name { get; }
 

@@ -15,11 +15,11 @@ internal class SafetensorsTarget : FuzzTarget
         "nested_learning.crc32c",
     ];
 
-    public override IEnumerable<byte[]> Seeds()
-    {
-        foreach (byte[] seed in GoldenCases(4096))
-            yield return seed;
-    }
+    // Of the golden cases those of at most so many bytes.
+    public override IEnumerable<byte[]> Seeds() =>
+        from path in Directory.GetFiles(Path.Combine(Repository.Root, "tests", "golden"), "*.safetensors").Order(StringComparer.Ordinal)
+        where new FileInfo(path).Length <= 4096
+        select File.ReadAllBytes(path);
 
     public override void Run(ReadOnlySpan<byte> input)
     {
@@ -67,12 +67,6 @@ internal class SafetensorsTarget : FuzzTarget
             }
         }
     }
-
-    /// <summary>Golden cases of at most so many bytes.</summary>
-    private protected static IEnumerable<byte[]> GoldenCases(int most) =>
-        from path in Directory.GetFiles(Path.Combine(Repository.Root, "tests", "golden"), "*.safetensors").Order(StringComparer.Ordinal)
-        where new FileInfo(path).Length <= most
-        select File.ReadAllBytes(path);
 
     // −1 where there is none that an input could have.
     private static int LargestNumberAfter(ReadOnlySpan<byte> text, ReadOnlySpan<byte> word)
