@@ -9,6 +9,28 @@ public sealed record LevelConfiguration(string Name, int Chunk, float LearningRa
 {
     /// <summary>The update rule; null is the model's AdamW.</summary>
     public Optimizer? Optimizer { get; init; }
+
+    /// <param name="path">Where it stands in its configuration, such as <c>Levels[0]</c>.</param>
+    /// <exception cref="ArgumentException">A setting is out of its range; the message names it.</exception>
+    internal void Validate(string path)
+    {
+        if (string.IsNullOrEmpty(Name))
+            throw new ArgumentException($"{path}.Name is empty, expected a name.");
+        if (!float.IsFinite(LearningRate))
+            throw new ArgumentException($"{path}.LearningRate is {LearningRate}, expected a finite number.");
+        if (Chunk < 1)
+            throw new ArgumentException($"{path}.Chunk is {Chunk}, expected at least 1.");
+        if (Hidden < 1)
+            throw new ArgumentException($"{path}.Hidden is {Hidden}, expected at least 1.");
+        try
+        {
+            Optimizer?.Validate();
+        }
+        catch (ArgumentException e)
+        {
+            throw new ArgumentException($"{path}.Optimizer: {e.Message}", e);
+        }
+    }
 }
 
 /// <summary>
@@ -179,6 +201,9 @@ public sealed record ModelConfiguration
         ProjectionLevel = 0,
     };
 
+    /// <summary>The update rule of a level that has none of its own.</summary>
+    internal Optimizer DefaultOptimizer => new Adam { Beta2 = Beta2, WeightDecay = WeightDecay };
+
     /// <summary>Checks every setting.</summary>
     /// <exception cref="ArgumentException">A setting is out of its range; the message names it.</exception>
     public void Validate()
@@ -217,16 +242,13 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(ProjectionLevel)} is {ProjectionLevel}, expected 0 to {Levels.Count - 1}.");
         for (int i = 0; i < Levels.Count; i++)
         {
-            if (string.IsNullOrEmpty(Levels[i].Name))
-                throw new ArgumentException($"Levels[{i}].Name is empty, expected a name.");
-            Finite(Levels[i].LearningRate, $"Levels[{i}].LearningRate");
-            AtLeastOne(Levels[i].Chunk, $"Levels[{i}].Chunk");
-            AtLeastOne(Levels[i].Hidden, $"Levels[{i}].Hidden");
+            Levels[i].Validate(Readable.Text($"Levels[{i}]"));
             if (i > 0 && Levels[i].Chunk % Levels[i - 1].Chunk != 0)
                 throw new ArgumentException($"Levels[{i}].Chunk is {Levels[i].Chunk}, expected a multiple of the faster level's " +
                     $"{Levels[i - 1].Chunk}.");
         }
 
+        DefaultOptimizer.Validate();
         Continuum.Validate(Dim);
     }
 

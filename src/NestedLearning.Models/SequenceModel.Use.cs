@@ -36,10 +36,9 @@ public sealed partial class SequenceModel
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(file);
-        var model = new SequenceModel(device, ConfigurationJson.Read(file, prefix));
+        SequenceModel model = Create(device, file, prefix);
         try
         {
-            model.TakeRates(file, prefix);
             model.Load(file, prefix, allow: null);
             return model;
         }
@@ -48,6 +47,24 @@ public sealed partial class SequenceModel
             model.Dispose();
             throw;
         }
+    }
+
+    // A model of a file's configuration and rates, which the file can fill.
+    internal static SequenceModel Create(Device device, SafetensorsFile file, string prefix)
+    {
+        ModelConfiguration configuration = ConfigurationJson.Read(file, prefix);
+        SequenceModel model;
+        try
+        {
+            model = new SequenceModel(device, configuration, (name, shape) => file.Floats($"{prefix}{LevelsPrefix}value.{name}", shape));
+        }
+        catch (ArgumentException e)
+        {
+            throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' cannot be used: {e.Message}", e);
+        }
+
+        model.TakeRates(file, prefix);
+        return model;
     }
 
     // What takes a checkpoint over and cannot fail.

@@ -17,13 +17,18 @@ public sealed partial class SequenceModel : IDisposable
     /// <summary>A model with random initial values.</summary>
     /// <exception cref="ArgumentException">A setting is out of its range.</exception>
     public SequenceModel(Device device, ModelConfiguration configuration)
+        : this(device, configuration, expect: null)
+    {
+    }
+
+    private SequenceModel(Device device, ModelConfiguration configuration, Action<string, Shape>? expect)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(configuration);
         configuration.Validate();
         Device = device;
         Configuration = configuration;
-        var make = new ParameterFactory(device, configuration.Seed);
+        var make = new ParameterFactory(device, configuration.Seed, expect);
         int levels = configuration.Levels.Count;
 
         // Each block adds one term for its mixer and one for each level: together as large as the embedding.
@@ -165,8 +170,7 @@ public sealed partial class SequenceModel : IDisposable
         IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
         if (index == Configuration.ProjectionLevel)
             parameters = [_embedding, _finalNorm, .. Mixers.SelectMany(m => m.Parameters), .. parameters];
-        Optimizer optimizer = level.Optimizer ?? new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
-        return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
+        return new Level(level.Name, level.Chunk, level.LearningRate, level.Optimizer ?? Configuration.DefaultOptimizer, parameters)
         {
             Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
             Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index,

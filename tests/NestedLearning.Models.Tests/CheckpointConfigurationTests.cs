@@ -18,6 +18,8 @@ public sealed class CheckpointConfigurationTests : IDisposable
 
     private static readonly ContinuumMemoryConfiguration s_memory = new() { Dim = 8, Levels = s_small.Levels };
 
+    private static readonly Momentum s_rest = new() { Decay = 0.25f };
+
     private readonly Device _device = Device.Open("managed");
     private readonly string _folder = Directory.CreateTempSubdirectory("configuration-").FullName;
 
@@ -170,6 +172,53 @@ public sealed class CheckpointConfigurationTests : IDisposable
         using StreamLearner second = StreamLearner.Load(_device, path);
         Assert.Equal(("reader", 50L), (second.Name, second.Position));
         Compare.SameBits("losses", Read(second, text[50..]), Read(first, text[50..]));
+    }
+
+    [Theory]
+    [InlineData("\"Beta2\":0.99", "\"Beta2\":2", "beta2 is 2, expected at least 0 and below 1")]
+    [InlineData("\"Decay\":0.25", "\"Decay\":-1", "Levels[1].Optimizer: Decay is -1, expected at least 0 and below 1")]
+    [InlineData("\"Hidden\":7", "\"Hidden\":1000000000", "Levels[1].Optimizer: Hidden is 1000000000, expected 1 to 65536")]
+    [InlineData("\"Ridge\":0.5", "\"Ridge\":7", "Levels[1].Optimizer: Ridge is 7, expected")]
+    [InlineData("\"Dim\":8", "\"Dim\":4000000", "levels.value.embedding")]
+    [InlineData("\"Blocks\":1", "\"Blocks\":2", "levels.value.block1.")]
+    [InlineData("\"Vocabulary\":256", "\"Vocabulary\":2147483647", "[2147483647, 8]")]
+    [InlineData("\"Hidden\":7", "\"Hidden\":7,\"Hidden\":8", "is not JSON")]
+    public void ConfigurationThatCannotBe_IsRefused_BeforeMemoryIsTaken(string setting, string changed, string message) =>
+        Refused(setting, changed, message, memory: 1 << 20);
+
+    [Fact]
+    public void OptimizerThatCannotTakeAParameter_IsRefused() =>
+        Refused(OptimizerJson.Write(s_rest).ToJsonString(), OptimizerJson.Write(new Muon()).ToJsonString(), "Muon takes matrices",
+            memory: 1 << 24);
+
+    // That a checkpoint with another text in its configuration is refused, having taken at most some bytes of memory.
+    private void Refused(string setting, string changed, string message, long memory)
+    {
+        ModelConfiguration configuration = s_small with
+        {
+            Dim = 8,
+            Levels =
+            [
+                s_small.Levels[0],
+                s_small.Levels[1] with
+                {
+                    Optimizer = OptimizerRules.ByShape(
+                        new DeepMomentum { Hidden = 7, Preconditioner = new MatrixPreconditioner { Ridge = 0.5f } },
+                        s_rest, []),
+                },
+                .. s_small.Levels.Skip(2),
+            ],
+        };
+        var file = new SafetensorsFile();
+        using (StreamLearner learner = StreamLearner.Create(_device, configuration, "learner"))
+            learner.Save(file, "");
+        string json = file.Metadata["configuration"];
+        Assert.Contains(setting, json, StringComparison.Ordinal);
+        file.Metadata["configuration"] = json.Replace(setting, changed, StringComparison.Ordinal);
+        using Device device = Device.Open("managed");
+        Assert.Contains(message, Assert.Throws<CheckpointException>(() => StreamLearner.Load(device, file, "", "again")).Message,
+            StringComparison.Ordinal);
+        Assert.InRange(device.AllocatedBytes, 0, memory);
     }
 
     [Fact]

@@ -121,11 +121,22 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : MemoryPool, ID
     public DeviceBlock Take(int length)
     {
         long size = Rounded(length);
-        DeviceBlock block;
+        DeviceBlock? block;
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            block = Kept(size) ?? AllocateOrTrim(size);
+            block = Kept(size);
+        }
+
+        // Outside of the lock, which finalizers that give back what was lost take too.
+        if (block is null)
+        {
+            FindsLost(size * sizeof(float));
+            lock (_lock)
+            {
+                ObjectDisposedException.ThrowIf(_disposed, this);
+                block = Kept(size) ?? AllocateOrTrim(size);
+            }
         }
 
         GiveOut(block, length);
@@ -241,7 +252,6 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : MemoryPool, ID
         MemoryBuffer1D<float, Stride1D.Dense> buffer = accelerator.Allocate1D<float>(size);
         _buffers.Add(buffer);
         Interlocked.Add(ref _allocated, size * sizeof(float));
-        GC.AddMemoryPressure(size * sizeof(float));
         return new DeviceBlock(this, buffer);
     }
 

@@ -41,10 +41,7 @@ public sealed record ContinuumMemoryConfiguration
         for (int i = 0; i < Levels.Count; i++)
         {
             LevelConfiguration level = Levels[i];
-            if (level.Chunk < 1)
-                throw new ArgumentException($"Levels[{i}].Chunk is {level.Chunk}, expected at least 1.");
-            if (level.Hidden < 1)
-                throw new ArgumentException($"Levels[{i}].Hidden is {level.Hidden}, expected at least 1.");
+            level.Validate(Readable.Text($"Levels[{i}]"));
             if (i > 0 && level.Chunk < Levels[i - 1].Chunk)
                 throw new ArgumentException($"Levels[{i}].Chunk is {level.Chunk}, expected at least the faster level's " +
                     $"{Levels[i - 1].Chunk}.");

@@ -3,6 +3,8 @@ namespace NestedLearning.Models;
 /// <summary>A model that reads a stream of bytes once, learning as it goes.</summary>
 public sealed class StreamLearner : IStreamLearner
 {
+    private const int Bytes = 256;
+
     private readonly SequenceModel _model;
     private SequenceState _state;
     private int _last;
@@ -21,8 +23,9 @@ public sealed class StreamLearner : IStreamLearner
     {
         ArgumentNullException.ThrowIfNull(configuration);
         ArgumentException.ThrowIfNullOrEmpty(name);
-        if (configuration.Vocabulary != 256)
-            throw new ArgumentException($"The vocabulary is {configuration.Vocabulary}, expected 256 for bytes.", nameof(configuration));
+        if (configuration.Vocabulary != Bytes)
+            throw new ArgumentException($"The vocabulary is {configuration.Vocabulary}, expected {Bytes} for bytes.",
+                nameof(configuration));
         return new StreamLearner(new SequenceModel(device, configuration), name);
     }
 
@@ -44,10 +47,17 @@ public sealed class StreamLearner : IStreamLearner
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(file);
-        StreamLearner learner = Create(device, ConfigurationJson.Read(file, prefix), name);
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        SequenceModel model = SequenceModel.Create(device, file, prefix);
+        if (model.Configuration.Vocabulary != Bytes)
+        {
+            model.Dispose();
+            throw new CheckpointException($"The file's vocabulary is {model.Configuration.Vocabulary}, expected {Bytes} for bytes.");
+        }
+
+        var learner = new StreamLearner(model, name);
         try
         {
-            learner._model.TakeRates(file, prefix);
             learner.Load(file, prefix);
             return learner;
         }

@@ -13,6 +13,8 @@ internal static class CheckpointSettings
     /// <summary>The key of the configuration in the metadata, behind the checkpoint's prefix.</summary>
     public const string Key = "configuration";
 
+    private static readonly JsonDocumentOptions s_strict = new() { AllowDuplicateProperties = false };
+
     private const int MostDifferences = 8;
     private const int LongestValue = 200;
     private const string Absent = "absent";
@@ -29,10 +31,10 @@ internal static class CheckpointSettings
             return null;
         try
         {
-            return JsonNode.Parse(text) as JsonObject
+            return JsonNode.Parse(text, documentOptions: s_strict) as JsonObject
                 ?? throw new CheckpointException($"The '{prefix}{Key}' of the file is not a JSON object.");
         }
-        catch (Exception e) when (e is JsonException or ArgumentException)
+        catch (JsonException e)
         {
             throw new CheckpointException($"The '{prefix}{Key}' of the file is not JSON: {e.Message}", e);
         }

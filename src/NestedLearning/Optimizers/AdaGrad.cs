@@ -18,7 +18,8 @@ public sealed class AdaGrad : ElementwiseOptimizer
 
     private protected override string SecondMoment => "v";
 
-    private protected override void Validate()
+    /// <inheritdoc/>
+    public override void Validate()
     {
         Require.Epsilon(Epsilon);
         Require.Finite(WeightDecay);

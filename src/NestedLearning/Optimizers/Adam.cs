@@ -39,11 +39,15 @@ public sealed class Adam : Optimizer
         $"η {(Decoupled ? "(m̂/(√v̂ + ε) + λ W)" : "m̂/(√v̂ + ε)")}; β1 = {Beta1}, β2 = {Beta2}, ε = {Epsilon}, λ = {WeightDecay}");
 
     /// <inheritdoc/>
+    public override void Validate() =>
+        AdamCommit.Validate(new AdamSettings(LearningRate: 1, Beta1, Beta2, Epsilon, WeightDecay, Decoupled, Step: 1, GradientScale: 1));
+
+    /// <inheritdoc/>
     /// <exception cref="ArgumentException">A setting is out of its range.</exception>
     public override OptimizerMemory CreateMemory(Parameter parameter)
     {
         ArgumentNullException.ThrowIfNull(parameter);
-        AdamCommit.Validate(new AdamSettings(LearningRate: 1, Beta1, Beta2, Epsilon, WeightDecay, Decoupled, Step: 1, GradientScale: 1));
+        Validate();
         return new Memory(this, parameter);
     }
 

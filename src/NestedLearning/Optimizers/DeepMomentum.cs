@@ -13,7 +13,11 @@ namespace NestedLearning.Optimizers;
 /// </summary>
 public sealed class DeepMomentum : Optimizer
 {
-    /// <summary>N, the memory's hidden units; its state is 2 N numbers for each column of the parameter.</summary>
+    /// <summary>The most hidden units.</summary>
+    public const int MaxHidden = 65_536;
+
+    /// <summary>N, the memory's hidden units, 1 to <see cref="MaxHidden"/>; its state is 2 N numbers for each column of the
+    /// parameter.</summary>
     public int Hidden { get; init; } = 64;
 
     /// <summary>α, what a commit keeps of the memory, above 0 and at most 1. Below 1 it acts on both layers.</summary>
@@ -53,16 +57,24 @@ public sealed class DeepMomentum : Optimizer
     }
 
     /// <inheritdoc/>
-    /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
-    public override OptimizerMemory CreateMemory(Parameter parameter)
+    public override void Validate()
     {
-        ArgumentNullException.ThrowIfNull(parameter);
-        Require.Matrix(parameter, "Deep momentum");
-        Require.Positive(Hidden);
+        if (Hidden is < 1 or > MaxHidden)
+            throw new ArgumentOutOfRangeException(nameof(Hidden), Hidden, $"Hidden is {Hidden}, expected 1 to {MaxHidden}.");
         Require.Above((float)Decay, 0, nameof(Decay));
         Require.InRange((float)Decay, 0, 1, nameof(Decay));
         Require.Above(InnerRate, 0);
         Require.InRange(Erase, 0, 1);
+        Preconditioner.Validate();
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
+    public override OptimizerMemory CreateMemory(Parameter parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        Validate();
+        Require.Matrix(parameter, "Deep momentum");
         return new Memory(this, parameter, Preconditioner.CreateMemory(parameter));
     }
 

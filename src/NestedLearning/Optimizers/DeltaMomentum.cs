@@ -26,13 +26,20 @@ public sealed class DeltaMomentum : Optimizer
         $"{Erase}{(Preconditioner.Rule.Length > 0 ? $"; {Preconditioner.Rule}" : "")}");
 
     /// <inheritdoc/>
+    public override void Validate()
+    {
+        Require.Retention(Decay);
+        Require.InRange(Erase, 0, 1);
+        Preconditioner.Validate();
+    }
+
+    /// <inheritdoc/>
     /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
     public override OptimizerMemory CreateMemory(Parameter parameter)
     {
         ArgumentNullException.ThrowIfNull(parameter);
+        Validate();
         Require.Matrix(parameter, "Delta momentum");
-        Require.Retention(Decay);
-        Require.InRange(Erase, 0, 1);
         return new Memory(this, Preconditioner.CreateMemory(parameter), parameter.Value);
     }
 

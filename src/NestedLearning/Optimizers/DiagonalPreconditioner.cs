@@ -13,11 +13,17 @@ public sealed class DiagonalPreconditioner : Preconditioner
     public override string Rule => Readable.Text($"v ← ρ v + (1 − ρ) g², P g = g/(√v + ε); ρ = {Decay}, ε = {Epsilon}");
 
     /// <inheritdoc/>
+    public override void Validate()
+    {
+        Require.Retention(Decay);
+        Require.Epsilon(Epsilon);
+    }
+
+    /// <inheritdoc/>
     public override PreconditionerMemory CreateMemory(Parameter parameter)
     {
         ArgumentNullException.ThrowIfNull(parameter);
-        Require.Retention(Decay);
-        Require.Epsilon(Epsilon);
+        Validate();
         return new Memory(this, parameter.Value.Device.Zeros(parameter.Value.Shape));
     }
 

@@ -24,11 +24,6 @@ public abstract class ElementwiseOptimizer : Optimizer
         return new Memory(this, parameter);
     }
 
-    /// <summary>Checks that every setting is in its range.</summary>
-    private protected virtual void Validate()
-    {
-    }
-
     /// <summary>The commit of a parameter at this learning rate; its gradient scale is set by the caller.</summary>
     private protected abstract MomentSettings Commit(float learningRate, bool decays);
 

@@ -13,7 +13,8 @@ public sealed class GradientDescent : ElementwiseOptimizer
         ? "Gradient descent: W ← W − η g"
         : Readable.Text($"Gradient descent: W ← W − η (g + λ W); λ = {WeightDecay}");
 
-    private protected override void Validate() => Require.Finite(WeightDecay);
+    /// <inheritdoc/>
+    public override void Validate() => Require.Finite(WeightDecay);
 
     private protected override MomentSettings Commit(float learningRate, bool decays) =>
         new() { LearningRate = learningRate, Decay = decays ? learningRate * WeightDecay : 0 };

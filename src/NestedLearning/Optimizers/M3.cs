@@ -42,11 +42,8 @@ public sealed class M3 : Optimizer
         $"β1 = {Beta1}, β2 = {Beta2}, β3 = {Beta3}, a = {SlowWeight}, ε = {Epsilon}, {Steps} steps, λ = {WeightDecay}");
 
     /// <inheritdoc/>
-    /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
-    public override OptimizerMemory CreateMemory(Parameter parameter)
+    public override void Validate()
     {
-        ArgumentNullException.ThrowIfNull(parameter);
-        Require.Matrix(parameter, "M3");
         Require.Above(Beta1, 0);
         Require.Above(Beta2, 0);
         Require.Above(Beta3, 0);
@@ -55,6 +52,15 @@ public sealed class M3 : Optimizer
         Require.Epsilon(Epsilon);
         Require.Positive(Steps);
         Require.Finite(WeightDecay);
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
+    public override OptimizerMemory CreateMemory(Parameter parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        Validate();
+        Require.Matrix(parameter, "M3");
         return new Memory(this, parameter.Value);
     }
 

@@ -26,13 +26,19 @@ public sealed class MatrixPreconditioner : Preconditioner
         $"H ← ρ H + (1 − ρ) g gᵀ, P = (H + λ ‖H‖/√r I)⁻¹ every {Period} commits; ρ = {Decay}, λ = {Ridge}");
 
     /// <inheritdoc/>
-    public override PreconditionerMemory CreateMemory(Parameter parameter)
+    public override void Validate()
     {
-        ArgumentNullException.ThrowIfNull(parameter);
-        Require.Matrix(parameter, "A matrix preconditioner");
         Require.Retention(Decay);
         Require.InRange(Ridge, LeastRidge, 1);
         Require.Positive(Period);
+    }
+
+    /// <inheritdoc/>
+    public override PreconditionerMemory CreateMemory(Parameter parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        Validate();
+        Require.Matrix(parameter, "A matrix preconditioner");
         return new Memory(this, parameter.Value);
     }
 

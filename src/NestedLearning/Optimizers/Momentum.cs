@@ -35,7 +35,8 @@ public sealed class Momentum : ElementwiseOptimizer
 
     private protected override string FirstMoment => "m";
 
-    private protected override void Validate()
+    /// <inheritdoc/>
+    public override void Validate()
     {
         Require.Retention(Decay);
         Require.Finite(WeightDecay);

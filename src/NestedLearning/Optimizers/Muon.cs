@@ -41,15 +41,21 @@ public sealed class Muon : Optimizer
     }
 
     /// <inheritdoc/>
-    /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
-    public override OptimizerMemory CreateMemory(Parameter parameter)
+    public override void Validate()
     {
-        ArgumentNullException.ThrowIfNull(parameter);
-        Require.Matrix(parameter, "Muon");
         Require.Retention(Decay);
         Require.Positive(Steps);
         Require.InRange(UpdateRms, 0, float.MaxValue);
         Require.Finite(WeightDecay);
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">The parameter is not a matrix, or a setting is out of its range.</exception>
+    public override OptimizerMemory CreateMemory(Parameter parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        Validate();
+        Require.Matrix(parameter, "Muon");
         return new Memory(this, parameter.Value);
     }
 

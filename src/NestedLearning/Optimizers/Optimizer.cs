@@ -11,7 +11,14 @@ public abstract class Optimizer
     /// <summary>The rule in one line, for people: its name, its equation, and the settings in it.</summary>
     public abstract string Rule { get; }
 
+    /// <summary>Checks every setting. A rule without settings has nothing to check.</summary>
+    /// <exception cref="ArgumentException">A setting is out of its range; the message names it, its value and what is allowed.</exception>
+    public virtual void Validate()
+    {
+    }
+
     /// <summary>An empty memory for one parameter.</summary>
+    /// <exception cref="ArgumentException">A setting is out of its range, or the rule cannot act on such a parameter.</exception>
     public abstract OptimizerMemory CreateMemory(Parameter parameter);
 
     /// <summary>

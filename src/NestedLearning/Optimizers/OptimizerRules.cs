@@ -59,6 +59,14 @@ public sealed class OptimizerRules : Optimizer
             parameter.Value.Shape is { Rank: 2 } shape && shape[0] > 1 && shape[1] > 1 && !parameter.Name.Split('.').Any(except.Contains);
     }
 
+    /// <summary>Checks every setting of every optimizer.</summary>
+    /// <exception cref="ArgumentException">A setting is out of its range; the message names it, its value and what is allowed.</exception>
+    public override void Validate()
+    {
+        foreach (OptimizerRule rule in _rules)
+            rule.Optimizer.Validate();
+    }
+
     /// <summary>The memory of the optimizer that the rules choose.</summary>
     /// <exception cref="ArgumentException">No rule applies, or the optimizer refuses the parameter.</exception>
     public override OptimizerMemory CreateMemory(Parameter parameter)

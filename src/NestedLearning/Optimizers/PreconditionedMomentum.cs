@@ -32,11 +32,18 @@ public sealed class PreconditionedMomentum : Optimizer
     }
 
     /// <inheritdoc/>
+    public override void Validate()
+    {
+        Require.Retention(Decay);
+        Preconditioner.Validate();
+    }
+
+    /// <inheritdoc/>
     /// <exception cref="ArgumentException">A setting is out of its range, or P cannot act on the parameter.</exception>
     public override OptimizerMemory CreateMemory(Parameter parameter)
     {
         ArgumentNullException.ThrowIfNull(parameter);
-        Require.Retention(Decay);
+        Validate();
         return new Memory(this, Preconditioner.CreateMemory(parameter), parameter.Value);
     }
 

@@ -12,6 +12,12 @@ public abstract class Preconditioner
     /// <summary>The memory and P as equations; empty for the identity.</summary>
     public abstract string Rule { get; }
 
+    /// <summary>Checks every setting. A rule without settings has nothing to check.</summary>
+    /// <exception cref="ArgumentException">A setting is out of its range; the message names it, its value and what is allowed.</exception>
+    public virtual void Validate()
+    {
+    }
+
     /// <summary>An empty memory for one parameter.</summary>
     /// <exception cref="ArgumentException">The parameter has a shape that P cannot act on, or a setting is out of its range.</exception>
     public abstract PreconditionerMemory CreateMemory(Parameter parameter);

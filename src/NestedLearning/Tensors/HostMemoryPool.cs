@@ -62,7 +62,10 @@ internal sealed unsafe partial class HostMemoryPool : MemoryPool, IDisposable
     {
         // At least one cache line, so that two tensors never share one.
         int bucket = BitOperations.Log2((uint)Math.Max(length, Alignment / sizeof(float)) - 1) + 1;
-        HostBlock block = _free[bucket].Pop() ?? Allocate(bucket);
+        HostBlock? block = _free[bucket].Pop();
+        if (block is null && FindsLost((long)sizeof(float) << bucket))
+            block = _free[bucket].Pop();
+        block ??= Allocate(bucket);
         GiveOut(block, length);
         return block;
     }
@@ -118,7 +121,6 @@ internal sealed unsafe partial class HostMemoryPool : MemoryPool, IDisposable
         }
 
         Interlocked.Add(ref _allocated, (long)bytes);
-        GC.AddMemoryPressure((long)bytes);
         return new HostBlock(this, pointer, bucket);
     }
 

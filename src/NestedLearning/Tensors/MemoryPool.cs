@@ -32,7 +32,6 @@ internal abstract class MemoryBlock(MemoryPool pool) : IDisposable
     public void Dispose()
     {
         GC.SuppressFinalize(this);
-        GC.RemoveMemoryPressure(Bytes);
         Free();
     }
 
@@ -46,7 +45,6 @@ internal abstract class MemoryBlock(MemoryPool pool) : IDisposable
     {
         if (!IsInUse)
         {
-            GC.RemoveMemoryPressure(Bytes);
             Abandon();
             return;
         }
@@ -59,8 +57,14 @@ internal abstract class MemoryBlock(MemoryPool pool) : IDisposable
 /// <summary>What the memory pools of all backends share: what is kept, up to how much, and what was lost.</summary>
 internal abstract class MemoryPool
 {
+    /// <summary>Bytes that may be in use before anybody looks for lost ones among them.</summary>
+    internal const long LeastSearch = 256L << 20;
+
     // Of those that have no origin nothing more is known than how many there were.
     private const int MostReported = 1000;
+
+    private readonly Lock _searching = new();
+    private long _searchAt = LeastSearch;
 
     private readonly List<LostTensor> _lost = [];
     private long _lostCount;
@@ -77,6 +81,9 @@ internal abstract class MemoryPool
 
     /// <summary>Bytes kept for reuse.</summary>
     public abstract long KeptBytes { get; }
+
+    /// <summary>How often lost memory was looked for.</summary>
+    internal int Searches { get; private set; }
 
     /// <summary>How many blocks were lost so far.</summary>
     public long LostCount => Interlocked.Read(ref _lostCount);
@@ -115,6 +122,31 @@ internal abstract class MemoryPool
         BackendEvents.Log.Lost(Owner, lost);
         Return(block);
     }
+
+    /// <summary>
+    /// Looks for lost memory, if taking this many bytes more makes those in use twice what they were when it was last looked for. The
+    /// collector sees the small objects of a tensor and not its memory, and may not run for a long time.
+    /// </summary>
+    /// <returns>Whether it looked, so that there may be kept memory that was not there before.</returns>
+    protected bool FindsLost(long bytes)
+    {
+        if (InUse + bytes <= Interlocked.Read(ref _searchAt))
+            return false;
+        lock (_searching)
+        {
+            if (InUse + bytes > Interlocked.Read(ref _searchAt))
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                Searches++;
+                Interlocked.Exchange(ref _searchAt, Math.Max(LeastSearch, 2 * (InUse + bytes)));
+            }
+        }
+
+        return true;
+    }
+
+    private long InUse => AllocatedBytes - KeptBytes;
 
     /// <summary>Notes for whom a block is given out.</summary>
     protected void GiveOut(MemoryBlock block, int length)

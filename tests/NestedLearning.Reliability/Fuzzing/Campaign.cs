@@ -100,7 +100,7 @@ internal sealed class Campaign
         }
 
         Volatile.Write(ref _started, 0);
-        allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
+        allocated = GC.GetAllocatedBytesForCurrentThread() - allocated + _target.DeviceBytes();
         if (allocated > _target.MayAllocate(input.Length))
             Fail(input, $"it allocated {allocated} bytes, at most {_target.MayAllocate(input.Length)} were expected " +
                 $"of {input.Length} bytes");

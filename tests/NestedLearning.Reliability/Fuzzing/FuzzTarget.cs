@@ -23,6 +23,9 @@ internal abstract class FuzzTarget
     /// <summary>Whether this is how the target says what is wrong with an input.</summary>
     public abstract bool IsRefusal(Exception error);
 
+    /// <summary>Bytes of a device's memory that the last input took, beside those of managed objects.</summary>
+    public virtual long DeviceBytes() => 0;
+
     /// <summary>Bytes that may be allocated for an input of a length.</summary>
     public virtual long MayAllocate(int length) => (1 << 20) + 64L * length;
 
