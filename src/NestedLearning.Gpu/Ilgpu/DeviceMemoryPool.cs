@@ -120,6 +120,7 @@ internal sealed class DeviceMemoryPool(Accelerator accelerator) : MemoryPool, ID
 
     public DeviceBlock Take(int length)
     {
+        BeforeTake?.Invoke();
         long size = Rounded(length);
         DeviceBlock? block;
         lock (_lock)

@@ -59,12 +59,22 @@ public sealed class ContinuumMemoryCopies : IDisposable
         using var tape = new Tape(x.Device, recording: false);
         IReadOnlyList<Variable> inputs = tape.Unstack(tape.Input(x)), targets = tape.Unstack(tape.Input(target));
         var outputs = new Variable[_sequences.Length];
-        LevelSystem.Learn(_systems, x.Shape[1], () =>
+        Tensor? y = null;
+        try
         {
-            for (int b = 0; b < outputs.Length; b++)
-                outputs[b] = tape.Input(tape.Keep(_sequences[b].AddRegression(inputs[b].Value, targets[b].Value)));
-        });
-        return tape.Stack(outputs).Value.Clone();
+            LevelSystem.Learn(_systems, x.Shape[1], () =>
+            {
+                for (int b = 0; b < outputs.Length; b++)
+                    outputs[b] = tape.Input(tape.Keep(_sequences[b].AddRegression(inputs[b].Value, targets[b].Value)));
+                y = tape.Stack(outputs).Value.Clone();
+            });
+            return y!;
+        }
+        catch
+        {
+            y?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Commits every partial chunk of every sequence now.</summary>

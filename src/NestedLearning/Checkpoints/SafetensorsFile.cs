@@ -114,7 +114,15 @@ public sealed class SafetensorsFile
     public void Save(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        SafetensorsWriter.Write(this, path);
+        SafeFile.Write(path, SafetensorsWriter.Prepare(this));
+    }
+
+    /// <summary>The bytes that <see cref="Save"/> writes.</summary>
+    internal byte[] ToBytes()
+    {
+        using var stream = new MemoryStream();
+        SafetensorsWriter.Prepare(this)(stream);
+        return stream.ToArray();
     }
 
     /// <summary>Reads and checks a whole file.</summary>

@@ -18,7 +18,9 @@ internal static class SafetensorsWriter
 
     private static readonly UTF8Encoding s_strictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    public static void Write(SafetensorsFile file, string path)
+    /// <summary>What writes a file to a stream, from first to last.</summary>
+    /// <exception cref="ArgumentException">The file's metadata, or the name or size of a tensor, cannot be written.</exception>
+    public static Action<Stream> Prepare(SafetensorsFile file)
     {
         if (!BitConverter.IsLittleEndian)
             throw new PlatformNotSupportedException("Safetensors files are little-endian, and this machine is not.");
@@ -39,12 +41,12 @@ internal static class SafetensorsWriter
             entry.ForEachPiece(bytes => crc.Append(bytes));
         Encoding.ASCII.GetBytes(crc.Text, prefix.AsSpan(s_checksumStart, Crc32C.TextLength));
 
-        SafeFile.Write(path, stream =>
+        return stream =>
         {
             stream.Write(prefix);
             foreach ((_, SafetensorsEntry entry) in entries)
                 entry.ForEachPiece(bytes => stream.Write(bytes));
-        });
+        };
     }
 
     /// <summary>Everything before the data, with zeros for the checksum.</summary>

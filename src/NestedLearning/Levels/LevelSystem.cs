@@ -76,7 +76,9 @@ public sealed class LevelSystem : IDisposable
     public int Advance(int steps)
     {
         RequireSteps([this], steps);
-        return Advance(steps, null);
+        int committed = Commit([this], steps, s => s.DueAfter(steps), norms: null);
+        EndContexts();
+        return committed;
     }
 
     /// <summary>
@@ -102,16 +104,19 @@ public sealed class LevelSystem : IDisposable
         ArgumentNullException.ThrowIfNull(addErrors);
         RequireSteps(systems, steps);
         Parameter[] parameters = [.. systems.SelectMany(s => s.Parameters)];
-        Tensor[] kept = Array.ConvertAll(parameters, p => p.Error.Clone());
+        var kept = new List<Tensor>();
         int[] segments = Array.ConvertAll(parameters, p => p.Factors?.Segments.Count ?? 0);
         try
         {
+            foreach (Parameter parameter in parameters)
+                kept.Add(parameter.Error.Clone());
             addErrors();
             Advance(systems, steps);
         }
         catch
         {
-            for (int i = 0; i < parameters.Length; i++)
+            // Before all were kept none was added to.
+            for (int i = 0; i < parameters.Length && kept.Count == parameters.Length; i++)
             {
                 parameters[i].Error.CopyFrom(kept[i]);
                 parameters[i].Factors?.KeepFirst(segments[i]);
@@ -121,8 +126,7 @@ public sealed class LevelSystem : IDisposable
         }
         finally
         {
-            foreach (Tensor error in kept)
-                error.Dispose();
+            kept.ForEach(e => e.Dispose());
         }
     }
 
@@ -139,7 +143,10 @@ public sealed class LevelSystem : IDisposable
         IReadOnlyDictionary<Level, double> norms = FiniteErrorNorms(systems);
         foreach (LevelSystem system in systems)
             RequireBoundedErrors(steps, system.DueAfter(steps), norms);
-        return systems.Sum(s => s.Advance(steps, norms));
+        int committed = Commit(systems, steps, s => s.DueAfter(steps), norms);
+        foreach (LevelSystem system in systems)
+            system.EndContexts();
+        return committed;
     }
 
     /// <summary>Flushes every system, or none when one's error terms are not finite.</summary>
@@ -152,13 +159,13 @@ public sealed class LevelSystem : IDisposable
         IReadOnlyDictionary<Level, double> norms = FiniteErrorNorms(systems);
         foreach (LevelSystem system in systems)
             RequireBoundedErrors(0, system.DueNow(), norms);
-        return systems.Sum(s => s.Flush(norms));
+        return Commit(systems, 0, s => s.DueNow(), norms);
     }
 
     /// <summary>Commits every partial chunk now.</summary>
     /// <returns>The number of levels that committed.</returns>
     /// <exception cref="NotFiniteNumberException">The error terms of a level are not finite. Nothing changed.</exception>
-    public int Flush() => Flush(norms: null);
+    public int Flush() => Commit([this], 0, s => s.DueNow(), norms: null);
 
     /// <summary>
     /// Ends a context now: parameters that have a start pass their waiting error terms on to it, forget them, and return.
@@ -311,19 +318,15 @@ public sealed class LevelSystem : IDisposable
         return norms;
     }
 
-    private int Advance(int steps, IReadOnlyDictionary<Level, double>? norms)
+    // Levels whose context ends at this step return to their start.
+    private void EndContexts()
     {
-        int committed = Commit(steps, DueAfter(steps), norms);
         foreach (Level level in Levels)
         {
             if (level.Start is { Chunks: > 0 } start && Step % ((long)start.Chunks * level.Chunk) == 0)
                 level.ReturnToStart();
         }
-
-        return committed;
     }
-
-    private int Flush(IReadOnlyDictionary<Level, double>? norms) => Commit(0, DueNow(), norms);
 
     private Level[] DueAfter(int steps) => [.. Levels.Where(l => (Step + steps) % l.Chunk == 0)];
 
@@ -341,57 +344,78 @@ public sealed class LevelSystem : IDisposable
         }
     }
 
-    // norms: of the levels' error terms as they are, where they were measured before.
-    private int Commit(int steps, Level[] due, IReadOnlyDictionary<Level, double>? norms)
+    // Moves the clocks and commits what is due, or does nothing and throws. Norms: of the levels' error terms as they are, where they
+    // were measured before.
+    private static int Commit(IReadOnlyList<LevelSystem> systems, int steps, Func<LevelSystem, Level[]> dueOf,
+        IReadOnlyDictionary<Level, double>? norms)
     {
-        foreach (Level level in Levels)
-            level.Pending += steps;
+        Level[][] due = [.. systems.Select(dueOf)];
+        Level[] all = [.. systems.SelectMany(s => s.Levels)];
+        Parameter[] starts = [.. due.SelectMany(d => d).SelectMany(l => l.Start?.Pairs ?? []).Select(p => p.Start)];
+        var kept = new List<Tensor>();
         CommitChange[] changes;
-        Parameter[] starts = [.. due.SelectMany(l => l.Start?.Pairs ?? []).Select(p => p.Start)];
-        Tensor[] kept = Array.ConvertAll(starts, s => s.Error.Clone());
         try
         {
-            foreach (Level level in due)
+            foreach (Parameter start in starts)
+                kept.Add(start.Error.Clone());
+            foreach (Level level in all)
+                level.Pending += steps;
+            foreach (Level level in due.SelectMany(d => d))
                 level.PassErrorsToStart();
-            ParameterCommit[] commits = [.. due.SelectMany(l => l.NextCommit(NormOf(l)))];
-            changes = new CommitChange[RecordsTimeline ? commits.Length : 0];
+            ParameterCommit[] commits = [.. due.SelectMany(d => d).SelectMany(l => l.NextCommit(NormOf(l)))];
+            changes = new CommitChange[systems.Any(s => s.RecordsTimeline) ? commits.Length : 0];
             OptimizerMemory.CommitAll(commits, changes);
         }
         catch
         {
-            foreach (Level level in Levels)
-                level.Pending -= steps;
-            for (int i = 0; i < starts.Length; i++)
-                starts[i].Error.CopyFrom(kept[i]);
+            // Before the clocks moved not every start was kept.
+            if (kept.Count == starts.Length)
+            {
+                foreach (Level level in all)
+                    level.Pending -= steps;
+                for (int i = 0; i < starts.Length; i++)
+                    starts[i].Error.CopyFrom(kept[i]);
+            }
+
             throw;
         }
         finally
         {
-            foreach (Tensor error in kept)
-                error.Dispose();
+            kept.ForEach(e => e.Dispose());
         }
 
-        Step += steps;
-        int next = 0;
-        foreach (Level level in due)
+        ReadOnlySpan<CommitChange> left = changes;
+        for (int i = 0; i < systems.Count; i++)
         {
-            level.Committed();
-            if (!RecordsTimeline)
-                continue;
-            double change = 0, value = 0;
-            for (int i = 0; i < level.Parameters.Count; i++, next++)
+            systems[i].Step += steps;
+            foreach (Level level in due[i])
             {
-                change += changes[next].Change;
-                value += changes[next].Value;
+                level.Committed();
+                systems[i].Record(level, ref left);
             }
-
-            Timeline.Add(new LevelCommit(Array.IndexOf([.. Levels], level), Step, Math.Sqrt(change), Math.Sqrt(value)));
         }
 
-        return due.Length;
+        return due.Sum(d => d.Length);
 
         // What was passed on to a start was not measured there.
         double NormOf(Level level) => norms is null || level.Parameters.Any(starts.Contains) ? level.ErrorNorm() : norms[level];
+    }
+
+    // Adds a commit to the timeline; the changes of the level's parameters come first.
+    private void Record(Level level, ref ReadOnlySpan<CommitChange> changes)
+    {
+        if (changes.IsEmpty)
+            return;
+        double change = 0, value = 0;
+        foreach (CommitChange one in changes[..level.Parameters.Count])
+        {
+            change += one.Change;
+            value += one.Value;
+        }
+
+        changes = changes[level.Parameters.Count..];
+        if (RecordsTimeline)
+            Timeline.Add(new LevelCommit(Array.IndexOf([.. Levels], level), Step, Math.Sqrt(change), Math.Sqrt(value)));
     }
 
     private IEnumerable<(string Name, Tensor Tensor)> Tensors(string prefix)

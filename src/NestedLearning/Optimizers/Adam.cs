@@ -73,6 +73,8 @@ public sealed class Adam : Optimizer
 
         public override IReadOnlyList<(string Name, Tensor Value)> State { get; }
 
+        private protected override bool CommitsAtOnce => true;
+
         protected override void Update(Parameter parameter, float learningRate, float errorScale, long commit) =>
             AdamCommit.Apply(parameter.Value, parameter.Error, _m, _v, Settings(parameter, learningRate, errorScale, commit));
 

@@ -56,6 +56,8 @@ public abstract class ElementwiseOptimizer : Optimizer
 
         public override IReadOnlyList<(string Name, Tensor Value)> State { get; }
 
+        private protected override bool CommitsAtOnce => true;
+
         public override IReadOnlyList<OptimizerMemoryLevel> Levels => _start is null
             ? base.Levels
             : [new(_optimizer.FirstMoment!, Period: 1, Bytes(_first!)), new("start", Period: 0, Bytes(_start))];

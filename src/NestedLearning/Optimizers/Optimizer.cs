@@ -76,6 +76,12 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
     /// </summary>
     protected internal virtual double LargestErrorNorm => CommitBound.LargestNorm;
 
+    /// <summary>
+    /// Whether <see cref="UpdateAll"/> is one operation, which takes no memory and succeeds or changes nothing, and sets error terms to
+    /// zero itself. Of other memories there are copies while they commit.
+    /// </summary>
+    private protected virtual bool CommitsAtOnce => false;
+
     /// <summary>The size of these tensors.</summary>
     internal static long Bytes(params IEnumerable<Tensor> tensors) => tensors.Sum(t => (long)sizeof(float) * t.Count);
 
@@ -91,7 +97,7 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
         Require.Finite(errorScale);
         CommitBound.Require(Math.Sqrt(parameter.SquaredErrorNorm()) * Math.Abs(errorScale), LargestErrorNorm,
             $"The error term of '{parameter.Name}'");
-        Update(parameter, learningRate, errorScale, Commits + 1);
+        AllOrNothing([new(this, parameter, learningRate, errorScale)], () => Update(parameter, learningRate, errorScale, Commits + 1));
         Commits++;
     }
 
@@ -101,7 +107,7 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
     /// </summary>
     /// <param name="commits">No parameter occurs twice.</param>
     /// <param name="changes">One for each, written; or empty, when they are not wanted.</param>
-    internal static void CommitAll(ReadOnlySpan<ParameterCommit> commits, Span<CommitChange> changes)
+    internal static void CommitAll(ParameterCommit[] commits, CommitChange[] changes)
     {
         foreach (ParameterCommit commit in commits)
         {
@@ -109,16 +115,50 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
             Require.Finite(commit.ErrorScale, "error scale");
         }
 
-        ParameterCommit[] all = commits.ToArray();
-        foreach (IGrouping<(Type, Device),
-            int> group in Enumerable.Range(0, all.Length).GroupBy(i => (all[i].Memory.GetType(), all[i].Parameter.Value.Device)))
+        // Those that may fail in the middle go first.
+        int[] order = [.. Enumerable.Range(0, commits.Length).OrderBy(i => commits[i].Memory.CommitsAtOnce)];
+        AllOrNothing(commits, () => UpdateByClass(commits, order, changes));
+        foreach (ParameterCommit commit in commits)
+        {
+            commit.Memory.Commits++;
+            if (!commit.Memory.CommitsAtOnce)
+                commit.Parameter.ClearError();
+        }
+    }
+
+    // Of memories that may fail in the middle of an update there are copies to go back to.
+    private static void AllOrNothing(ParameterCommit[] commits, Action update)
+    {
+        Tensor[] changing = [.. commits.Where(c => !c.Memory.CommitsAtOnce)
+            .SelectMany(c => c.Memory.State.Select(s => s.Value).Prepend(c.Parameter.Value))];
+        var kept = new List<Tensor>();
+        try
+        {
+            foreach (Tensor tensor in changing)
+                kept.Add(tensor.Clone());
+            update();
+        }
+        catch
+        {
+            for (int i = 0; i < changing.Length && kept.Count == changing.Length; i++)
+                changing[i].CopyFrom(kept[i]);
+            throw;
+        }
+        finally
+        {
+            kept.ForEach(t => t.Dispose());
+        }
+    }
+
+    // Updates all, in an order of their indices, those of one class on one device by one call.
+    private static void UpdateByClass(ParameterCommit[] all, int[] order, CommitChange[] changes)
+    {
+        foreach (IGrouping<(Type, Device), int> group in order.GroupBy(i => (all[i].Memory.GetType(), all[i].Parameter.Value.Device)))
         {
             int[] members = [.. group];
-            var measured = new CommitChange[changes.IsEmpty ? 0 : members.Length];
+            var measured = new CommitChange[changes.Length == 0 ? 0 : members.Length];
             ParameterCommit[] together = Array.ConvertAll(members, i => all[i]);
             together[0].Memory.UpdateAll(together, measured);
-            foreach (ParameterCommit commit in together)
-                commit.Memory.Commits++;
             for (int i = 0; i < measured.Length; i++)
                 changes[members[i]] = measured[i];
         }
@@ -136,8 +176,8 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
     protected abstract void Update(Parameter parameter, float learningRate, float errorScale, long commit);
 
     /// <summary>
-    /// Does the next update of each of several parameters, whose memories are of this class, and sets their error terms
-    /// to zero. One after the other, unless a class has a form that does all of them at once.
+    /// Does the next update of each of several parameters, whose memories are of this class: one after the other, unless a class
+    /// has a form that does all of them at once. Their error terms are set to zero afterwards, when every class has succeeded.
     /// </summary>
     /// <param name="commits">The parameters, all on one device.</param>
     /// <param name="changes">One for each, to be written; or empty, when they are not wanted.</param>
@@ -150,7 +190,6 @@ public abstract class OptimizerMemory(Optimizer optimizer) : IDisposable
             Backend backend = value.Device.Backend;
             using Tensor? before = changes.IsEmpty ? null : value.Clone();
             memory.Update(parameter, learningRate, errorScale, memory.Commits + 1);
-            parameter.ClearError();
             if (before is null)
                 continue;
             double squares = backend.SumOfSquares(before);

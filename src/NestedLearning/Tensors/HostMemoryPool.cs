@@ -60,6 +60,7 @@ internal sealed unsafe partial class HostMemoryPool : MemoryPool, IDisposable
 
     public HostBlock Take(int length)
     {
+        BeforeTake?.Invoke();
         // At least one cache line, so that two tensors never share one.
         int bucket = BitOperations.Log2((uint)Math.Max(length, Alignment / sizeof(float)) - 1) + 1;
         HostBlock? block = _free[bucket].Pop();

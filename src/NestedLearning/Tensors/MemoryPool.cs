@@ -82,6 +82,9 @@ internal abstract class MemoryPool
     /// <summary>Bytes kept for reuse.</summary>
     public abstract long KeptBytes { get; }
 
+    /// <summary>Called before memory is given out. Tests let it throw as if there were none.</summary>
+    internal Action? BeforeTake { get; set; }
+
     /// <summary>How often lost memory was looked for.</summary>
     internal int Searches { get; private set; }
 
