@@ -4,15 +4,26 @@ namespace NestedLearning.Models;
 /// <param name="Name">The name, as in timelines.</param>
 /// <param name="Chunk">C: tokens from one commit to the next.</param>
 /// <param name="LearningRate">η of its update rule.</param>
-/// <param name="Hidden">The hidden width of its residual MLP in every block.</param>
+/// <param name="Hidden">The hidden width of its residual MLP in every block. 0, at a model's <see
+/// cref="ModelConfiguration.ProjectionLevel"/> alone: it has none, and is a level for embedding, projections and starts.</param>
 public sealed record LevelConfiguration(string Name, int Chunk, float LearningRate, int Hidden)
 {
     /// <summary>The update rule; null is the model's AdamW.</summary>
     public Optimizer? Optimizer { get; init; }
 
+    /// <summary>How a chunk's error terms are combined; null is the model's way, of a <see cref="ModelConfiguration"/> the mean.</summary>
+    public ErrorReduction? Reduction { get; init; }
+
+    /// <summary>Commits over which its learning rate rises; null is the model's.</summary>
+    public int? WarmupCommits { get; init; }
+
+    /// <summary>The largest global norm of its error term at a commit, after reduction; null is the model's.</summary>
+    public double? ClipNorm { get; init; }
+
     /// <param name="path">Where it stands in its configuration, such as <c>Levels[0]</c>.</param>
+    /// <param name="mayBeEmpty">Whether it may have no MLP.</param>
     /// <exception cref="ArgumentException">A setting is out of its range; the message names it.</exception>
-    internal void Validate(string path)
+    internal void Validate(string path, bool mayBeEmpty = false)
     {
         if (string.IsNullOrEmpty(Name))
             throw new ArgumentException($"{path}.Name is empty, expected a name.");
@@ -20,8 +31,14 @@ public sealed record LevelConfiguration(string Name, int Chunk, float LearningRa
             throw new ArgumentException($"{path}.LearningRate is {LearningRate}, expected a finite number.");
         if (Chunk < 1)
             throw new ArgumentException($"{path}.Chunk is {Chunk}, expected at least 1.");
-        if (Hidden < 1)
-            throw new ArgumentException($"{path}.Hidden is {Hidden}, expected at least 1.");
+        if (Hidden < (mayBeEmpty ? 0 : 1))
+            throw new ArgumentException($"{path}.Hidden is {Hidden}, expected at least {(mayBeEmpty ? 0 : 1)}.");
+        if (Reduction is { } reduction && !Enum.IsDefined(reduction))
+            throw new ArgumentException($"{path}.Reduction is {Reduction}, expected {string.Join(", ", Enum.GetNames<ErrorReduction>())}.");
+        if (WarmupCommits < 0)
+            throw new ArgumentException($"{path}.WarmupCommits is {WarmupCommits}, expected at least 0.");
+        if (ClipNorm is { } clip && !(clip > 0))
+            throw new ArgumentException($"{path}.ClipNorm is {ClipNorm}, expected above 0.");
         try
         {
             Optimizer?.Validate();
@@ -122,7 +139,7 @@ public sealed record ModelConfiguration
 
     /// <summary>
     /// The index of the level that embeddings, projections, norms and the fast memories' starts belong to. Slower than
-    /// the fastest: everything else is built on them.
+    /// the fastest: everything else is built on them. With a <see cref="LevelConfiguration.Hidden"/> of 0 it is theirs alone.
     /// </summary>
     public int ProjectionLevel { get; init; } = 1;
 
@@ -201,8 +218,8 @@ public sealed record ModelConfiguration
         ProjectionLevel = 0,
     };
 
-    /// <summary>The update rule of a level that has none of its own.</summary>
-    internal Optimizer DefaultOptimizer => new Adam { Beta2 = Beta2, WeightDecay = WeightDecay };
+    /// <summary>The levels that have MLPs, the fastest first.</summary>
+    internal IEnumerable<LevelConfiguration> LevelsOfContinuum => Levels.Where(l => l.Hidden > 0);
 
     /// <summary>Checks every setting.</summary>
     /// <exception cref="ArgumentException">A setting is out of its range; the message names it.</exception>
@@ -232,6 +249,9 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(WarmupCommits)} is {WarmupCommits}, expected at least 0.");
         if (!(ClipNorm > 0))
             throw new ArgumentException($"{nameof(ClipNorm)} is {ClipNorm}, expected above 0.");
+        Finite(WeightDecay, nameof(WeightDecay));
+        if (!(Beta2 >= 0 && Beta2 < 1))
+            throw new ArgumentException(Readable.Text($"{nameof(Beta2)} is {Beta2}, expected at least 0 and below 1."));
         if (!(RotaryBase >= 0 && float.IsFinite(RotaryBase)))
             throw new ArgumentException($"{nameof(RotaryBase)} is {RotaryBase}, expected a finite number of at least 0.");
         if (ContextLength < 0)
@@ -242,13 +262,13 @@ public sealed record ModelConfiguration
             throw new ArgumentException($"{nameof(ProjectionLevel)} is {ProjectionLevel}, expected 0 to {Levels.Count - 1}.");
         for (int i = 0; i < Levels.Count; i++)
         {
-            Levels[i].Validate(Readable.Text($"Levels[{i}]"));
+            // The projections can do without an MLP, the continuum not without any.
+            Levels[i].Validate(Readable.Text($"Levels[{i}]"), mayBeEmpty: i == ProjectionLevel && Levels.Count > 1);
             if (i > 0 && Levels[i].Chunk % Levels[i - 1].Chunk != 0)
                 throw new ArgumentException($"Levels[{i}].Chunk is {Levels[i].Chunk}, expected a multiple of the faster level's " +
                     $"{Levels[i - 1].Chunk}.");
         }
 
-        DefaultOptimizer.Validate();
         Continuum.Validate(Dim);
     }
 

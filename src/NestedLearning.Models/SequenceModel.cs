@@ -29,15 +29,14 @@ public sealed partial class SequenceModel : IDisposable
         Device = device;
         Configuration = configuration;
         var make = new ParameterFactory(device, configuration.Seed, expect);
-        int levels = configuration.Levels.Count;
+        int[] hidden = [.. configuration.LevelsOfContinuum.Select(l => l.Hidden)];
 
         // Each block adds one term for its mixer and one for each level: together as large as the embedding.
-        double deviation = 1 / Math.Sqrt(configuration.Blocks * (1 + levels));
+        double deviation = 1 / Math.Sqrt(configuration.Blocks * (1 + hidden.Length));
         _embedding = make.Normal("embedding", [configuration.Vocabulary, configuration.Dim], 1 / Math.Sqrt(configuration.Dim));
         _blocks = [.. Enumerable.Range(0, configuration.Blocks).Select(b => (
             NewMixer(make, $"block{b}", deviation),
-            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, [.. configuration.Levels.Select(l => l.Hidden)],
-                configuration.Continuum, deviation)))];
+            new ContinuumMemoryBlock(make, $"block{b}.memory", configuration.Dim, hidden, configuration.Continuum, deviation)))];
         _finalNorm = make.Constant("final_norm", [configuration.Dim], 1);
         Levels = new LevelSystem(configuration.Levels.Select(NewLevel));
     }
@@ -148,7 +147,7 @@ public sealed partial class SequenceModel : IDisposable
     public void Dispose() => Levels.Dispose();
 
     internal IEnumerable<Parameter> ContinuumParameters =>
-        Enumerable.Range(0, Configuration.Levels.Count).SelectMany(level => _blocks.SelectMany(b => b.Memory.Parameters(level)));
+        Enumerable.Range(0, Configuration.LevelsOfContinuum.Count()).SelectMany(level => _blocks.SelectMany(b => b.Memory.Parameters(level)));
 
     internal IEnumerable<ITokenMixer> Mixers => _blocks.Select(b => b.Mixer);
 
@@ -167,14 +166,19 @@ public sealed partial class SequenceModel : IDisposable
 
     private Level NewLevel(LevelConfiguration level, int index)
     {
-        IEnumerable<Parameter> parameters = _blocks.SelectMany(b => b.Memory.Parameters(index));
+        LevelConfiguration[] continuum = [.. Configuration.LevelsOfContinuum];
+        int place = level.Hidden == 0 ? -1 : Configuration.Levels.Take(index).Count(l => l.Hidden > 0);
+        IEnumerable<Parameter> parameters = place < 0 ? [] : _blocks.SelectMany(b => b.Memory.Parameters(place));
         if (index == Configuration.ProjectionLevel)
             parameters = [_embedding, _finalNorm, .. Mixers.SelectMany(m => m.Parameters), .. parameters];
-        return new Level(level.Name, level.Chunk, level.LearningRate, level.Optimizer ?? Configuration.DefaultOptimizer, parameters)
+        Optimizer optimizer = level.Optimizer ?? new Adam { Beta2 = Configuration.Beta2, WeightDecay = Configuration.WeightDecay };
+        return new Level(level.Name, level.Chunk, level.LearningRate, optimizer, parameters)
         {
-            Reduction = ErrorReduction.Mean, ClipNorm = Configuration.ClipNorm, WarmupCommits = Configuration.WarmupCommits,
-            Start = ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, index,
-                [.. Configuration.Levels.Select(l => l.Chunk)]),
+            Reduction = level.Reduction ?? ErrorReduction.Mean,
+            ClipNorm = level.ClipNorm ?? Configuration.ClipNorm,
+            WarmupCommits = level.WarmupCommits ?? Configuration.WarmupCommits,
+            Start = place < 0 ? null : ContinuumMemoryBlock.StartOf(_blocks.Select(b => b.Memory), Configuration.Continuum, place,
+                [.. continuum.Select(l => l.Chunk)]),
         };
     }
 }

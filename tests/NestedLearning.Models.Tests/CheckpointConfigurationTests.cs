@@ -175,7 +175,7 @@ public sealed class CheckpointConfigurationTests : IDisposable
     }
 
     [Theory]
-    [InlineData("\"Beta2\":0.99", "\"Beta2\":2", "beta2 is 2, expected at least 0 and below 1")]
+    [InlineData("\"Beta2\":0.99", "\"Beta2\":2", "Beta2 is 2, expected at least 0 and below 1")]
     [InlineData("\"Decay\":0.25", "\"Decay\":-1", "Levels[1].Optimizer: Decay is -1, expected at least 0 and below 1")]
     [InlineData("\"Hidden\":7", "\"Hidden\":1000000000", "Levels[1].Optimizer: Hidden is 1000000000, expected 1 to 65536")]
     [InlineData("\"Ridge\":0.5", "\"Ridge\":7", "Levels[1].Optimizer: Ridge is 7, expected")]

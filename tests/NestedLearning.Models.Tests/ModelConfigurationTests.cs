@@ -22,12 +22,23 @@ public sealed class ModelConfigurationTests
         { "ContextLength is -1", new() { ContextLength = -1 } },
         { "WarmupCommits is -1", new() { WarmupCommits = -1 } },
         { "ClipNorm is 0", new() { ClipNorm = 0 } },
+        { "Beta2 is 1, expected at least 0 and below 1", new() { Beta2 = 1 } },
+        { "WeightDecay is NaN", new() { WeightDecay = float.NaN } },
         { "ProjectionLevel is 3", new() { ProjectionLevel = 3 } },
         { "Levels is empty", new() { Levels = [] } },
         { "Levels[0].Name is empty", new() { Levels = [new("", 1, 1, 1)], ProjectionLevel = 0 } },
         { "Levels[0].LearningRate is NaN", new() { Levels = [new("a", 1, float.NaN, 1)], ProjectionLevel = 0 } },
         { "Levels[0].Chunk is 0", new() { Levels = [new("a", 0, 1, 1)], ProjectionLevel = 0 } },
         { "Levels[0].Hidden is 0", new() { Levels = [new("a", 1, 1, 0)], ProjectionLevel = 0 } },
+        { "Levels[1].Hidden is 0", new() { Levels = [new("a", 1, 1, 1), new("b", 1, 1, 0)], ProjectionLevel = 0 } },
+        { "Levels[1].Hidden is -1", new() { Levels = [new("a", 1, 1, 1), new("b", 1, 1, -1)] } },
+        { "Levels[0].Reduction is 9", new() { Levels = [new("a", 1, 1, 1) { Reduction = (ErrorReduction)9 }], ProjectionLevel = 0 } },
+        { "Levels[0].WarmupCommits is -1", new() { Levels = [new("a", 1, 1, 1) { WarmupCommits = -1 }], ProjectionLevel = 0 } },
+        { "Levels[0].ClipNorm is 0", new() { Levels = [new("a", 1, 1, 1) { ClipNorm = 0 }], ProjectionLevel = 0 } },
+        {
+            "Levels[0].Optimizer: Decay is 1, expected at least 0 and below 1",
+            new() { Levels = [new("a", 1, 1, 1) { Optimizer = new Momentum { Decay = 1 } }], ProjectionLevel = 0 }
+        },
         { "Levels[1].Chunk is 3, expected a multiple", new() { Levels = [new("a", 2, 1, 1), new("b", 3, 1, 1)] } },
     };
 

@@ -63,6 +63,8 @@ internal static class SettingChanges
             return new AdaGrad();
         if (type == typeof(int))
             return 8;
+        if (type == typeof(double))
+            return 0.25;
         if (type.IsEnum)
             return Enum.GetValues(type).GetValue(0)!;
         return type == typeof(MemoryOptions) ? new MemoryOptions()

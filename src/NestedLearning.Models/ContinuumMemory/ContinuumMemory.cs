@@ -201,9 +201,9 @@ public sealed class ContinuumMemory : IDisposable
         new(level.Name, level.Chunk, level.LearningRate, level.Optimizer ?? new Adam(), _block.Parameters(index))
         {
             Memory = "residual MLP",
-            Reduction = Configuration.Reduction,
-            ClipNorm = Configuration.ClipNorm,
-            WarmupCommits = Configuration.WarmupCommits,
+            Reduction = level.Reduction ?? Configuration.Reduction,
+            ClipNorm = level.ClipNorm ?? Configuration.ClipNorm,
+            WarmupCommits = level.WarmupCommits ?? Configuration.WarmupCommits,
             Start = ContinuumMemoryBlock.StartOf([_block], Configuration.Settings, index, [.. Configuration.Levels.Select(l => l.Chunk)]),
         };
 }

@@ -83,6 +83,11 @@ public sealed class StreamLearner : IStreamLearner
     /// <inheritdoc/>
     public bool Learns { get; set; } = true;
 
+    /// <summary>
+    /// The levels: their rates may be changed while the stream goes on, and go into checkpoints; their clock is the stream's.
+    /// </summary>
+    public IReadOnlyList<Level> Levels => _model.Levels.Levels;
+
     /// <inheritdoc/>
     public IReadOnlyList<string> LevelNames => [.. _model.Levels.Levels.Select(l => l.Name)];
 

@@ -17,7 +17,7 @@ internal static class CheckpointSettings
 
     private const int MostDifferences = 8;
     private const int LongestValue = 200;
-    private const string Absent = "absent";
+    private const string Absent = "not set";
 
     /// <summary>Writes a configuration.</summary>
     public static void Save(SafetensorsFile file, string prefix, JsonNode settings) =>
@@ -99,8 +99,11 @@ internal static class CheckpointSettings
                     for (int i = 0; i < items.Count; i++)
                         Add(string.Create(CultureInfo.InvariantCulture, $"{path}[{i}]"), items[i]);
                     break;
+                // What is null is as if it were not there: a setting that is new, and not used, does not part a model from older files.
+                case null:
+                    break;
                 default:
-                    values[path] = node?.ToJsonString() ?? "null";
+                    values[path] = node.ToJsonString();
                     break;
             }
         }

@@ -48,6 +48,52 @@ public abstract class ContinuumModelTests(string backend) : BackendTests(backend
     }
 
     [Fact]
+    public void LevelsSettings_GoBeforeTheModels()
+    {
+        ModelConfiguration configuration = Configuration(ContinuumVariant.Chained, turned: false);
+        configuration = configuration with
+        {
+            Levels = [configuration.Levels[0],
+                configuration.Levels[1] with { Reduction = ErrorReduction.Sum, WarmupCommits = 0, ClipNorm = 0.5 },
+                configuration.Levels[2]],
+        };
+        using var model = new SequenceModel(Device, configuration);
+        Assert.Equal([(ErrorReduction.Mean, 4, 1), (ErrorReduction.Sum, 0, 0.5), (ErrorReduction.Mean, 4, 1)],
+            model.Levels.Levels.Select(l => (l.Reduction, l.WarmupCommits, l.ClipNorm)));
+    }
+
+    [Theory]
+    [InlineData(ContinuumVariant.Chained, 0)]
+    [InlineData(ContinuumVariant.Nested, 1)]
+    [InlineData(ContinuumVariant.Sequential, 2)]
+    [InlineData(ContinuumVariant.Independent, 2)]
+    public void LevelOfTheProjectionsAlone_HasThemAndNothingElse(ContinuumVariant variant, int index)
+    {
+        ModelConfiguration configuration = Configuration(variant, turned: false);
+        LevelConfiguration[] levels = [.. configuration.Levels];
+        levels[index] = levels[index] with { Hidden = 0, LearningRate = 0 };
+        configuration = configuration with { Levels = levels, ProjectionLevel = index };
+        using StreamLearner learner = StreamLearner.Create(Device, configuration, "learner");
+        Level own = learner.Levels[index];
+        Assert.Null(own.Start);
+        Assert.DoesNotContain(own.Parameters, p => p.Name.Contains("memory.", StringComparison.Ordinal));
+        Assert.Contains(own.Parameters, p => p.Name == "embedding");
+        // The continuum is that of the other two levels.
+        Level faster = learner.Levels.First(l => l != own), slower = learner.Levels.Last(l => l != own);
+        Assert.Contains(faster.Parameters, p => p.Name == "block1.memory.0.in");
+        Assert.Contains(slower.Parameters, p => p.Name == "block1.memory.1.in");
+        Assert.Equal(variant != ContinuumVariant.Chained, faster.Start is not null);
+        float[][] before = Values();
+        Read(learner, Pattern(256));
+        Assert.Equal(2, own.Commits / (128 / own.Chunk));
+        // At rate 0, and without decay, what is its own stays.
+        Assert.Equal(before, Values());
+        Assert.NotEqual(0, learner.Timeline.Commits.Last(c => c.Level == Array.IndexOf([.. learner.Levels], slower)).Change);
+
+        float[][] Values() => [.. own.Parameters.Where(p => !p.Decays).Select(p => p.Value.ToArray())];
+    }
+
+    [Fact]
     public void Settings_AreChecked()
     {
         ModelConfiguration configuration = Configuration(ContinuumVariant.Nested, turned: false);
