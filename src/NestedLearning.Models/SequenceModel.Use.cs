@@ -126,16 +126,19 @@ public sealed partial class SequenceModel
     /// <param name="count">How many to draw.</param>
     /// <param name="sampler">How they are drawn; null is from the distribution as it is, with seed 0.</param>
     /// <param name="state">What came before the prompt, one sequence, only read; null is nothing.</param>
+    /// <param name="cancellation">Asked before every token.</param>
     /// <exception cref="ArgumentException">The prompt is empty, the state is a batch, or a setting is out of its range.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary, or fewer than 0 are asked for.</exception>
-    public int[] Generate(ReadOnlySpan<int> prompt, int count, Sampler? sampler = null, SequenceState? state = null)
+    /// <exception cref="OperationCanceledException">It was cancelled; nothing changed.</exception>
+    public int[] Generate(ReadOnlySpan<int> prompt, int count, Sampler? sampler = null, SequenceState? state = null,
+        CancellationToken cancellation = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         sampler ??= new Sampler();
         sampler.Validate();
         RequireOne(state);
         SequenceState current = state?.Clone() ?? NewState();
-        return Generate(current, prompt, count, [sampler])[0];
+        return Generate(current, prompt, count, [sampler], cancellation)[0];
     }
 
     /// <summary>
@@ -145,11 +148,13 @@ public sealed partial class SequenceModel
     /// <param name="prompts">At least one, each of at least one token.</param>
     /// <param name="count">How many to draw for each.</param>
     /// <param name="sampler">How they are drawn; null is from the distribution as it is, with seed 0.</param>
+    /// <param name="cancellation">Asked before every token.</param>
     /// <returns>For each prompt what continues it.</returns>
     /// <exception cref="ArgumentException">There is no prompt, one is empty, their lengths differ, or a setting is out of its
     /// range.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary, or fewer than 0 are asked for.</exception>
-    public int[][] GenerateAll(IReadOnlyList<int[]> prompts, int count, Sampler? sampler = null)
+    /// <exception cref="OperationCanceledException">It was cancelled; nothing changed.</exception>
+    public int[][] GenerateAll(IReadOnlyList<int[]> prompts, int count, Sampler? sampler = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(prompts);
         ArgumentOutOfRangeException.ThrowIfNegative(count);
@@ -167,7 +172,7 @@ public sealed partial class SequenceModel
         var samplers = new Sampler[prompts.Count];
         for (int b = 0; b < samplers.Length; b++)
             samplers[b] = sampler with { Seed = sampler.Seed + (ulong)b };
-        return Generate(NewState(prompts.Count), [.. prompts.SelectMany(p => p)], count, samplers);
+        return Generate(NewState(prompts.Count), [.. prompts.SelectMany(p => p)], count, samplers, cancellation);
     }
 
     /// <summary>The logits [V] of what follows some tokens.</summary>
@@ -196,7 +201,8 @@ public sealed partial class SequenceModel
     }
 
     // Continues prompts [B, T] after a state, which it disposes, a sampler for each.
-    private int[][] Generate(SequenceState state, ReadOnlySpan<int> prompts, int count, Sampler[] samplers)
+    private int[][] Generate(SequenceState state, ReadOnlySpan<int> prompts, int count, Sampler[] samplers,
+        CancellationToken cancellation)
     {
         try
         {
@@ -204,6 +210,7 @@ public sealed partial class SequenceModel
             int[] newest = new int[samplers.Length];
             for (int i = 0; i < count; i++)
             {
+                cancellation.ThrowIfCancellationRequested();
                 ReadOnlySpan<float> logits = Last(ref state, i == 0 ? prompts : newest);
                 for (int b = 0; b < newest.Length; b++)
                     drawn[b][i] = newest[b] = samplers[b]

@@ -147,7 +147,8 @@ public sealed partial class SequenceModel : IDisposable
     public void Dispose() => Levels.Dispose();
 
     internal IEnumerable<Parameter> ContinuumParameters =>
-        Enumerable.Range(0, Configuration.LevelsOfContinuum.Count()).SelectMany(level => _blocks.SelectMany(b => b.Memory.Parameters(level)));
+        Enumerable.Range(0, Configuration.LevelsOfContinuum.Count())
+            .SelectMany(level => _blocks.SelectMany(b => b.Memory.Parameters(level)));
 
     internal IEnumerable<ITokenMixer> Mixers => _blocks.Select(b => b.Mixer);
 

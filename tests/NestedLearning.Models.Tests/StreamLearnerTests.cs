@@ -70,6 +70,36 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
     }
 
     [Fact]
+    public void LongCalls_AreCancelledInTheMiddle_AndChangeNothing()
+    {
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "stream");
+        Read(stream, Pattern(40));
+        byte[] before = Saved(), text = Pattern(1 << 22);
+        foreach (Action<CancellationToken> call in (Action<CancellationToken>[])[
+            c => stream.Evaluate(text, c), c => stream.Generate(1 << 22, cancellation: c)])
+        {
+            using var source = new CancellationTokenSource();
+            int taken = 0;
+            Device.Backend.Memory!.BeforeTake = () =>
+            {
+                if (++taken == 500)
+                    source.Cancel();
+            };
+            Assert.Throws<OperationCanceledException>(() => call(source.Token));
+            Device.Backend.Memory.BeforeTake = null;
+            Assert.InRange(taken, 500, 5000);
+            Assert.Equal(before, Saved());
+        }
+
+        byte[] Saved()
+        {
+            var file = new SafetensorsFile();
+            stream.Save(file, "");
+            return file.ToBytes();
+        }
+    }
+
+    [Fact]
     public void Fork_IsIndependent()
     {
         using StreamLearner stream = StreamLearner.Create(Device, s_small, "a");

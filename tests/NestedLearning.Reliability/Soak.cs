@@ -15,12 +15,14 @@ internal static class Soak
 
     /// <param name="bytes">Of the stream.</param>
     /// <param name="rate">Times the default learning rate.</param>
-    public static int Run(long bytes, float rate)
+    /// <param name="dim">The width of the model.</param>
+    public static int Run(long bytes, float rate, int dim)
     {
         using Device device = Device.Open();
         ModelConfiguration configuration = ModelConfiguration.Hope;
         configuration = configuration with
         {
+            Dim = dim,
             Levels = [.. configuration.Levels.Select(level => level with { LearningRate = level.LearningRate * rate })],
         };
         using StreamLearner learner = StreamLearner.Create(device, configuration, "soak");
@@ -28,7 +30,8 @@ internal static class Soak
         float[] losses = new float[learner.SegmentLength];
         List<(double Memory, double Time)> parts = [];
         bool good = true;
-        Console.WriteLine($"Hope, {rate:0.##} times its learning rate, {bytes:N0} bytes, {device.Name} ({device.Description})\n");
+        Console.WriteLine($"Hope of width {dim}, {rate:0.##} times its learning rate, {bytes:N0} bytes, " +
+            $"{device.Name} ({device.Description})\n");
         Console.WriteLine("| bytes | commits of the fastest level | bits per byte | µs a byte | MB |\n" +
             "| ---: | ---: | ---: | ---: | ---: |");
         for (int part = 1; part <= Parts; part++)

@@ -29,7 +29,8 @@ public interface IStreamLearner : IDisposable
 
     /// <summary>
     /// Predicts each byte of the segment from everything before it, writes the loss of each in nats, then learns from
-    /// the segment. The first byte of a segment is predicted from the last byte of the one before.
+    /// the segment. The first byte of a segment is predicted from the last byte of the one before. A call that fails has read the
+    /// bytes before <see cref="Position"/>, up to a commit or the end of a context, and nothing of the others.
     /// </summary>
     /// <exception cref="ArgumentException">An empty segment, one longer than <see cref="SegmentLength"/>, or losses of another
     /// length.</exception>
@@ -38,7 +39,11 @@ public interface IStreamLearner : IDisposable
     /// <summary>
     /// The mean loss in nats a byte over a text read from a fresh stream, with every weight as it is now. Changes nothing.
     /// </summary>
-    double Evaluate(ReadOnlySpan<byte> text);
+    /// <param name="text">At least one byte.</param>
+    /// <param name="cancellation">Asked before every segment.</param>
+    /// <exception cref="ArgumentException">The text is empty.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    double Evaluate(ReadOnlySpan<byte> text, CancellationToken cancellation = default);
 
     /// <summary>An independent copy with the same weights, memories and clocks and an empty timeline.</summary>
     IStreamLearner Fork(string name);

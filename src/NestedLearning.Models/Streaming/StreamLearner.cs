@@ -112,7 +112,7 @@ public sealed class StreamLearner : IStreamLearner
     }
 
     /// <inheritdoc/>
-    public double Evaluate(ReadOnlySpan<byte> text)
+    public double Evaluate(ReadOnlySpan<byte> text, CancellationToken cancellation = default)
     {
         if (text.IsEmpty)
             throw new ArgumentException("The text is empty.", nameof(text));
@@ -124,6 +124,7 @@ public sealed class StreamLearner : IStreamLearner
             int count = text.Length, last = 0;
             while (!text.IsEmpty)
             {
+                cancellation.ThrowIfCancellationRequested();
                 int length = Math.Min(Math.Min(text.Length, SegmentLength), _model.StepsToContextEnd(state));
                 using var tape = new Tape(_model.Device, recording: false);
                 (_, SequenceState next) = Predict(tape, text[..length], last, state, losses.AsSpan(0, length));
@@ -149,8 +150,9 @@ public sealed class StreamLearner : IStreamLearner
     /// <summary>Bytes that could come next, drawn one after the other; the weights and the stream stay as they are.</summary>
     /// <exception cref="ArgumentException">The sampler's settings are out of their range.</exception>
     /// <exception cref="ArgumentOutOfRangeException">Fewer than 0 bytes are asked for.</exception>
-    public byte[] Generate(int count, Sampler? sampler = null) =>
-        Array.ConvertAll(_model.Generate([_last], count, sampler, _state), b => (byte)b);
+    /// <exception cref="OperationCanceledException">It was cancelled, which is asked before every byte.</exception>
+    public byte[] Generate(int count, Sampler? sampler = null, CancellationToken cancellation = default) =>
+        Array.ConvertAll(_model.Generate([_last], count, sampler, _state, cancellation), b => (byte)b);
 
     /// <summary>The model as its nest of levels, with this stream's fast memory as it is.</summary>
     public ModelDescription Describe() => _model.Describe(_state);

@@ -83,7 +83,7 @@ internal sealed class ByteCountLearner : IStreamLearner
         Interlocked.Decrement(ref _reading);
     }
 
-    public double Evaluate(ReadOnlySpan<byte> text)
+    public double Evaluate(ReadOnlySpan<byte> text, CancellationToken cancellation = default)
     {
         double sum = 0;
         int last = 0;
