@@ -169,23 +169,7 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
         Read(stream, Pattern(32));
         var file = new SafetensorsFile();
         stream.Save(file, "");
-        var broken = new SafetensorsFile();
-        foreach ((string key, string value) in file.Metadata)
-            broken.Metadata[key] = value;
-        foreach (string name in file.Names)
-        {
-            if (name is "levels.clock" or "levels.timeline" or "stream" or "state.context")
-            {
-                broken.Add(name, file.Integers(name, file.ShapeOf(name).ElementCount));
-                continue;
-            }
-
-            float[] values = file.Floats(name).ToArray();
-            if (name == "levels.value.final_norm")
-                values[0] = float.NaN;
-            broken.Add(name, file.ShapeOf(name), values);
-        }
-
+        SafetensorsFile broken = Changed(file, "levels.value.final_norm", (_, values) => [float.NaN, .. values.Skip(1)]);
         stream.Load(broken, "");
         NotFiniteNumberException e = Assert.Throws<NotFiniteNumberException>(() => Read(stream, Pattern(16)));
         Assert.Contains("byte 32", e.Message, StringComparison.Ordinal);
@@ -193,6 +177,49 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
         stream.Load(file, "");
         Read(stream, Pattern(16));
         Assert.Equal(48, stream.Position);
+    }
+
+    [Fact]
+    public void FastMemoryThatDiverged_ReturnsToItsStart_AndIsCounted()
+    {
+        using StreamLearner stream = StreamLearner.Create(Device, s_small, "a"), fresh = StreamLearner.Create(Device, s_small, "b");
+        // Nothing commits yet, so that the start is that of a new stream.
+        Read(stream, Pattern(8));
+        SafetensorsFile before = new(), atStart = new();
+        stream.Save(before, "");
+        fresh.Save(atStart, "");
+        stream.Load(Changed(before, "state.", (name, values) => name.EndsWith("memory", StringComparison.Ordinal)
+            ? Array.ConvertAll(values, _ => float.PositiveInfinity) : values), "");
+        fresh.Load(Changed(before, "state.", (_, values) => values, atStart), "");
+        byte[] text = Pattern(40);
+        Compare.SameBits("losses", Read(stream, text), Read(fresh, text));
+        Assert.Equal((1, 0, 48), (stream.Restarts, fresh.Restarts, stream.Position));
+        var after = new SafetensorsFile();
+        stream.Save(after, "");
+        fresh.Load(after, "");
+        Assert.Equal(1, fresh.Restarts);
+    }
+
+    // A file with other values of the tensors whose names begin so, or with those that another file has, if one is given.
+    private static SafetensorsFile Changed(SafetensorsFile file, string prefix, Func<string, float[], float[]> values,
+        SafetensorsFile? other = null)
+    {
+        var changed = new SafetensorsFile();
+        foreach ((string key, string value) in file.Metadata)
+            changed.Metadata[key] = value;
+        foreach (string name in file.Names)
+        {
+            bool isOther = name.StartsWith(prefix, StringComparison.Ordinal);
+            SafetensorsFile from = isOther ? other ?? file : file;
+            if (!from.Contains(name))
+                continue;
+            if (from.HoldsFloats(name))
+                changed.Add(name, from.ShapeOf(name), isOther ? values(name, from.Floats(name).ToArray()) : from.Floats(name));
+            else
+                changed.Add(name, from.Integers(name, from.ShapeOf(name).ElementCount));
+        }
+
+        return changed;
     }
 
     [Fact]

@@ -32,8 +32,8 @@ internal static class Soak
         bool good = true;
         Console.WriteLine($"Hope of width {dim}, {rate:0.##} times its learning rate, {bytes:N0} bytes, " +
             $"{device.Name} ({device.Description})\n");
-        Console.WriteLine("| bytes | commits of the fastest level | bits per byte | µs a byte | MB |\n" +
-            "| ---: | ---: | ---: | ---: | ---: |");
+        Console.WriteLine("| bytes | commits of the fastest level | bits per byte | restarts | µs a byte | MB |\n" +
+            "| ---: | ---: | ---: | ---: | ---: | ---: |");
         for (int part = 1; part <= Parts; part++)
         {
             double sum = 0;
@@ -60,7 +60,7 @@ internal static class Soak
             double memory = Environment.WorkingSet / 1e6, time = times[times.Count / 2], bits = sum / count / Math.Log(2);
             parts.Add((memory, time));
             Console.WriteLine($"| {learner.Position:N0} | {learner.Position / learner.SegmentLength:N0} | {bits:F3} | " +
-                $"{time:F1} | {memory:F0} |");
+                $"{learner.Restarts} | {time:F1} | {memory:F0} |");
             if (!double.IsFinite(bits))
             {
                 Console.Error.WriteLine($"the losses are not finite after {learner.Position} bytes");

@@ -94,7 +94,17 @@ public sealed class StreamLearner : IStreamLearner
     /// <inheritdoc/>
     public LevelTimeline Timeline => _model.Levels.Timeline;
 
+    /// <summary>
+    /// How often fast memories diverged: what they predicted, or its gradient, was not finite. Their context then ended before its time.
+    /// </summary>
+    public long Restarts { get; private set; }
+
     /// <inheritdoc/>
+    /// <remarks>
+    /// A fast memory whose own writes go beyond what is stable (docs/specification.md, section 5) grows within a context until a prediction
+    /// is not finite. It then returns to its learned start, which <see cref="Restarts"/> counts, and the bytes are read from there.
+    /// </remarks>
+    /// <exception cref="NotFiniteNumberException">A prediction from the start, or its gradient, is not finite.</exception>
     public void Read(ReadOnlySpan<byte> segment, Span<float> losses)
     {
         if (segment.IsEmpty || segment.Length > SegmentLength)
@@ -126,11 +136,20 @@ public sealed class StreamLearner : IStreamLearner
             {
                 cancellation.ThrowIfCancellationRequested();
                 int length = Math.Min(Math.Min(text.Length, SegmentLength), _model.StepsToContextEnd(state));
+                Span<float> piece = losses.AsSpan(0, length);
                 using var tape = new Tape(_model.Device, recording: false);
-                (_, SequenceState next) = Predict(tape, text[..length], last, state, losses.AsSpan(0, length));
+                (_, SequenceState next) = Predict(tape, text[..length], last, state, piece);
+                if (state.ContextPosition > 0 && FirstNotFinite(piece) is not null)
+                {
+                    // As reading does.
+                    next.Dispose();
+                    state.Reset();
+                    (_, next) = Predict(tape, text[..length], last, state, piece);
+                }
+
                 state.Dispose();
                 state = next;
-                foreach (float loss in losses.AsSpan(0, length))
+                foreach (float loss in piece)
                     sum += loss;
                 last = text[length - 1];
                 text = text[length..];
@@ -187,6 +206,8 @@ public sealed class StreamLearner : IStreamLearner
         _model.Save(file, prefix);
         _state.SaveTensors(file, prefix + "state.");
         file.Add(prefix + "stream", [Position, _last, Learns ? 1 : 0]);
+        if (Restarts > 0)
+            file.Add(prefix + "restarts", [Restarts]);
     }
 
     /// <inheritdoc/>
@@ -198,11 +219,14 @@ public sealed class StreamLearner : IStreamLearner
         (long position, long last, long learns) = (stream[0], stream[1], stream[2]);
         if (position < 0 || last is < 0 or > 255 || learns is < 0 or > 1)
             throw new CheckpointException($"'{prefix}stream' is [{position}, {last}, {learns}], expected a position, a byte, and 0 or 1.");
+        long restarts = file.Contains(prefix + "restarts") ? file.Integers(prefix + "restarts", 1)[0] : 0;
+        if (restarts < 0)
+            throw new CheckpointException($"'{prefix}restarts' is {restarts}, expected at least 0.");
         SequenceState state = SequenceState.LoadTensors(_model, 1, file, prefix + "state.");
         loadModel();
         _state.Dispose();
         _state = state;
-        (Position, _last, Learns) = (position, (int)last, learns == 1);
+        (Position, _last, Learns, Restarts) = (position, (int)last, learns == 1, restarts);
     }
 
     /// <summary>Frees the model and its memories.</summary>
@@ -214,17 +238,27 @@ public sealed class StreamLearner : IStreamLearner
 
     private void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses)
     {
-        using var tape = new Tape(_model.Device, recording: Learns);
-        (Variable predicted, SequenceState next) = Predict(tape, text, _last, _state, losses);
         try
         {
-            foreach (float loss in losses)
-            {
-                if (!float.IsFinite(loss))
-                    throw new NotFiniteNumberException($"'{Name}' predicts with loss {loss} at byte {Position}; it stopped before " +
-                        "learning from it.", loss);
-            }
+            ReadPiece(text, losses, _state);
+        }
+        catch (NotFiniteNumberException) when (_state.ContextPosition > 0)
+        {
+            using SequenceState start = _model.NewState();
+            ReadPiece(text, losses, start);
+            Restarts++;
+        }
+    }
 
+    private void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses, SequenceState from)
+    {
+        using var tape = new Tape(_model.Device, recording: Learns);
+        (Variable predicted, SequenceState next) = Predict(tape, text, _last, from, losses);
+        try
+        {
+            if (FirstNotFinite(losses) is { } loss)
+                throw new NotFiniteNumberException($"'{Name}' predicts with loss {loss} at byte {Position}; it stopped before " +
+                    "learning from it.", loss);
             if (Learns)
             {
                 using Tensor seed = _model.Device.Full(predicted.Shape, 1);
@@ -241,6 +275,17 @@ public sealed class StreamLearner : IStreamLearner
         _state = next;
         _last = text[^1];
         Position += text.Length;
+    }
+
+    private static float? FirstNotFinite(ReadOnlySpan<float> losses)
+    {
+        foreach (float loss in losses)
+        {
+            if (!float.IsFinite(loss))
+                return loss;
+        }
+
+        return null;
     }
 
     // The loss of each byte given the ones before it, and the fast memory after them.
