@@ -32,11 +32,9 @@ public static class Ridge
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(y);
         RequireForget(forget);
-        Require.Rank(x, 2, "[T, D]");
-        Require.Axes(x, [x.Shape[0], state.Features]);
+        RequireKeys(state, x);
         Require.Axes(y, [x.Shape[0], state.Outputs]);
         Require.OptionalShape(predictions, y.Shape);
-        Require.OnDevice(x, state.Device);
         Require.OnDevice(y, state.Device);
         Require.OnDevice(predictions, state.Device);
         using Held held = Held.All(x, y, state.Factor, state.W, state.WLow, predictions);
@@ -55,10 +53,16 @@ public static class Ridge
         ArgumentNullException.ThrowIfNull(state);
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(y);
-        Require.Rank(x, 2, "[T, D]");
-        Require.Axes(x, [x.Shape[0], state.Features]);
+        RequireKeys(state, x);
         Require.Axes(y, [x.Shape[0], state.Outputs]);
         Gemm.Multiply(new GemmArguments { A = x, B = state.W, C = y });
+    }
+
+    internal static void RequireKeys(RidgeState state, Tensor x)
+    {
+        Require.Rank(x, 2, "[T, D]");
+        Require.Axes(x, [x.Shape[0], state.Features]);
+        Require.OnDevice(x, state.Device);
     }
 
     internal static void RequireForget(double forget)
@@ -70,7 +74,7 @@ public static class Ridge
 
     // The sum is over numbers of float32 in float64, so that it is finite exactly if they are; a device may sum in another way, so
     // they are looked at one by one before anybody is told that they are not.
-    private static void RequireFinite(Tensor tensor, string name)
+    internal static void RequireFinite(Tensor tensor, string name)
     {
         if (tensor.Count == 0 || double.IsFinite(tensor.Device.Backend.SumOfSquares(tensor)))
             return;

@@ -42,6 +42,12 @@ public sealed class RidgeState : IDisposable
     /// <summary>The most features that there can be.</summary>
     public const int MaxFeatures = RidgeLayout.MaxFeatures;
 
+    /// <summary>The least δ.</summary>
+    public const double LeastRegularizer = 1e-30;
+
+    /// <summary>The largest δ.</summary>
+    public const double MostRegularizer = 1e30;
+
     /// <summary>Where it lives.</summary>
     public Device Device { get; }
 
@@ -103,7 +109,17 @@ public sealed class RidgeState : IDisposable
     public void AddOutputs(int count)
     {
         Require.Positive(count, nameof(count));
-        Tensor w = Wider(W, count), low = Wider(WLow, count);
+        Tensor w = Wider(W, count), low;
+        try
+        {
+            low = Wider(WLow, count);
+        }
+        catch
+        {
+            w.Dispose();
+            throw;
+        }
+
         W.Dispose();
         WLow.Dispose();
         (W, WLow) = (w, low);
@@ -128,11 +144,11 @@ public sealed class RidgeState : IDisposable
     /// <summary>Takes over the numbers of another's <see cref="Factor"/>.</summary>
     internal void SetFactor(ReadOnlySpan<double> numbers) => Factor.CopyFrom(MemoryMarshal.Cast<double, float>(numbers));
 
-    internal static void RequireRegularizer(double regularizer)
+    private static void RequireRegularizer(double regularizer)
     {
-        if (!(regularizer is >= 1e-30 and <= 1e30))
+        if (!(regularizer is >= LeastRegularizer and <= MostRegularizer))
             throw new ArgumentOutOfRangeException(nameof(regularizer), regularizer,
-                Readable.Text($"The regularizer is {regularizer}, expected {1e-30} to {1e30}."));
+                Readable.Text($"The regularizer is {regularizer}, expected {LeastRegularizer} to {MostRegularizer}."));
     }
 
     // Without another copy where the host has the memory.
