@@ -1,3 +1,5 @@
+using NestedLearning.Native;
+
 namespace NestedLearning.Operations;
 
 /// <summary>
@@ -8,10 +10,10 @@ namespace NestedLearning.Operations;
 internal static class RidgeLayout
 {
     /// <summary>Rows of a panel, and the multiple that their lengths have.</summary>
-    public const int Panel = 8;
+    public const int Panel = Kernels.RidgePanel;
 
     /// <summary>Samples that go through the factor together.</summary>
-    public const int Group = 8;
+    public const int Group = Kernels.RidgeGroup;
 
     /// <summary>The most features: 2³¹ 32-bit elements.</summary>
     public const int MaxFeatures = 46_320;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using NestedLearning.Native;
 
 namespace NestedLearning.Operations;
 
@@ -6,10 +7,10 @@ namespace NestedLearning.Operations;
 internal unsafe struct RidgeRun
 {
     /// <summary>Rows of a piece that reads, a multiple of a panel.</summary>
-    public const int ReadRows = 4 * RidgeLayout.Panel;
+    public const int ReadRows = Kernels.RidgeRows;
 
     /// <summary>Columns of a piece that writes, and outputs of a piece that reads W.</summary>
-    public const int Columns = 64;
+    public const int Columns = Kernels.RidgeColumns;
 
     /// <summary>D, D as whole panels, V and n.</summary>
     public int Features, Padded, Outputs, Samples;
