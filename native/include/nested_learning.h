@@ -407,6 +407,43 @@ typedef struct nl_moment_arguments {
 
 NL_API int32_t nl_moment_commit(const nl_moment_arguments* arguments, int64_t begin, int64_t end);
 
+/* ---- Recursive ridge memory: the two passes of a group of samples over the factor ---- */
+
+/* Rows of a panel of L: each is as long as the panel's last, zero above the diagonal. */
+#define NL_RIDGE_PANEL 8
+/* The most samples of a group. */
+#define NL_RIDGE_GROUP 8
+/* Pieces that read L are blocks of so many rows. */
+#define NL_RIDGE_ROWS 32
+/* Pieces that read W are blocks of so many outputs, pieces that write of so many columns of L. */
+#define NL_RIDGE_COLUMNS 64
+
+/* With N = features, rounded up to whole panels by rows that are zero. */
+typedef struct nl_ridge_arguments {
+  uint32_t size;
+  int32_t samples; /* 1 to NL_RIDGE_GROUP */
+  int64_t features, outputs;
+  double* rows;    /* L: its panels' rows one after the other, N (N + NL_RIDGE_PANEL) / 2 numbers */
+  const double* x; /* [samples, N] */
+  double* f;       /* [N, samples]: written by reading, c for writing */
+  const double* v; /* [N, samples] */
+  double* o;       /* [samples, outputs]: written by reading */
+  const double* e; /* [samples, outputs] */
+  float* w;        /* [features, outputs] */
+  float* w_low;    /* [features, outputs]: what w lacks of the sum in float64 */
+} nl_ridge_arguments;
+
+/* f_j = L_j x of each sample. Pieces are blocks of NL_RIDGE_ROWS rows. */
+NL_API int32_t nl_ridge_read_rows(const nl_ridge_arguments* arguments, int64_t begin, int64_t end);
+
+/* o = x (w + w_low). Pieces are blocks of NL_RIDGE_COLUMNS outputs. */
+NL_API int32_t nl_ridge_read_outputs(const nl_ridge_arguments* arguments, int64_t begin,
+                                     int64_t end);
+
+/* From K = 0, for each row j and sample: L_j -= c_j K, K += v_j L_j (the row before); then
+ * w + w_low += K e, in as many rows. Pieces are blocks of NL_RIDGE_COLUMNS columns of L. */
+NL_API int32_t nl_ridge_write(const nl_ridge_arguments* arguments, int64_t begin, int64_t end);
+
 /* ---- Scan: pieces are heads, or blocks of a head's value columns ---- */
 
 /* The longest chunk, of every operation that has chunks. */

@@ -13,6 +13,10 @@ IS(NL_COLUMN_BLOCK, 64);
 IS(NL_NORM_BLOCK, 32);
 IS(NL_CONVOLUTION_TIME, 64);
 IS(NL_CONVOLUTION_CHANNELS, 64);
+IS(NL_RIDGE_PANEL, 8);
+IS(NL_RIDGE_GROUP, 8);
+IS(NL_RIDGE_ROWS, 32);
+IS(NL_RIDGE_COLUMNS, 64);
 IS(NL_MAX_CHUNK, 256);
 
 IS(NL_OK, 0);
@@ -199,6 +203,20 @@ AT(nl_moment_arguments, m, 64);
 AT(nl_moment_arguments, v, 72);
 AT(nl_moment_arguments, start, 80);
 AT(nl_moment_arguments, sums, 88);
+
+IS(sizeof(nl_ridge_arguments), 88);
+AT(nl_ridge_arguments, size, 0);
+AT(nl_ridge_arguments, samples, 4);
+AT(nl_ridge_arguments, features, 8);
+AT(nl_ridge_arguments, outputs, 16);
+AT(nl_ridge_arguments, rows, 24);
+AT(nl_ridge_arguments, x, 32);
+AT(nl_ridge_arguments, f, 40);
+AT(nl_ridge_arguments, v, 48);
+AT(nl_ridge_arguments, o, 56);
+AT(nl_ridge_arguments, e, 64);
+AT(nl_ridge_arguments, w, 72);
+AT(nl_ridge_arguments, w_low, 80);
 
 IS(sizeof(nl_scan_arguments), 176);
 AT(nl_scan_arguments, size, 0);

@@ -11,6 +11,7 @@ namespace NestedLearning.Models;
     RespectNullableAnnotations = true, Converters = [typeof(OptimizerConverter)])]
 [JsonSerializable(typeof(ModelConfiguration))]
 [JsonSerializable(typeof(ContinuumMemoryConfiguration))]
+[JsonSerializable(typeof(RidgeMemoryConfiguration))]
 internal sealed partial class ConfigurationJson : JsonSerializerContext
 {
     /// <summary>The settings of a model that decide its initial values alone.</summary>
@@ -27,6 +28,32 @@ internal sealed partial class ConfigurationJson : JsonSerializerContext
     /// <summary>Every setting of a continuum memory.</summary>
     public static JsonNode Of(ContinuumMemoryConfiguration configuration) =>
         JsonSerializer.SerializeToNode(configuration, Default.ContinuumMemoryConfiguration)!;
+
+    /// <summary>Every setting of a ridge memory.</summary>
+    public static JsonNode Of(RidgeMemoryConfiguration configuration) =>
+        JsonSerializer.SerializeToNode(configuration, Default.RidgeMemoryConfiguration)!;
+
+    /// <summary>The ridge memory's configuration in a checkpoint.</summary>
+    /// <exception cref="CheckpointException">There is none, or it is another version's.</exception>
+    public static RidgeMemoryConfiguration ReadRidge(SafetensorsFile file, string prefix)
+    {
+        JsonObject saved = CheckpointSettings.Read(file, prefix) ?? throw new CheckpointException(
+            $"The file has no '{prefix}{CheckpointSettings.Key}' in its metadata, expected a ridge memory's.");
+        RidgeMemoryConfiguration configuration;
+        try
+        {
+            configuration = saved.Deserialize(Default.RidgeMemoryConfiguration)
+                ?? throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' is null.");
+            configuration.Validate();
+        }
+        catch (Exception e) when (e is JsonException or ArgumentException)
+        {
+            throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' cannot be used: {e.Message}", e);
+        }
+
+        CheckpointSettings.Check(file, prefix, Of(configuration), allow: null);
+        return configuration;
+    }
 
     /// <summary>The model's configuration in a checkpoint.</summary>
     /// <exception cref="CheckpointException">There is none, it is another version's, or it has an optimizer that is not this

@@ -29,6 +29,10 @@ public sealed class CudaCrossEntropyTests() : CrossEntropyTests("cuda");
 
 public sealed class CudaDeepMemoryTests() : DeepMemoryTests("cuda");
 
+public sealed class CudaMixtureTests() : MixtureTests("cuda");
+
+public sealed class CudaRidgeTests() : RidgeTests("cuda");
+
 public sealed class CudaRotationTests() : RotationTests("cuda");
 
 public sealed class CudaElementwiseTests() : ElementwiseTests("cuda");

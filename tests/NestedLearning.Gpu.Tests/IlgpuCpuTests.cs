@@ -145,6 +145,15 @@ public sealed class IlgpuCpuNewtonSchulzTests() : NewtonSchulzTests("ilgpu-cpu")
 }
 
 [SmallShapes, Collection(typeof(IlgpuCpuCollection))]
+public sealed class IlgpuCpuMixtureTests() : MixtureTests("ilgpu-cpu");
+
+[SmallShapes, Collection(typeof(IlgpuCpuCollection))]
+public sealed class IlgpuCpuRidgeTests() : RidgeTests("ilgpu-cpu")
+{
+    protected override long LargestCase => 17 * 17 * 17;
+}
+
+[SmallShapes, Collection(typeof(IlgpuCpuCollection))]
 public sealed class IlgpuCpuNormTests() : NormTests("ilgpu-cpu")
 {
     protected override long LargestCase => 17;

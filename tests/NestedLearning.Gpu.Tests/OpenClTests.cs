@@ -31,6 +31,10 @@ public sealed class OpenClCrossEntropyTests() : CrossEntropyTests("opencl");
 
 public sealed class OpenClDeepMemoryTests() : DeepMemoryTests("opencl");
 
+public sealed class OpenClMixtureTests() : MixtureTests("opencl");
+
+public sealed class OpenClRidgeTests() : RidgeTests("opencl");
+
 public sealed class OpenClRotationTests() : RotationTests("opencl");
 
 public sealed class OpenClElementwiseTests() : ElementwiseTests("opencl");

@@ -12,6 +12,7 @@ return args switch
     ["streams", string seconds] => ManyStreams.Run(Seconds(seconds)),
     ["kills", string count] => Kills.Run(int.Parse(count, CultureInfo.InvariantCulture)),
     ["precision", string cases, .. string[] devices] => Precision.Run(int.Parse(cases, CultureInfo.InvariantCulture), devices),
+    ["ridge", string samples] => RidgePrecision.Run(int.Parse(samples, CultureInfo.InvariantCulture)),
     _ => Usage(),
 };
 
@@ -26,6 +27,7 @@ static int Usage()
         streams SECONDS                          64 learners on one device, from many threads
         kills COUNT                              nl stream, killed so many times
         precision CASES [DEVICE…]                errors against float64 over random cases
+        ridge SAMPLES                            errors of forms of a recursive ridge memory after so many samples
         """);
     return 2;
 }

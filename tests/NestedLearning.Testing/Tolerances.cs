@@ -74,6 +74,12 @@ public static class Tolerances
     /// <summary>Golden steps of Adam: a few roundings in float32, with 1 − β formed in double.</summary>
     public const double GoldenAdam = 3e-7;
 
+    /// <summary>Computed in float64 and rounded once to float32: half a unit of 24 bits, and what factors of float64 lose.</summary>
+    public static readonly Tolerance Ridge = new(1e-7, 1e-7);
+
+    /// <summary>In float64 within a call, and rounded once.</summary>
+    public static readonly Tolerance Mixture = new(1e-7, 1e-7);
+
     public static readonly Tolerance Attention = new(2e-5, 5e-5);
 
     /// <summary>Gradients derived by hand in double against finite differences in double.</summary>

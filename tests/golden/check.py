@@ -11,14 +11,15 @@ def computed(metadata, tensors):
     """What equations.py makes of the inputs of a memory's case; None of other operations."""
     words = {"true": True, "false": False}
     settings = {k: words[v] if v in words else int(v) if v.isdigit() else v for k, v in metadata.items()}
-    settings = {k: float(v) if isinstance(v, str) and k in ("scale", "eta_scale", "eta_bias", "alpha_bias") else v
+    settings = {k: float(v) if isinstance(v, str) and k in ("scale", "eta_scale", "eta_bias", "alpha_bias", "delta", "forget",
+                                                                "share") else v
                 for k, v in settings.items()}
     x = {k[3:]: v for k, v in tensors.items() if k.startswith("in.")}
     op = settings.pop("op")
     if op == "scan-frozen":
         x["u"] = x.pop("v")
     function = {"scan": eq.scan, "scan-frozen": eq.scan, "mlp-memory": eq.deep_memory,
-                "self-modifying": eq.self_modifying_one_head}.get(op)
+                "self-modifying": eq.self_modifying_one_head, "ridge": eq.ridge, "mixture": eq.mixture}.get(op)
     if op == "newton-schulz":
         return {"x": eq.newton_schulz(x["g"], settings["steps"])}
     if op == "scan-backward":

@@ -260,6 +260,34 @@ def cross_entropy(logits, targets):
 ACTIVATIONS = {"sigmoid": sigmoid, "softplus": softplus, "log_sigmoid": lambda x: -softplus(-x), "gelu": gelu}
 
 
+def ridge(x, y, delta, forget):
+    """g = P x/(forget + x P x), W <- W + g (y - x W), P <- (P - g x P)/forget, from W = 0 and P = I/delta."""
+    features = len(x[0])
+    w, o = zeros(features, len(y[0])), []
+    p = [[1 / delta if i == j else 0.0 for j in range(features)] for i in range(features)]
+    for key, target in zip(x, y):
+        read = [dot(row, key) for row in p]
+        scale = forget + dot(key, read)
+        answer = times(key, w)
+        o.append(answer)
+        w = [[e + read[i] / scale * (b - a) for e, a, b in zip(row, answer, target)] for i, row in enumerate(w)]
+        p = [[(e - read[i] / scale * read[j]) / forget for j, e in enumerate(row)] for i, row in enumerate(p)]
+    return {"o": o, "w": w, "p": p}
+
+
+def mixture(log_p, share, w=None):
+    """The log of p = sum w_i p_i, and w_i <- (1 - share) w_i p_i/p + share/k."""
+    k = len(log_p[0])
+    w = w or [1 / k] * k
+    o = []
+    for row in log_p:
+        weighted = [a * exp(b) for a, b in zip(w, row)]
+        p = sum(weighted)
+        o.append(log(p))
+        w = [(1 - share) * e / p + share / k for e in weighted]
+    return {"o": o, "w": w}
+
+
 def newton_schulz(g, steps=5):
     tall = len(g) > len(g[0])
     x = transpose(g) if tall else g

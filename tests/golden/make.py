@@ -443,9 +443,23 @@ def commits():
         case(name, "moment-commit", settings, x, opt.moment_commit(**x, **settings))
 
 
+def ridges_and_mixtures():
+    for name, rows, d, v, settings in (("ridge-wide", 21, 37, 1, {"delta": 0.02, "forget": 1.0}),
+                                       ("ridge-forget-wide", 45, 18, 9, {"delta": 2.0, "forget": 0.9})):
+        data = Data(name)
+        x, y = data.normal(rows, d), data.normal(rows, v)
+        case(name, "ridge", settings, {"x": x, "y": y}, eq.ridge(x, y, **settings))
+
+    data = Data("mixture-weights")
+    log_p, w = data.uniform(-9, -0.01, 40, 5), [0.5, 0.25, 0.125, 0.125, 0.0]
+    for row in log_p[10:20]:
+        row[0] = -math.inf
+    case("mixture-weights", "mixture", {"share": 0.05}, {"log_p": log_p, "w": w}, eq.mixture(log_p, 0.05, w))
+
+
 def main(arguments):
     for make in (scans, deep_memories, self_modifying_memories, attentions, products, norms, convolutions, elementwise,
-                 embeddings_and_losses, commits):
+                 embeddings_and_losses, commits, ridges_and_mixtures):
         make()
     if arguments == ["--check"]:
         return check(CASES, FOLDER)

@@ -14,7 +14,7 @@ public sealed class BenchCommandTests
             "scan-delta", "scan-delta-backward", "scan-linear-backward", "scan-titans-backward",
             "self-modifying", "self-modifying-backward", "deep-memory", "deep-memory-backward", "attention", "attention-backward",
             "gemm-1024", "gemm-1024-bf16", "gemm-64x512", "mlp", "mlp-backward", "adamw-16m", "adamw-200x80k", "newton-schulz-1024",
-            "cross-entropy", "scan-token", "decay-idle", "moments-idle", "mlp-wide",
+            "cross-entropy", "ridge-2048", "ridge-2048x64", "scan-token", "decay-idle", "moments-idle", "mlp-wide",
             "hope-stream", "hope-read", "hope-decode", "hope-decode-64", "train-25m", "decode-25m",
         ],
         BenchCase.All.Select(c => c.Name));

@@ -16,6 +16,7 @@ internal static unsafe partial class Kernels
         ("nl_cross_entropy_arguments", sizeof(CrossEntropyArguments)),
         ("nl_adam_arguments", sizeof(AdamArguments)),
         ("nl_moment_arguments", sizeof(MomentArguments)),
+        ("nl_ridge_arguments", sizeof(RidgeArguments)),
         ("nl_scan_arguments", sizeof(ScanArguments)),
         ("nl_scan_gradients", sizeof(ScanGradientArguments)),
         ("nl_self_modifying_arguments", sizeof(SelfModifyingArguments)),

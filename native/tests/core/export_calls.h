@@ -116,6 +116,21 @@ class ExportCalls {
         [convolution] { return nl_convolution_backward_weight(&convolution, 0, 1); },
         [] { return nl_convolution_backward_weight(nullptr, 0, 1); });
 
+    auto ridge = Sized<nl_ridge_arguments>();
+    ridge.samples = 1, ridge.features = 3, ridge.outputs = 2;
+    ridge.rows = numbers_.data(), ridge.x = numbers_.data() + 64, ridge.v = numbers_.data() + 72;
+    ridge.f = numbers_.data() + 80, ridge.o = numbers_.data() + 96, ridge.e = numbers_.data() + 72;
+    ridge.w = out_.data(), ridge.w_low = out_.data() + 6;
+    Add(
+        "nl_ridge_read_rows", [ridge] { return nl_ridge_read_rows(&ridge, 0, 1); },
+        [] { return nl_ridge_read_rows(nullptr, 0, 1); });
+    Add(
+        "nl_ridge_read_outputs", [ridge] { return nl_ridge_read_outputs(&ridge, 0, 1); },
+        [] { return nl_ridge_read_outputs(nullptr, 0, 1); });
+    Add(
+        "nl_ridge_write", [ridge] { return nl_ridge_write(&ridge, 0, 1); },
+        [] { return nl_ridge_write(nullptr, 0, 1); });
+
     auto embedding = Sized<nl_embedding_arguments>();
     embedding.tokens = 5, embedding.columns = 8, embedding.rows = 5;
     embedding.indices = kIndices, embedding.table = x_.data(), embedding.y = out_.data();
@@ -357,6 +372,7 @@ class ExportCalls {
   std::vector<float> packed_, work_of_gemm_;
   nl_gemm_sizes sizes_ = {};
   double doubles_[2] = {};
+  std::vector<double> numbers_ = std::vector<double>(128, 0.25);
   int64_t count_ = 0;
   int32_t target_ = 0;
   std::map<std::string, ExportCall> calls_;

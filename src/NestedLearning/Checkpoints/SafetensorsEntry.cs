@@ -25,6 +25,12 @@ internal sealed class SafetensorsEntry
         Bytes = (long)data.Length * (Type.Bits / 8);
     }
 
+    /// <summary>An F64 tensor of these bits.</summary>
+    public SafetensorsEntry(Shape shape, ulong[] bits)
+        : this(SafetensorsType.Float64, [.. shape.ToArray().Select(a => (long)a)], sizeof(double) * (long)bits.Length, bits)
+    {
+    }
+
     /// <summary>A tensor of a file, whose contents are to be read by <see cref="ForEachPiece"/>.</summary>
     public SafetensorsEntry(SafetensorsType type, long[] axes, long bytes)
     {
@@ -35,6 +41,9 @@ internal sealed class SafetensorsEntry
         if (elements <= Array.MaxLength)
             _data = Allocate(type, (int)elements);
     }
+
+    private SafetensorsEntry(SafetensorsType type, long[] axes, long bytes, Array data) =>
+        (Type, _axes, Bytes, _data) = (type, axes, bytes, data);
 
     public SafetensorsType Type { get; }
 
@@ -73,6 +82,12 @@ internal sealed class SafetensorsEntry
     /// <exception cref="CheckpointException">They are no integers, or too large.</exception>
     public long[] Integers(string name) =>
         Type == SafetensorsType.Int64 ? (long[])Held(name) : SafetensorsNumbers.ToIntegers(name, Type, Held(name));
+
+    /// <summary>The bits of the elements of an F64 tensor.</summary>
+    /// <exception cref="CheckpointException">It is of another type, or too large.</exception>
+    public ulong[] DoubleBits(string name) => Type == SafetensorsType.Float64
+        ? (ulong[])Held(name)
+        : throw new CheckpointException($"Tensor '{name}' is {Type.Name}, expected F64.");
 
     /// <summary>Calls with the elements' bytes a piece at a time: one span cannot hold those of a large tensor.</summary>
     public void ForEachPiece(BytesAction action)

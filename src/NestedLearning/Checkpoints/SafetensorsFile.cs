@@ -1,7 +1,9 @@
+using System.Runtime.InteropServices;
+
 namespace NestedLearning;
 
 /// <summary>
-/// The contents of a safetensors file: named tensors and string metadata, in host memory. Tensors made here are F32 or I64.
+/// The contents of a safetensors file: named tensors and string metadata, in host memory. Tensors made here are F32, F64 or I64.
 /// Files from elsewhere open whatever their tensors' types, shapes and order: a tensor is kept as it is, becomes float32 or int64
 /// when it is asked for, and only then has to have such a form. Written again it is what it was.
 /// <para>
@@ -53,6 +55,17 @@ public sealed class SafetensorsFile
         _entries.Add(name, new SafetensorsEntry(tensor.Shape, tensor.ToArray()));
     }
 
+    /// <summary>Adds a float64 tensor; the elements are copied.</summary>
+    /// <exception cref="ArgumentException">The name is taken or reserved, or the numbers of elements differ.</exception>
+    public void AddDoubles(string name, Shape shape, ReadOnlySpan<double> elements)
+    {
+        CheckName(name);
+        if (elements.Length != shape.ElementCount)
+            throw new ArgumentException($"'{name}' of shape {shape} has {shape.ElementCount} elements, got {elements.Length}.",
+                nameof(elements));
+        _entries.Add(name, new SafetensorsEntry(shape, MemoryMarshal.Cast<double, ulong>(elements).ToArray()));
+    }
+
     /// <summary>Adds a vector of 64-bit integers: clocks, counters, positions.</summary>
     /// <exception cref="ArgumentException">The name is taken or reserved.</exception>
     public void Add(string name, ReadOnlySpan<long> elements)
@@ -91,6 +104,15 @@ public sealed class SafetensorsFile
         ReadOnlySpan<float> elements = Floats(name);
         CheckShape(name, shape);
         return elements;
+    }
+
+    /// <summary>The elements of an F64 tensor of a known shape as they are; no other type has them.</summary>
+    /// <exception cref="CheckpointException">There is no such tensor, it is not F64, or its shape is another.</exception>
+    public ReadOnlySpan<double> Doubles(string name, Shape shape)
+    {
+        ulong[] bits = Find(name).DoubleBits(name);
+        CheckShape(name, shape);
+        return MemoryMarshal.Cast<ulong, double>(bits.AsSpan());
     }
 
     /// <summary>The elements of a vector of integers of a known length, of any type of integers.</summary>

@@ -18,6 +18,8 @@ internal readonly record struct SafetensorsType(string Name, int Bits)
 
     public static SafetensorsType Float32 { get; } = Of("F32");
 
+    public static SafetensorsType Float64 { get; } = Of("F64");
+
     public static SafetensorsType Int64 { get; } = Of("I64");
 
     /// <summary>Whether elements are floating-point numbers that float32 can stand for.</summary>

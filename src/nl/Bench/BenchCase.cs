@@ -29,8 +29,8 @@ internal sealed record BenchCase(string Name, string Title, double Flops, double
     /// <summary>Every case, in the order of the table.</summary>
     public static IReadOnlyList<BenchCase> All { get; } =
     [
-        .. ScanCases.All, .. MemoryCases.All, .. AttentionCases.All, .. DenseCases.All, ScanCases.Token, .. IdleCases.All,
-        .. ModelCases.All,
+        .. ScanCases.All, .. MemoryCases.All, .. AttentionCases.All, .. DenseCases.All, .. RidgeCases.All, ScanCases.Token,
+        .. IdleCases.All, .. ModelCases.All,
     ];
 
     /// <exception cref="CaseException">No case has that name.</exception>

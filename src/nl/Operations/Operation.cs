@@ -24,6 +24,8 @@ internal abstract class Operation
         new SelfModifyingMemoriesBackwardOperation(),
         new DeepMemoryOperation(),
         new DeepMemoryBackwardOperation(),
+        new RidgeOperation(),
+        new MixtureOperation(),
         new AttentionOperation(),
         new AttentionBackwardOperation(),
         new GemmOperation(),

@@ -129,11 +129,13 @@ void RandomCall::ChooseNumbers() {
 void RandomCall::Derive() {
   static const size_t chunks = WordOf("chunks"), chunk = WordOf("chunk"), phase = WordOf("phase"),
                       time = WordOf("time"), products = WordOf("products"), batch = WordOf("batch"),
-                      state = WordOf("state_columns"), dim = WordOf("dim");
+                      state = WordOf("state_columns"), dim = WordOf("dim"),
+                      features = WordOf("features"), panels = WordOf("ridge_panels");
   values_[chunks] = values_[chunk] > 0 && values_[time] > 0
                         ? (values_[phase] + values_[time] + values_[chunk] - 1) / values_[chunk]
                         : 0;
   values_[state] = 3 * values_[dim] + 2;
+  values_[panels] = values_[features] > 0 ? (values_[features] - 1) / NL_RIDGE_PANEL + 2 : 0;
   values_[products] = function_->function->name == "nl_batched_gemm" ? values_[batch] : 1;
 }
 

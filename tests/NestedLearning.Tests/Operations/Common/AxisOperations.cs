@@ -122,6 +122,23 @@ internal static class AxisOperations
             r.Results.Add(new AxisResult("sum", [], () => [(float)sum, (float)norm]));
         }),
         Of("Newton–Schulz", "Gemm Scale SumOfSquares", "M=5 N=7", "", r => NewtonSchulz.Orthogonalize(r.In("M N"), r.Out("x", "M N"))),
+        Of("ridge", "Ridge", "T=5 D=9 V=3", "D T", r =>
+        {
+            int features = r.Length("D"), outputs = r.Length("V");
+            var state = new RidgeState(r.Device, features, outputs, 0.5);
+            r.Own(state.Factor);
+            r.Own(state.W);
+            r.Own(state.WLow);
+            Ridge.Learn(state, r.In("T D"), r.In("T V"), 1, r.Out("o", "T V"));
+            r.Results.Add(new AxisResult("w", ["D", "V"], state.W.ToArray));
+            r.Results.Add(new AxisResult("p", ["D"], () => Array.ConvertAll(state.Covariance(), e => (float)e)));
+        }),
+        Of("mixture", "Mixture", "T=5 K=3", "", r =>
+        {
+            Tensor w = r.Own(r.Device.Full([r.Length("K")], 1f / r.Length("K")));
+            Mixture.Mix(r.In("T K"), w, 0.1f, r.Out("o", "T"));
+            r.Results.Add(new AxisResult("w", ["K"], w.ToArray));
+        }),
         Of("rotation", "Rotate", "B=2 T=3 H=2 D=8", "", r =>
         {
             Tensor table = r.Own(r.Device.Full([r.Length("T"), r.Length("D") / 2 * 2], 0.6f));

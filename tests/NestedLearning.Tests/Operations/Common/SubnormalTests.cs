@@ -462,6 +462,20 @@ public abstract class SubnormalTests(string backend) : DenseTests(backend)
         },
         ["AddScaled"] = r => Elementwise.AddScaled(0.3f, r.In([40]), r.Changed("y", [40])),
         ["Multiply"] = r => Elementwise.Multiply(r.In([40]), r.In([40]), r.Out("z", [40])),
+        ["Ridge"] = r =>
+        {
+            using var state = new RidgeState(r.Device, 9, 3, 0.5);
+            Ridge.Learn(state, r.In([11, 9]), r.In([11, 3]), 0.9, r.Out("o", [11, 3]));
+            float[] w = state.W.ToArray(), low = state.WLow.ToArray(), p = Array.ConvertAll(state.Covariance(), e => (float)e);
+            r.Results.AddRange([("w", () => w), ("w low", () => low), ("p", () => p)]);
+        },
+        ["Mixture"] = r =>
+        {
+            using Tensor w = r.Device.From([3], [0.5f, 0.5f, 0]);
+            Mixture.Mix(r.In([9, 3]), w, 0, r.Out("o", [9]));
+            float[] weights = w.ToArray();
+            r.Results.Add(("w", () => weights));
+        },
         ["Rotate"] = r => Rotation.Apply(r.In([2, 3, 2, 8]), r.In([3, 8]), back: false, r.Out("y", [2, 3, 2, 8])),
         ["Scale"] = r => r.Device.Backend.Scale(r.Changed("x", [40]), 0.3f),
         ["SumOfSquares"] = r =>
