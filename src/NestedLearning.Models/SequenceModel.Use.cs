@@ -194,6 +194,25 @@ public sealed partial class SequenceModel
         }
     }
 
+    // The loss [1, T] of each byte given the ones before it, and the fast memory after them.
+    internal (Variable Losses, SequenceState Next) PredictBytes(Tape tape, ReadOnlySpan<byte> text, int last, SequenceState state,
+        Span<float> losses)
+    {
+        int[] tokens = new int[text.Length], targets = new int[text.Length];
+        for (int t = 0; t < text.Length; t++)
+        {
+            tokens[t] = t == 0 ? last : text[t - 1];
+            targets[t] = text[t];
+        }
+
+        IndexTensor input = tape.Keep(Device.FromIndices([1, tokens.Length], tokens));
+        IndexTensor target = tape.Keep(Device.FromIndices([1, targets.Length], targets));
+        (Variable logits, SequenceState next) = Forward(tape, input, state);
+        Variable result = tape.CrossEntropy(logits, target);
+        result.Value.CopyTo(losses);
+        return (result, next);
+    }
+
     private static void RequireOne(SequenceState? state)
     {
         if (state is { Batch: not 1 })
