@@ -74,7 +74,8 @@ public sealed class ModelConfigurationTests
     public void Preset_IsWiredAsItSays(string name, TokenMixer mixer, bool convolution, bool decay, string chunks, int projectionLevel)
     {
         ModelConfiguration preset = ModelConfiguration.Presets.Single(p => p.Name == name).Configuration;
-        Assert.Equal((mixer, convolution, decay, projectionLevel), (preset.Mixer, preset.Convolution, preset.Decay, preset.ProjectionLevel));
+        Assert.Equal((mixer, convolution, decay, projectionLevel),
+            (preset.Mixer, preset.Convolution, preset.Decay, preset.ProjectionLevel));
         Assert.Equal(chunks, string.Join(' ', preset.Levels.Select(l => l.Chunk)));
         Assert.Equal(ModelConfiguration.Hope.Levels.Sum(l => l.Hidden), preset.Levels.Sum(l => l.Hidden));
     }
