@@ -19,12 +19,18 @@ public abstract class LearningStrategy : IErrorTerms, IDisposable
 
     private protected abstract void Forget();
 
+    /// <summary>The model that it will learn with, before the first byte.</summary>
+    internal virtual void Begin(SequenceModel model)
+    {
+    }
+
     void IErrorTerms.Add(SequenceModel model, ReadOnlySpan<byte> text, int last) => Add(model, text, last);
 
     void IErrorTerms.Committed(SequenceModel model, ReadOnlySpan<byte> text, int last) => Committed(model, text, last);
 
     private protected abstract void Add(SequenceModel model, ReadOnlySpan<byte> text, int last);
 
+    // Everything is learned by then, so that nothing here may fail: it takes no memory.
     private protected abstract void Committed(SequenceModel model, ReadOnlySpan<byte> text, int last);
 
     internal abstract void Save(SafetensorsFile file, string prefix, SequenceModel model);

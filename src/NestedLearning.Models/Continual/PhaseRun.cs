@@ -11,9 +11,11 @@ public static class PhaseRun
     /// <param name="learner">At the beginning of its stream.</param>
     /// <param name="stream">What it reads.</param>
     /// <param name="progress">Is told how many bytes of the stream are read, after every few segments.</param>
+    /// <param name="everyPhase">Whether held-out text is measured after every phase; otherwise at the end alone, from a fresh state, which
+    /// is what <see cref="PhaseResults.Score"/> takes.</param>
     /// <param name="stop">Ends the run.</param>
     /// <exception cref="OperationCanceledException">It was told to stop.</exception>
-    public static PhaseResults Run(IStreamLearner learner, PhaseStream stream, Action<long>? progress = null,
+    public static PhaseResults Run(IStreamLearner learner, PhaseStream stream, Action<long>? progress = null, bool everyPhase = true,
         CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(learner);
@@ -36,11 +38,12 @@ public static class PhaseRun
                 beginnings[i] = bits.Take(PhaseStream.WarmBytes).Average();
                 ends[i] = bits.Skip(bits.Length - Math.Max(1, bits.Length / EndPart)).Average();
                 before += text.Length;
-                for (int d = 0; d < stream.Domains.Count; d++)
+                for (int d = 0; d < stream.Domains.Count && (everyPhase || i == phases - 1); d++)
                 {
                     stop.ThrowIfCancellationRequested();
-                    heldOut[i][d] = learner.Evaluate(stream.HeldOut(d).Span) / Math.Log(2);
-                    afterReading[i][d] = AfterReading(learner, stream.Warm(d).Span, stream.HeldOut(d).Span, stop);
+                    heldOut[i][d] = learner.Evaluate(stream.HeldOut(d).Span, stop) / Math.Log(2);
+                    if (everyPhase)
+                        afterReading[i][d] = AfterReading(learner, stream.Warm(d).Span, stream.HeldOut(d).Span, stop);
                 }
             }
         }

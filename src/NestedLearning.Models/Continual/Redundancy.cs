@@ -9,6 +9,8 @@ internal sealed class Redundancy
     // ℓ_j(text_i) at [i][j].
     private List<List<double>> _losses = [];
 
+    public Redundancy Clone() => new() { _losses = [.. _losses.Select(l => l.ToList())] };
+
     /// <summary>Measures another slot against those that are there. Changes nothing: <see cref="Add"/> does.</summary>
     /// <returns>ℓ of the others on the slot's text, and ℓ of the slot on theirs and, last, on its own.</returns>
     public static (double[] OfOthers, double[] OfSlot) Measure(IReadOnlyList<Slot> others, Slot slot) =>

@@ -96,7 +96,10 @@ internal sealed class Slot : IDisposable
             throw new CheckpointException($"'{prefix}commit' is [{commit[0]}, {commit[1]}], expected a position and a text's length.");
         long position = commit[0];
         byte[] text = SlotLearner.Unpacked(file, prefix + "text", commit[1]);
-        var slot = new Slot(new SequenceModel(live.Device, Configuration(live.Configuration)), text, position);
+        // A damaged file cannot ask for more memory than it has numbers.
+        var model = new SequenceModel(live.Device, Configuration(live.Configuration),
+            (name, shape) => file.Floats($"{prefix}value.{name}", shape));
+        var slot = new Slot(model, text, position);
         try
         {
             foreach (Parameter parameter in Parameters(slot.Model))

@@ -107,7 +107,7 @@ public sealed partial class SlotLearner
         (_slots, _redundancy, _reading) = (state.Slots, state.Redundancy, state.Reading);
         // Only where another setting was allowed do these change anything.
         _recent = state.Recent[^Math.Min(state.Recent.Length, Settings.TextBytes)..];
-        _sinceCommit = Math.Min(state.SinceCommit, Settings.Period - 1);
+        _sinceCommit = Math.Min(state.SinceCommit, Settings.Period);
         while (_slots.Count > Settings.Slots)
             Drop(_redundancy.Most());
         Timeline.Clear();

@@ -1,11 +1,11 @@
 namespace NestedLearning.Models.Continual;
 
 /// <summary>
-/// A live learner over a slow level that keeps copies of its weights (docs/specification.md, section 8). Every
-/// <see cref="SlotSettings.Period"/> bytes the live weights are committed to a slot; slots are frozen, read the same stream with
-/// fast memories of their own, and all predictions are mixed byte by byte by weights that track the best of them. Of more than
-/// <see cref="SlotSettings.Slots"/> slots the most redundant goes: argmin_i ( min_{j≠i} ℓ_j(text_i) − ℓ_i(text_i) ). So what the
-/// live learner forgets is still predicted from, without labels of tasks and without rehearsal.
+/// A live learner over a slow level that keeps copies of its weights (docs/specification.md, section 8). After every
+/// <see cref="SlotSettings.Period"/> bytes, when the next byte comes, the live weights are committed to a slot. Slots are frozen, read
+/// the same stream with fast memories of their own, and all predictions are mixed byte by byte by weights that track the best of
+/// them. Of more than <see cref="SlotSettings.Slots"/> slots the most redundant goes: argmin_i ( min_{j≠i} ℓ_j(text_i) − ℓ_i(text_i) ).
+/// So what the live learner forgets is still predicted from, without labels of tasks and without rehearsal.
 /// </summary>
 public sealed partial class SlotLearner : IStreamLearner
 {
@@ -117,7 +117,7 @@ public sealed partial class SlotLearner : IStreamLearner
         {
             int length = Math.Min(segment.Length, Math.Min(_live.StepsToPieceEnd, _reading.StepsToDecision));
             if (Learns && Settings.Slots > 0)
-                length = Math.Min(length, Settings.Period - _sinceCommit);
+                length = Math.Min(length, Settings.Period - _sinceCommit % Settings.Period);
             ReadPiece(segment[..length], losses[..length]);
             segment = segment[length..];
             losses = losses[length..];
@@ -128,7 +128,11 @@ public sealed partial class SlotLearner : IStreamLearner
     /// The mean loss in nats a byte over a text read from a fresh stream by the live learner and all slots, with every weight as it is
     /// now; the mixture begins with equal weights. Changes nothing.
     /// </summary>
-    public double Evaluate(ReadOnlySpan<byte> text)
+    /// <param name="text">At least one byte.</param>
+    /// <param name="cancellation">Asked before every segment.</param>
+    /// <exception cref="ArgumentException">The text is empty.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public double Evaluate(ReadOnlySpan<byte> text, CancellationToken cancellation = default)
     {
         if (text.IsEmpty)
             throw new ArgumentException("The text is empty.", nameof(text));
@@ -141,11 +145,12 @@ public sealed partial class SlotLearner : IStreamLearner
             int count = text.Length, last = 0;
             while (!text.IsEmpty)
             {
+                cancellation.ThrowIfCancellationRequested();
                 int length = Math.Min(Math.Min(text.Length, SegmentLength), reading.StepsToDecision);
                 Span<float> mixed = losses.AsSpan(0, length);
                 using SlotReading.Prediction prediction = reading.Predict(_slots, text[..length], last);
                 Slot.Predict(_live.Model, text[..length], last, ref state, mixed);
-                reading.Take(_slots, prediction, mixed);
+                reading.Take(prediction, mixed);
                 foreach (float loss in mixed)
                     sum += loss;
                 last = text[length - 1];
@@ -189,19 +194,31 @@ public sealed partial class SlotLearner : IStreamLearner
         _live.Dispose();
     }
 
+    // Reads with what a commit that is due leaves, and takes all of it over or nothing.
     private void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses)
     {
-        using SlotReading.Prediction prediction = _reading.Predict(_slots, text, _live.Last);
-        _live.ReadPiece(text, losses);
-        _reading.Take(_slots, prediction, losses);
-        foreach (LevelCommit commit in _live.Timeline.Commits)
-            Timeline.Add(commit);
+        Commit? commit = Learns && Settings.Slots > 0 && _sinceCommit == Settings.Period ? CommitToSlot() : null;
+        try
+        {
+            using SlotReading.Prediction prediction = (commit?.Reading ?? _reading).Predict(commit?.Slots ?? _slots, text, _live.Last);
+            _live.ReadPiece(text, losses);
+            if (commit is not null)
+                Take(commit);
+            _reading.Take(prediction, losses);
+        }
+        catch
+        {
+            commit?.Dispose();
+            throw;
+        }
+
+        foreach (LevelCommit level in _live.Timeline.Commits)
+            Timeline.Add(level);
         _live.Timeline.Clear();
         if (Settings.Slots == 0)
             return;
         Remember(text);
-        if (Learns && (_sinceCommit += text.Length) == Settings.Period)
-            CommitToSlot();
+        _sinceCommit += Learns ? text.Length : 0;
     }
 
     private void Remember(ReadOnlySpan<byte> text)
@@ -210,31 +227,46 @@ public sealed partial class SlotLearner : IStreamLearner
         _recent = [.. _recent.AsSpan(_recent.Length - kept), .. text[^Math.Min(text.Length, Settings.TextBytes)..]];
     }
 
-    private void CommitToSlot()
+    // Changes nothing: Take does.
+    private Commit CommitToSlot()
     {
-        // A commit that fails is not tried again at every byte.
-        _sinceCommit = 0;
         Slot slot = Slot.Of(_live.Model, _recent, Position);
-        (double[], double[]) losses;
-        LevelCommit commit;
+        SlotReading reading = _reading.Clone();
         try
         {
-            losses = Redundancy.Measure(_slots, slot);
-            commit = new LevelCommit(_live.LevelNames.Count, Position, Slot.Distance(slot.Model, _slots.LastOrDefault()?.Model),
+            Redundancy redundancy = _redundancy.Clone();
+            redundancy.Add(Redundancy.Measure(_slots, slot));
+            var entry = new LevelCommit(_live.LevelNames.Count, Position, Slot.Distance(slot.Model, _slots.LastOrDefault()?.Model),
                 _slots.Count == 0 ? 0 : Slot.Distance(_slots[^1].Model, other: null));
+            reading.Add(_live.State);
+            List<Slot> slots = [.. _slots, slot];
+            Slot? evicted = null;
+            if (slots.Count > Settings.Slots)
+            {
+                int most = redundancy.Most();
+                evicted = slots[most];
+                slots.RemoveAt(most);
+                redundancy.Remove(most);
+                reading.Remove(most);
+            }
+
+            return new Commit(slots, redundancy, reading, slot, evicted, entry);
         }
         catch
         {
             slot.Dispose();
+            reading.Dispose();
             throw;
         }
+    }
 
-        _slots.Add(slot);
-        _redundancy.Add(losses);
-        _reading.Add(_live.State);
-        Timeline.Add(commit);
-        if (_slots.Count > Settings.Slots)
-            Drop(_redundancy.Most());
+    private void Take(Commit commit)
+    {
+        _reading.Dispose();
+        commit.Evicted?.Dispose();
+        (_slots, _redundancy, _reading) = (commit.Slots, commit.Redundancy, commit.Reading);
+        _sinceCommit = 0;
+        Timeline.Add(commit.Entry);
     }
 
     private void Drop(int slot)
@@ -243,5 +275,16 @@ public sealed partial class SlotLearner : IStreamLearner
         _redundancy.Remove(slot);
         _slots[slot].Dispose();
         _slots.RemoveAt(slot);
+    }
+
+    // What a commit to a slot leaves, until it is taken over.
+    private sealed record Commit(List<Slot> Slots, Redundancy Redundancy, SlotReading Reading, Slot Added, Slot? Evicted,
+        LevelCommit Entry) : IDisposable
+    {
+        public void Dispose()
+        {
+            Added.Dispose();
+            Reading.Dispose();
+        }
     }
 }

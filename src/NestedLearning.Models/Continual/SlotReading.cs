@@ -6,20 +6,30 @@ namespace NestedLearning.Models.Continual;
 /// </summary>
 internal sealed class SlotReading : IDisposable
 {
+    // How a slot is saved.
+    private const long Asleep = 0, New = 1, WithMemory = 2;
+
     private readonly SlotSettings _settings;
-    private readonly List<SequenceState?> _states;
-    private FixedShare _shares;
+    private readonly List<SlotState> _states;
+    private readonly FixedShare _shares;
 
     /// <summary>A new stream: every slot is awake, and all members have the same weight.</summary>
     public SlotReading(SlotSettings settings, IReadOnlyList<Slot> slots)
     {
         _settings = settings;
-        _states = [.. slots.Select(s => s.Model.NewState())];
+        _states = [.. slots.Select(_ => new SlotState { Awake = true })];
         _shares = new FixedShare(settings.Share, slots.Count + 1);
     }
 
-    private SlotReading(SlotSettings settings, List<SequenceState?> states, FixedShare shares) =>
+    private SlotReading(SlotSettings settings, List<SlotState> states, FixedShare shares) =>
         (_settings, _states, _shares) = (settings, states, shares);
+
+    /// <summary>An independent copy.</summary>
+    public SlotReading Clone()
+    {
+        List<SlotState> states = [.. _states.Select(s => new SlotState { Awake = s.Awake, Memory = s.Memory?.Clone() })];
+        return new SlotReading(_settings, states, _shares.Clone()) { Position = Position };
+    }
 
     /// <summary>Bytes read.</summary>
     public long Position { get; private set; }
@@ -28,14 +38,11 @@ internal sealed class SlotReading : IDisposable
     public ReadOnlySpan<double> Weights => _shares.Weights;
 
     /// <summary>How many slots read along.</summary>
-    public int Awake => _states.Count(s => s is not null);
+    public int Awake => _states.Count(s => s.Awake);
 
     /// <summary>Bytes until slots may wake or fall asleep.</summary>
     public int StepsToDecision => _settings.ProbePeriod == 0 || _states.Count == 0 ? int.MaxValue
         : _settings.ProbeBytes - (int)(Position % _settings.ProbeBytes);
-
-    /// <summary>Whether a slot reads along.</summary>
-    public bool IsAwake(int slot) => _states[slot] is not null;
 
     /// <summary>
     /// What the slots that are awake predict of at most <see cref="StepsToDecision"/> bytes. Changes nothing: <see cref="Take"/> does.
@@ -48,9 +55,9 @@ internal sealed class SlotReading : IDisposable
         {
             for (int i = 0; i < slots.Count; i++)
             {
-                if (_states[i] is not { } state)
+                if (!_states[i].Awake)
                     continue;
-                SequenceState next = state.Clone();
+                SequenceState next = _states[i].Memory?.Clone() ?? slots[i].Model.NewState();
                 prediction.Next[i] = next;
                 try
                 {
@@ -78,44 +85,43 @@ internal sealed class SlotReading : IDisposable
     }
 
     /// <summary>Mixes the live learner's losses with those of the slots, byte by byte, and moves on. Nothing here can fail.</summary>
-    /// <param name="slots">The slots.</param>
     /// <param name="prediction">What they predicted; its states are taken over.</param>
     /// <param name="losses">Those of the live learner; the mixture's are written.</param>
-    public void Take(IReadOnlyList<Slot> slots, Prediction prediction, Span<float> losses)
+    public void Take(Prediction prediction, Span<float> losses)
     {
-        Span<double> members = stackalloc double[slots.Count + 1];
+        Span<double> members = stackalloc double[_states.Count + 1];
         for (int t = 0; t < losses.Length; t++)
         {
             members[0] = losses[t];
-            for (int i = 0; i < slots.Count; i++)
-                members[i + 1] = _states[i] is null ? double.NaN : prediction.Losses[i][t];
+            for (int i = 0; i < _states.Count; i++)
+                members[i + 1] = _states[i].Awake ? prediction.Losses[i][t] : double.NaN;
             losses[t] = (float)_shares.Step(members);
         }
 
-        for (int i = 0; i < slots.Count; i++)
+        for (int i = 0; i < _states.Count; i++)
         {
-            if (_states[i] is null)
+            if (!_states[i].Awake)
                 continue;
-            _states[i]!.Dispose();
-            _states[i] = prediction.Next[i];
+            _states[i].Memory?.Dispose();
+            _states[i].Memory = prediction.Next[i];
             prediction.Next[i] = null;
         }
 
         Position += losses.Length;
-        Decide(slots);
+        Decide();
     }
 
     /// <summary>Another slot, which takes half of the live learner's weight and goes on with its fast memory.</summary>
     public void Add(SequenceState live)
     {
-        _states.Add(live.Clone());
+        _states.Add(new SlotState { Awake = true, Memory = live.Clone() });
         _shares.Split(0);
     }
 
     /// <summary>A slot goes; the live learner inherits its weight.</summary>
     public void Remove(int slot)
     {
-        _states[slot]?.Dispose();
+        _states[slot].Memory?.Dispose();
         _states.RemoveAt(slot);
         _shares.Remove(slot + 1, heir: 0);
     }
@@ -124,9 +130,9 @@ internal sealed class SlotReading : IDisposable
     {
         file.Add(prefix + "position", [Position]);
         file.Add(prefix + "weights", _shares.Save());
-        file.Add(prefix + "awake", [.. _states.Select(s => s is null ? 0L : 1)]);
+        file.Add(prefix + "awake", [.. _states.Select(s => s.Awake ? s.Memory is null ? New : WithMemory : Asleep)]);
         for (int i = 0; i < _states.Count; i++)
-            _states[i]?.SaveTensors(file, $"{prefix}{i}.");
+            _states[i].Memory?.SaveTensors(file, $"{prefix}{i}.");
     }
 
     /// <exception cref="CheckpointException">Something is missing or does not fit.</exception>
@@ -137,46 +143,59 @@ internal sealed class SlotReading : IDisposable
             throw new CheckpointException($"'{prefix}position' is {position}, expected at least 0.");
         FixedShare shares = FixedShare.Load(settings.Share, file.Integers(prefix + "weights", slots.Count + 1), slots.Count + 1,
             prefix + "weights");
-        var states = new List<SequenceState?>();
+        var states = new List<SlotState>();
         try
         {
             long[] awake = file.Integers(prefix + "awake", slots.Count).ToArray();
             for (int i = 0; i < awake.Length; i++)
             {
-                if (awake[i] is not (0 or 1))
-                    throw new CheckpointException($"'{prefix}awake' has {awake[i]}, expected 0 or 1.");
-                states.Add(awake[i] == 0 ? null : SequenceState.LoadTensors(slots[i].Model, 1, file, $"{prefix}{i}."));
+                if (awake[i] is < Asleep or > WithMemory)
+                    throw new CheckpointException($"'{prefix}awake' has {awake[i]}, expected {Asleep} to {WithMemory}.");
+                states.Add(new SlotState
+                {
+                    Awake = awake[i] != Asleep,
+                    Memory = awake[i] == WithMemory ? SequenceState.LoadTensors(slots[i].Model, 1, file, $"{prefix}{i}.") : null,
+                });
             }
         }
         catch
         {
-            states.ForEach(s => s?.Dispose());
+            states.ForEach(s => s.Memory?.Dispose());
             throw;
         }
 
         return new SlotReading(settings, states, shares) { Position = position };
     }
 
-    public void Dispose() => _states.ForEach(s => s?.Dispose());
+    public void Dispose() => _states.ForEach(s => s.Memory?.Dispose());
 
-    private void Decide(IReadOnlyList<Slot> slots)
+    private void Decide()
     {
         if (_settings.ProbePeriod == 0 || Position % _settings.ProbeBytes != 0)
             return;
         bool probe = Position % _settings.ProbePeriod == 0;
-        for (int i = 0; i < slots.Count; i++)
+        for (int i = 0; i < _states.Count; i++)
         {
             if (probe)
             {
-                // What it would have read since it fell asleep is skipped.
-                _states[i] ??= slots[i].Model.NewState();
+                _states[i].Awake = true;
             }
             else if (_shares.Weights[i + 1] < _settings.SleepBelow)
             {
-                _states[i]?.Dispose();
-                _states[i] = null;
+                _states[i].Awake = false;
+                _states[i].Memory?.Dispose();
+                _states[i].Memory = null;
             }
         }
+    }
+
+    /// <summary>A slot in this stream.</summary>
+    private sealed class SlotState
+    {
+        public bool Awake { get; set; }
+
+        /// <summary>Its fast memory; null is a new stream's: what it would have read while it slept is skipped.</summary>
+        public SequenceState? Memory { get; set; }
     }
 
     /// <summary>What slots predict of some bytes, and their fast memories after them.</summary>

@@ -11,6 +11,7 @@ public sealed class StrategyLearner : IStreamLearner
     private StrategyLearner(StreamLearner learner, ModelConfiguration configuration, LearningStrategy strategy)
     {
         (_learner, _configuration, Strategy) = (learner, configuration, strategy);
+        strategy.Begin(learner.Model);
         learner.Terms = strategy;
     }
 
@@ -23,7 +24,16 @@ public sealed class StrategyLearner : IStreamLearner
     public static StrategyLearner Create(Device device, ModelConfiguration configuration, LearningStrategy strategy, string name)
     {
         ArgumentNullException.ThrowIfNull(strategy);
-        return new StrategyLearner(StreamLearner.Create(device, configuration, name), configuration, strategy);
+        StreamLearner learner = StreamLearner.Create(device, configuration, name);
+        try
+        {
+            return new StrategyLearner(learner, configuration, strategy);
+        }
+        catch
+        {
+            learner.Dispose();
+            throw;
+        }
     }
 
     /// <summary>What is added to the stream's error terms.</summary>
@@ -58,7 +68,8 @@ public sealed class StrategyLearner : IStreamLearner
     public void Read(ReadOnlySpan<byte> segment, Span<float> losses) => _learner.Read(segment, losses);
 
     /// <inheritdoc/>
-    public double Evaluate(ReadOnlySpan<byte> text) => _learner.Evaluate(text);
+    public double Evaluate(ReadOnlySpan<byte> text, CancellationToken cancellation = default) =>
+        _learner.Evaluate(text, cancellation);
 
     /// <inheritdoc/>
     public IStreamLearner Fork(string name)

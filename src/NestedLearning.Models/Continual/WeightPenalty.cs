@@ -31,9 +31,11 @@ public abstract class WeightPenalty : LearningStrategy
         Free(_gradients);
     }
 
+    internal override void Begin(SequenceModel model) => _tensors = new Tensors(model);
+
     private protected override void Add(SequenceModel model, ReadOnlySpan<byte> text, int last)
     {
-        Tensors tensors = _tensors ??= new Tensors(model);
+        Tensors tensors = _tensors!;
         Parameter[] parameters = Parameters(model);
         long step = model.Levels.Step + text.Length;
         HashSet<Parameter> due = [.. model.Levels.Levels.Where(l => step % l.Chunk == 0).SelectMany(l => l.Parameters)];
@@ -86,30 +88,29 @@ public abstract class WeightPenalty : LearningStrategy
 
     internal override void Save(SafetensorsFile file, string prefix, SequenceModel model)
     {
-        file.Add(prefix + "clock", [_sinceAnchor, _tensors is null ? 0 : 1, _tensors is { Anchored: true } ? 1 : 0]);
-        foreach ((string name, Tensor tensor) in _tensors?.All(Parameters(model)) ?? [])
+        file.Add(prefix + "clock", [_sinceAnchor, _tensors!.Anchored ? 1 : 0]);
+        foreach ((string name, Tensor tensor) in _tensors.All(Parameters(model)))
             file.Add(prefix + name, tensor);
     }
 
     internal override (Action Take, Action Drop) PrepareLoad(SafetensorsFile file, string prefix, SequenceModel model)
     {
-        long[] clock = file.Integers(prefix + "clock", 3).ToArray();
-        if (clock[0] < 0 || clock[1] is < 0 or > 1 || clock[2] is < 0 or > 1)
-            throw new CheckpointException($"'{prefix}clock' is [{string.Join(", ", clock)}], expected bytes since an anchor, " +
-                "0 or 1, and 0 or 1.");
-        Tensors? tensors = clock[1] == 1 ? new Tensors(model) { Anchored = clock[2] == 1 } : null;
+        long[] clock = file.Integers(prefix + "clock", 2).ToArray();
+        if (clock[0] < 0 || clock[1] is < 0 or > 1)
+            throw new CheckpointException($"'{prefix}clock' is [{string.Join(", ", clock)}], expected bytes since an anchor, and 0 or 1.");
+        var tensors = new Tensors(model) { Anchored = clock[1] == 1 };
         try
         {
-            foreach ((string name, Tensor tensor) in tensors?.All(Parameters(model)) ?? [])
+            foreach ((string name, Tensor tensor) in tensors.All(Parameters(model)))
                 tensor.CopyFrom(file.Floats(prefix + name, tensor.Shape));
         }
         catch
         {
-            tensors?.Dispose();
+            tensors.Dispose();
             throw;
         }
 
-        return (Take, () => tensors?.Dispose());
+        return (Take, tensors.Dispose);
 
         void Take()
         {
@@ -134,12 +135,25 @@ public abstract class WeightPenalty : LearningStrategy
         public Tensors(SequenceModel model)
         {
             Parameter[] parameters = Parameters(model);
-            Gathered = Zeros();
-            Importance = Zeros();
-            Anchor = Array.ConvertAll(parameters, p => p.Value.Clone());
-            Before = Array.ConvertAll(parameters, p => p.Value.Clone());
+            (Gathered, Importance, Anchor, Before) = (Room(), Room(), Room(), Room());
+            try
+            {
+                for (int i = 0; i < parameters.Length; i++)
+                {
+                    Tensor value = parameters[i].Value;
+                    Gathered[i] = value.Device.Zeros(value.Shape);
+                    Importance[i] = value.Device.Zeros(value.Shape);
+                    Anchor[i] = value.Clone();
+                    Before[i] = value.Clone();
+                }
+            }
+            catch
+            {
+                Dispose();
+                throw;
+            }
 
-            Tensor[] Zeros() => Array.ConvertAll(parameters, p => p.Value.Device.Zeros(p.Value.Shape));
+            Tensor[] Room() => new Tensor[parameters.Length];
         }
 
         public Tensor[] Gathered { get; }
@@ -189,8 +203,7 @@ public sealed class ElasticWeightConsolidation(double strength, int period, doub
 
     private protected override void Renew(Tensors tensors, int i, Parameter parameter)
     {
-        using Tensor old = tensors.Importance[i].Clone();
-        Elementwise.AddScaled(_decay - 1, old, tensors.Importance[i]);
+        Elementwise.AddScaled(_decay - 1, tensors.Importance[i], tensors.Importance[i]);
         Elementwise.AddScaled(1, tensors.Gathered[i], tensors.Importance[i]);
         tensors.Gathered[i].Fill(0);
         tensors.Anchor[i].CopyFrom(parameter.Value);
@@ -214,12 +227,14 @@ public sealed class SynapticIntelligence(double strength, int period, double dam
 
     private protected override void Gather(Tensors tensors, int i, Parameter parameter, Tensor sum, int chunk)
     {
-        using Tensor move = parameter.Value.Clone();
-        Elementwise.AddScaled(-1, tensors.Before[i], move);
+        // θ − θ_before in the memory of θ_before.
+        Tensor move = tensors.Before[i];
+        Elementwise.AddScaled(-2, move, move);
+        Elementwise.AddScaled(1, parameter.Value, move);
         Elementwise.Multiply(sum, move, move);
         // The loss of the mean over the chunk.
         Elementwise.AddScaled(-1f / chunk, move, tensors.Gathered[i]);
-        tensors.Before[i].CopyFrom(parameter.Value);
+        move.CopyFrom(parameter.Value);
     }
 
     private protected override void Renew(Tensors tensors, int i, Parameter parameter)

@@ -100,13 +100,13 @@ internal sealed class ContinualRun
         {
             using IStreamLearner learner = strategy.Create(_device, value, rate, stream, seed, _settings.Dim);
             var run = new RunRecord(_identity, strategy.Id, value, rate, seed,
-                PhaseRun.Run(learner, stream, read => _reading[key] = read, stop));
+                PhaseRun.Run(learner, stream, read => _reading[key] = read, everyPhase: seed != ContinualSettings.ValidationSeed, stop));
             _reading.TryRemove(key, out _);
             _file.Add(run);
             PhaseResults r = run.Results;
             string what = seed == ContinualSettings.ValidationSeed ? "trial" : FormattableString.Invariant($"seed {seed}");
             string figures = r.Diverged is { } why ? $"diverged: {why}"
-                : FormattableString.Invariant($"{r.WholeStream:F3} bits, {r.Forgetting:F3} forgotten, score {r.Score:F3}");
+                : FormattableString.Invariant($"{r.WholeStream:F3} bits, at the end {r.HeldOutAtEnd:F3} on held-out text of all");
             say(FormattableString.Invariant($"{Finished} of {Runs}: {strategy.Title}, {strategy.Searched} ") +
                 $"{Readable.Number((float)value)}, {what}: {figures}");
             return run;

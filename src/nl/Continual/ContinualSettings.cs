@@ -45,7 +45,7 @@ internal sealed record ContinualSettings
     /// <summary>One line a run.</summary>
     public string Lines => Path.ChangeExtension(Out, ".jsonl");
 
-    public int HeldOutBytes => Math.Clamp(PhaseBytes / 8, 1024, 16_384);
+    public int HeldOutBytes => Math.Clamp(PhaseBytes / 16, 1024, 16_384);
 
     /// <exception cref="StreamException">A setting is out of its range; the message has its option.</exception>
     public void Validate()

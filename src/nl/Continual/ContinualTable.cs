@@ -36,8 +36,8 @@ internal static class ContinualTable
         string[] phases = [.. stream.Phases.Select((_, i) => stream.NameOf(i))];
         console.WriteLine();
         console.WriteLine($"Bits a byte; mean{(seeds > 1 ? " and 95 % interval" : "")} over seeds. Forgotten: the rise on held-out text " +
-            "of a domain, until it returns or the stream ends, from a fresh state and after 4 KiB of reading. Return: the first 4 KiB of a " +
-            "domain that comes back, above where it ended.");
+            "of a domain, until it returns or the stream ends, from a fresh state and after 4 KiB of reading. Return: the first 4 KiB of " +
+            "a domain that comes back, above where it ended.");
         console.Write(Summary(console, outcomes));
         console.WriteLine();
         console.WriteLine("Bits a byte of each phase as predicted before learning from it, and of the first 4 KiB of those that return");

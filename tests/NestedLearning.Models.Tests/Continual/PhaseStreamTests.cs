@@ -72,7 +72,7 @@ public sealed class PhaseStreamTests
         using StreamLearner learner = StreamLearner.Create(device, configuration, "a"),
             twin = StreamLearner.Create(device, configuration, "b");
         long read = 0;
-        PhaseResults results = PhaseRun.Run(learner, stream, at => read = at, TestContext.Current.CancellationToken);
+        PhaseResults results = PhaseRun.Run(learner, stream, at => read = at, stop: TestContext.Current.CancellationToken);
         Assert.Equal((12_288, 12_288), (read, results.Bytes));
         float[] losses = new float[64];
         for (int i = 0; i < 3; i++)
@@ -99,6 +99,9 @@ public sealed class PhaseStreamTests
             }
         }
 
+        using StreamLearner third = StreamLearner.Create(device, configuration, "c");
+        PhaseResults atEnd = PhaseRun.Run(third, stream, everyPhase: false, stop: TestContext.Current.CancellationToken);
+        Assert.Equal((results.Score, double.NaN, double.NaN), (atEnd.Score, atEnd.HeldOut[1][0], atEnd.AfterReading[2][0]));
         Assert.Equal(learner.ParameterCount, results.Parameters);
         // Weights, error terms, and Adam's two moments.
         Assert.InRange(results.StateBytes, 16 * results.Parameters, 16.5 * results.Parameters);

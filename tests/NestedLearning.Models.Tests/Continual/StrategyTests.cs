@@ -112,6 +112,7 @@ public abstract class StrategyTests(string backend) : BackendTests(backend)
         const float Decay = 0.5f;
         using var ewc = new ElasticWeightConsolidation(Strength, 32, Decay);
         using var model = new SequenceModel(Device, s_small);
+        ewc.Begin(model);
         Parameter parameter = model.Levels.Levels[0].Parameters[0];
         int count = parameter.Value.Count;
         double[] fisher = new double[count], gathered = new double[count], anchor = [];
@@ -144,6 +145,7 @@ public abstract class StrategyTests(string backend) : BackendTests(backend)
         const double Strength = 2, Damping = 0.01;
         using var si = new SynapticIntelligence(Strength, 32, Damping);
         using var model = new SequenceModel(Device, s_small);
+        si.Begin(model);
         Parameter parameter = model.Levels.Levels[0].Parameters[0];
         int count = parameter.Value.Count;
         double[] importance = new double[count], gathered = new double[count], before = Compare.ToDouble(parameter.Value.ToArray());
@@ -177,7 +179,8 @@ public abstract class StrategyTests(string backend) : BackendTests(backend)
     {
         foreach (Action wrong in (Action[])[() => _ = new Replay(0, 1, 1), () => _ = new Replay(1, -1, 1),
             () => _ = new Replay(1, float.NaN, 1), () => _ = new ElasticWeightConsolidation(-1, 1),
-            () => _ = new ElasticWeightConsolidation(1, 0), () => _ = new ElasticWeightConsolidation(1, 1, 1.5), () => _ = new SynapticIntelligence(double.NaN, 1),
+            () => _ = new ElasticWeightConsolidation(1, 0),
+            () => _ = new ElasticWeightConsolidation(1, 1, 1.5), () => _ = new SynapticIntelligence(double.NaN, 1),
             () => _ = new SynapticIntelligence(1, 1, 0)])
             Assert.Throws<ArgumentOutOfRangeException>(wrong);
     }
