@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using NestedLearning.Models.Continual;
 
 namespace NestedLearning.Models;
 
@@ -12,6 +13,7 @@ namespace NestedLearning.Models;
 [JsonSerializable(typeof(ModelConfiguration))]
 [JsonSerializable(typeof(ContinuumMemoryConfiguration))]
 [JsonSerializable(typeof(RidgeMemoryConfiguration))]
+[JsonSerializable(typeof(SlotSettings))]
 internal sealed partial class ConfigurationJson : JsonSerializerContext
 {
     /// <summary>The settings of a model that decide its initial values alone.</summary>
@@ -33,43 +35,41 @@ internal sealed partial class ConfigurationJson : JsonSerializerContext
     public static JsonNode Of(RidgeMemoryConfiguration configuration) =>
         JsonSerializer.SerializeToNode(configuration, Default.RidgeMemoryConfiguration)!;
 
-    /// <summary>The ridge memory's configuration in a checkpoint.</summary>
-    /// <exception cref="CheckpointException">There is none, or it is another version's.</exception>
-    public static RidgeMemoryConfiguration ReadRidge(SafetensorsFile file, string prefix)
-    {
-        JsonObject saved = CheckpointSettings.Read(file, prefix) ?? throw new CheckpointException(
-            $"The file has no '{prefix}{CheckpointSettings.Key}' in its metadata, expected a ridge memory's.");
-        RidgeMemoryConfiguration configuration;
-        try
-        {
-            configuration = saved.Deserialize(Default.RidgeMemoryConfiguration)
-                ?? throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' is null.");
-            configuration.Validate();
-        }
-        catch (Exception e) when (e is JsonException or ArgumentException)
-        {
-            throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' cannot be used: {e.Message}", e);
-        }
-
-        CheckpointSettings.Check(file, prefix, Of(configuration), allow: null);
-        return configuration;
-    }
+    /// <summary>Every setting of a level of slots.</summary>
+    public static JsonNode Of(SlotSettings settings) => JsonSerializer.SerializeToNode(settings, Default.SlotSettings)!;
 
     /// <summary>The model's configuration in a checkpoint.</summary>
     /// <exception cref="CheckpointException">There is none, it is another version's, or it has an optimizer that is not this
     /// library's.</exception>
-    public static ModelConfiguration Read(SafetensorsFile file, string prefix)
-    {
-        JsonObject saved = CheckpointSettings.Read(file, prefix)
-            ?? throw new CheckpointException($"The file has no '{prefix}{CheckpointSettings.Key}' in its metadata, expected a model's.");
-        ModelConfiguration configuration;
-        try
+    public static ModelConfiguration Read(SafetensorsFile file, string prefix) =>
+        Read(file, prefix, "a model's", Default.ModelConfiguration, configuration =>
         {
-            configuration = saved.Deserialize(Default.ModelConfiguration)
-                ?? throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' is null.");
             if (configuration.Levels.Contains(null!))
                 throw new JsonException("A level is null.");
             configuration.Validate();
+        });
+
+    /// <summary>The ridge memory's configuration in a checkpoint.</summary>
+    /// <exception cref="CheckpointException">There is none, or it is another version's.</exception>
+    public static RidgeMemoryConfiguration ReadRidge(SafetensorsFile file, string prefix) =>
+        Read(file, prefix, "a ridge memory's", Default.RidgeMemoryConfiguration, configuration => configuration.Validate());
+
+    /// <summary>The settings of slots in a checkpoint.</summary>
+    /// <exception cref="CheckpointException">There are none, or they are another version's.</exception>
+    public static SlotSettings ReadSlots(SafetensorsFile file, string prefix) =>
+        Read(file, prefix, "those of slots", Default.SlotSettings, settings => settings.Validate());
+
+    private static T Read<T>(SafetensorsFile file, string prefix, string what, JsonTypeInfo<T> type, Action<T> validate)
+        where T : class
+    {
+        JsonObject saved = CheckpointSettings.Read(file, prefix)
+            ?? throw new CheckpointException($"The file has no '{prefix}{CheckpointSettings.Key}' in its metadata, expected {what}.");
+        T settings;
+        try
+        {
+            settings = saved.Deserialize(type)
+                ?? throw new CheckpointException($"The file's '{prefix}{CheckpointSettings.Key}' is null.");
+            validate(settings);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {
@@ -77,7 +77,7 @@ internal sealed partial class ConfigurationJson : JsonSerializerContext
         }
 
         // A setting that the file does not have would be zero.
-        CheckpointSettings.Check(file, prefix, Of(configuration), allow: null);
-        return configuration;
+        CheckpointSettings.Check(file, prefix, JsonSerializer.SerializeToNode(settings, type)!, allow: null);
+        return settings;
     }
 }

@@ -194,6 +194,50 @@ public sealed partial class SequenceModel
         }
     }
 
+    // The loss [1, T] of each byte given the ones before it, and the fast memory after them.
+    internal (Variable Losses, SequenceState Next) PredictBytes(Tape tape, ReadOnlySpan<byte> text, int last, SequenceState state,
+        Span<float> losses)
+    {
+        int[] tokens = new int[text.Length], targets = new int[text.Length];
+        for (int t = 0; t < text.Length; t++)
+        {
+            tokens[t] = t == 0 ? last : text[t - 1];
+            targets[t] = text[t];
+        }
+
+        IndexTensor input = tape.Keep(Device.FromIndices([1, tokens.Length], tokens));
+        IndexTensor target = tape.Keep(Device.FromIndices([1, targets.Length], targets));
+        (Variable logits, SequenceState next) = Forward(tape, input, state);
+        Variable result = tape.CrossEntropy(logits, target);
+        result.Value.CopyTo(losses);
+        return (result, next);
+    }
+
+    // The same without learning. Fast memories that have diverged, so that a loss is not finite, begin again.
+    internal SequenceState ScoreBytes(ReadOnlySpan<byte> text, int last, SequenceState state, Span<float> losses,
+        CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        using var tape = new Tape(Device, recording: false);
+        SequenceState next = PredictBytes(tape, text, last, state, losses).Next;
+        if (state.ContextPosition == 0 || FirstNotFinite(losses) is null)
+            return next;
+        next.Dispose();
+        using SequenceState start = NewState();
+        return PredictBytes(tape, text, last, start, losses).Next;
+    }
+
+    internal static float? FirstNotFinite(ReadOnlySpan<float> losses)
+    {
+        foreach (float loss in losses)
+        {
+            if (!float.IsFinite(loss))
+                return loss;
+        }
+
+        return null;
+    }
+
     private static void RequireOne(SequenceState? state)
     {
         if (state is { Batch: not 1 })

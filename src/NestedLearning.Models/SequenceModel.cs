@@ -21,7 +21,7 @@ public sealed partial class SequenceModel : IDisposable
     {
     }
 
-    private SequenceModel(Device device, ModelConfiguration configuration, Action<string, Shape>? expect)
+    internal SequenceModel(Device device, ModelConfiguration configuration, Action<string, Shape>? expect)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(configuration);

@@ -15,6 +15,7 @@ internal static class Program
         StreamCommand.Create(),
         DescribeCommand.Create(),
         LearnCommand.Create(),
+        ContinualCommand.Create(),
         OpCommand.Create(),
         CheckCommand.Create(),
         DoctorCommand.Create(),

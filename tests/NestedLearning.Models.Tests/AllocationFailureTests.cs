@@ -1,3 +1,4 @@
+using NestedLearning.Models.Continual;
 using NestedLearning.Testing;
 using Xunit;
 
@@ -60,6 +61,47 @@ public abstract class AllocationFailureTests(string backend) : BackendTests(back
         learner.Read(s_text.AsSpan(8, 5), new float[5]);
         EveryAllocationFails(learner, () => learner.Load(file, ""), changes: true);
         EveryAllocationFails(learner, () => StreamLearner.Load(Device, file, "", "other").Dispose(), changes: false);
+    }
+
+    [Fact]
+    public void Slots_LearnAndCommitAllOrNothing()
+    {
+        var settings = new SlotSettings { Slots = 1, Period = 8, TextBytes = 8, ProbePeriod = 8, ProbeBytes = 4 };
+        using SlotLearner learner = SlotLearner.Create(Device, Small, settings, "slots");
+        float[] losses = new float[8];
+        learner.Read(s_text.AsSpan(0, 8), losses);
+        learner.Read(s_text.AsSpan(8, 8), losses);
+        // The second commit to a slot, which evicts, a slot that reads along, and one that wakes after it slept.
+        EveryAllocationFails(() => Saved(learner), () => learner.Read(s_text.AsSpan(16, 4), losses.AsSpan(0, 4)), changes: true);
+        EveryAllocationFails(() => Saved(learner), () => learner.Read(s_text.AsSpan(20, 4), losses.AsSpan(0, 4)), changes: true);
+        EveryAllocationFails(() => Saved(learner), () => learner.Evaluate(s_text.AsSpan(0, 20)), changes: false);
+        EveryAllocationFails(() => Saved(learner), () => learner.Fork("fork").Dispose(), changes: false);
+        var file = new SafetensorsFile();
+        learner.Save(file, "");
+        learner.Read(s_text.AsSpan(24, 8), losses);
+        EveryAllocationFails(() => Saved(learner), () => learner.Load(file, ""), changes: true);
+    }
+
+    public static TheoryData<string> Strategies => ["replay", "ewc", "si"];
+
+    [Theory]
+    [MemberData(nameof(Strategies))]
+    public void Strategy_LearnsAllOrNothing(string name)
+    {
+        using StrategyLearner learner = StrategyLearner.Create(Device, Small, name switch
+        {
+            "replay" => new Replay(2, 1, 3),
+            "ewc" => new ElasticWeightConsolidation(1, 8),
+            _ => new SynapticIntelligence(1, 8),
+        }, name);
+        float[] losses = new float[8];
+        learner.Read(s_text.AsSpan(0, 8), losses);
+        EveryAllocationFails(() => Saved(learner), () => learner.Read(s_text.AsSpan(8, 8), losses), changes: true);
+        EveryAllocationFails(() => Saved(learner), () => learner.Fork("fork").Dispose(), changes: false);
+        var file = new SafetensorsFile();
+        learner.Save(file, "");
+        learner.Read(s_text.AsSpan(16, 8), losses);
+        EveryAllocationFails(() => Saved(learner), () => learner.Load(file, ""), changes: true);
     }
 
     [Fact]
@@ -154,7 +196,7 @@ public abstract class AllocationFailureTests(string backend) : BackendTests(back
         Assert.Equal(changes, !before.AsSpan().SequenceEqual(saved()));
     }
 
-    private static byte[] Saved(StreamLearner learner)
+    private static byte[] Saved(IStreamLearner learner)
     {
         var file = new SafetensorsFile();
         learner.Save(file, "");

@@ -57,4 +57,26 @@ public sealed class ModelConfigurationTests
         Assert.Equal(Enum.GetValues<TokenMixer>(), ModelConfiguration.Presets.Select(p => p.Configuration.Mixer).Distinct().Order());
         Assert.Distinct(ModelConfiguration.Presets.Select(p => p.Name));
     }
+
+    // What each preset says it is; a setting that is lost makes another model of it.
+    [Theory]
+    [InlineData("hope", TokenMixer.SelfModifyingTitans, true, false, "64 256 1024", 1)]
+    [InlineData("hope-attention", TokenMixer.Attention, true, false, "64 256 1024", 1)]
+    [InlineData("transformer", TokenMixer.Attention, false, false, "64", 0)]
+    [InlineData("titans", TokenMixer.Titans, true, false, "64", 0)]
+    [InlineData("titans-mac", TokenMixer.TitansAsContext, true, false, "64", 0)]
+    [InlineData("titans-mag", TokenMixer.TitansAsGate, true, false, "64", 0)]
+    [InlineData("titans-mal", TokenMixer.TitansAsLayer, true, false, "64", 0)]
+    [InlineData("deltanet", TokenMixer.DeltaNet, true, false, "64", 0)]
+    [InlineData("gated-deltanet", TokenMixer.DeltaNet, true, true, "64", 0)]
+    [InlineData("linear-attention", TokenMixer.LinearAttention, true, false, "64", 0)]
+    [InlineData("retention", TokenMixer.LinearAttention, true, true, "64", 0)]
+    public void Preset_IsWiredAsItSays(string name, TokenMixer mixer, bool convolution, bool decay, string chunks, int projectionLevel)
+    {
+        ModelConfiguration preset = ModelConfiguration.Presets.Single(p => p.Name == name).Configuration;
+        Assert.Equal((mixer, convolution, decay, projectionLevel),
+            (preset.Mixer, preset.Convolution, preset.Decay, preset.ProjectionLevel));
+        Assert.Equal(chunks, string.Join(' ', preset.Levels.Select(l => l.Chunk)));
+        Assert.Equal(ModelConfiguration.Hope.Levels.Sum(l => l.Hidden), preset.Levels.Sum(l => l.Hidden));
+    }
 }

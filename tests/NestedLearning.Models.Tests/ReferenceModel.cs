@@ -3,8 +3,9 @@ using NestedLearning.Testing;
 namespace NestedLearning.Models.Tests;
 
 /// <summary>
-/// A model with fixed projections in double, token by token, written from the equations and nothing else of the library: every
-/// token is computed from the tokens before it, with no cache, segment or chunk but where the equations have one.
+/// A model in double, token by token, written from the equations and nothing else of the library: every token is computed from the
+/// tokens before it, with no cache, segment or chunk but where the equations have one. Memories that modify themselves are
+/// <see cref="ReferenceSelfModifyingMemories"/>.
 /// </summary>
 internal sealed class ReferenceModel
 {
@@ -52,9 +53,50 @@ internal sealed class ReferenceModel
                 Gate(Attend($"{name}.attention", mixed, _c.AttentionSegment), Remember($"{name}.memory", mixed).Reads, name),
             TokenMixer.TitansAsLayer => Attend($"{name}.attention", Remember($"{name}.memory", mixed).Reads, _c.AttentionSegment),
             TokenMixer.TitansAsContext => AsContext(name, mixed),
+            TokenMixer.SelfModifyingTitans => SelfModify(name, mixed),
             _ => Remember(name, mixed).Reads,
         };
         return [.. x.Select((row, t) => Add(row, Product(reads[t], _p[$"{name}.output"], _c.Dim)))];
+    }
+
+    // Inputs, queries, keys and values of length one for each head; five matrices, or memories in their general form.
+    private double[][] SelfModify(string name, double[][] x)
+    {
+        SelfModifyingOptions options = _c.SelfModifying;
+        var settings = new SelfModifyingSettings(_c.MemoryChunk, _c.Objective, options.Read, _c.EtaScale, _c.EtaBias, _c.AlphaBias,
+            NormalizeValues: true)
+        {
+            ExactGradient = options.ExactGradient,
+        };
+        (string Name, MemoryOptions Options)[] forms =
+        [
+            ("k", options.Key), ("v", options.Value), ("eta", options.Rate), ("alpha", options.Decay), ("mem", options.Memory),
+            .. options.Query is null ? Array.Empty<(string, MemoryOptions)>() : [("q", options.Query)],
+        ];
+        ReferenceMemory[] memories = [.. forms.Select((f, i) => new ReferenceMemory(
+            f.Options.Chunk ?? _c.MemoryChunk, f.Options.Kind == MemoryKind.Deep ? f.Options.Hidden : 0,
+            Residual: f.Name is not ("eta" or "alpha"), Starts(name, f.Name, i)))];
+        double[] reads = ReferenceSelfModifyingMemories.Forward(new ReferenceMemoriesCase(
+            1, x.Length, _c.Heads, Width, settings, Heads("input"), options.Query is null ? Heads("query") : null, memories));
+        return [.. x.Select((_, t) => HeadRms(Row(reads, t, _c.Dim), _p[$"{name}.read_norm"]))];
+
+        double[] Heads(string projection) => [.. x.SelectMany(row =>
+        {
+            double[] all = Product(row, _p[$"{name}.{projection}"], _c.Dim);
+            return Enumerable.Range(0, _c.Heads).SelectMany(h => Unit(all.AsSpan(h * Width, Width)));
+        })];
+    }
+
+    // The learned starts of a memory: of five matrices side by side its columns, else its own.
+    private double[][] Starts(string name, string memory, int index)
+    {
+        if (!_p.TryGetValue($"{name}.start", out double[]? together))
+            return _p.TryGetValue($"{name}.start.{memory}", out double[]? matrix)
+                ? [matrix] : [_p[$"{name}.start.{memory}.w1"], _p[$"{name}.start.{memory}.w2"]];
+        int[] order = [0, 1, 3, 4, 2], widths = [Width, Width, Width, 1, 1];
+        int columns = 3 * Width + 2, first = widths[..order[index]].Sum();
+        return [[.. Enumerable.Range(0, _c.Heads * Width)
+            .SelectMany(row => together[(row * columns + first)..(row * columns + first + widths[order[index]])])]];
     }
 
     private double[] Mlp(string name, double[] x)

@@ -5,12 +5,10 @@ namespace NestedLearning.Models.Tests;
 
 public abstract class SequenceModelTests(string backend) : BackendTests(backend)
 {
-    // Self-modifying Titans have a reference of their own, in the core's tests.
-    public static TheoryData<string> FixedProjections =>
-        [.. ModelConfiguration.Presets.Where(p => p.Configuration.Mixer != TokenMixer.SelfModifyingTitans).Select(p => p.Name)];
+    public static TheoryData<string> Models => StreamingTests.Models;
 
     [Theory]
-    [MemberData(nameof(FixedProjections))]
+    [MemberData(nameof(Models))]
     public void Logits_MatchTheModelTokenByTokenInDouble(string name)
     {
         // 37 tokens: more than four segments, the last of them begun.

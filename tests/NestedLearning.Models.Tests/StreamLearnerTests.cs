@@ -146,6 +146,47 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
         Assert.Single(one.Levels.Levels);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void ProjectionLevel_DecidesWhenAllButTheMlpsCommit(int projectionLevel)
+    {
+        ModelConfiguration configuration = s_small with { ProjectionLevel = projectionLevel };
+        using StreamLearner stream = StreamLearner.Create(Device, configuration, "a");
+        Dictionary<string, float[]> Values() => stream.Model.Levels.Levels.SelectMany(l => l.Parameters)
+            .ToDictionary(p => p.Name, p => p.Value.ToArray());
+        Dictionary<string, float[]> before = Values();
+        foreach ((int length, bool slowToo) in ((int, bool)[])[(16, false), (48, true)])
+        {
+            Read(stream, Pattern(length));
+            foreach ((string name, float[] value) in Values())
+            {
+                int level = name.Contains(".memory.1.", StringComparison.Ordinal) ? 1
+                    : name.Contains(".memory.0.", StringComparison.Ordinal) ? 0 : projectionLevel;
+                Assert.Equal(level == 0 || slowToo, !value.AsSpan().SequenceEqual(before[name]));
+            }
+        }
+    }
+
+    [Fact]
+    public void Levels_AreMadeAsConfigured()
+    {
+        ModelConfiguration configuration = s_small with
+        {
+            WarmupCommits = 7,
+            ClipNorm = 0.25,
+            WeightDecay = 0.125f,
+            Beta2 = 0.875f,
+            Levels = [new("fast", 16, 5e-3f, 24), new("slow", 64, 2e-3f, 24) { Optimizer = new Momentum() }],
+        };
+        using var model = new SequenceModel(Device, configuration);
+        Assert.All(model.Levels.Levels, l => Assert.Equal((ErrorReduction.Mean, 0.25, 7), (l.Reduction, l.ClipNorm, l.WarmupCommits)));
+        Assert.Equal([(16, 5e-3f), (64, 2e-3f)], model.Levels.Levels.Select(l => (l.Chunk, l.LearningRate)));
+        Adam adam = Assert.IsType<Adam>(model.Levels.Levels[0].Optimizer);
+        Assert.Equal((0.125f, 0.875f), (adam.WeightDecay, adam.Beta2));
+        Assert.IsType<Momentum>(model.Levels.Levels[1].Optimizer);
+    }
+
     [Fact]
     public void Threads_DoNotChangeBits()
     {

@@ -71,6 +71,17 @@ public sealed class StreamLearner : IStreamLearner
     /// <inheritdoc/>
     public string Name { get; }
 
+    internal SequenceModel Model => _model;
+
+    /// <summary>The fast memory of the stream.</summary>
+    internal SequenceState State => _state;
+
+    /// <summary>The byte that the next one is predicted from.</summary>
+    internal int Last => _last;
+
+    /// <summary>What is added to the error terms of the stream itself; null is nothing.</summary>
+    internal IErrorTerms? Terms { get; set; }
+
     /// <inheritdoc/>
     public int SegmentLength => _model.Configuration.Levels[0].Chunk;
 
@@ -113,8 +124,7 @@ public sealed class StreamLearner : IStreamLearner
             throw new ArgumentException($"There is room for {losses.Length} losses, expected {segment.Length}.", nameof(losses));
         while (!segment.IsEmpty)
         {
-            int length = Math.Min(segment.Length,
-                Math.Min(_model.StepsToContextEnd(_state), Learns ? _model.Levels.StepsToNextCommit : int.MaxValue));
+            int length = Math.Min(segment.Length, StepsToPieceEnd);
             ReadPiece(segment[..length], losses[..length]);
             segment = segment[length..];
             losses = losses[length..];
@@ -134,19 +144,9 @@ public sealed class StreamLearner : IStreamLearner
             int count = text.Length, last = 0;
             while (!text.IsEmpty)
             {
-                cancellation.ThrowIfCancellationRequested();
                 int length = Math.Min(Math.Min(text.Length, SegmentLength), _model.StepsToContextEnd(state));
                 Span<float> piece = losses.AsSpan(0, length);
-                using var tape = new Tape(_model.Device, recording: false);
-                (_, SequenceState next) = Predict(tape, text[..length], last, state, piece);
-                if (state.ContextPosition > 0 && FirstNotFinite(piece) is not null)
-                {
-                    // As reading does.
-                    next.Dispose();
-                    state.Reset();
-                    (_, next) = Predict(tape, text[..length], last, state, piece);
-                }
-
+                SequenceState next = _model.ScoreBytes(text[..length], last, state, piece, cancellation);
                 state.Dispose();
                 state = next;
                 foreach (float loss in piece)
@@ -236,7 +236,12 @@ public sealed class StreamLearner : IStreamLearner
         _model.Dispose();
     }
 
-    private void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses)
+    /// <summary>How many bytes may be read in one go: up to the end of a context or the next commit.</summary>
+    internal int StepsToPieceEnd =>
+        Math.Min(_model.StepsToContextEnd(_state), Learns ? _model.Levels.StepsToNextCommit : int.MaxValue);
+
+    /// <summary>Reads at most <see cref="StepsToPieceEnd"/> bytes, or throws and is as it was.</summary>
+    internal void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses)
     {
         try
         {
@@ -253,17 +258,14 @@ public sealed class StreamLearner : IStreamLearner
     private void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses, SequenceState from)
     {
         using var tape = new Tape(_model.Device, recording: Learns);
-        (Variable predicted, SequenceState next) = Predict(tape, text, _last, from, losses);
+        (Variable predicted, SequenceState next) = _model.PredictBytes(tape, text, _last, from, losses);
         try
         {
-            if (FirstNotFinite(losses) is { } loss)
+            if (SequenceModel.FirstNotFinite(losses) is { } loss)
                 throw new NotFiniteNumberException($"'{Name}' predicts with loss {loss} at byte {Position}; it stopped before " +
                     "learning from it.", loss);
             if (Learns)
-            {
-                using Tensor seed = _model.Device.Full(predicted.Shape, 1);
-                _model.Levels.Learn(text.Length, () => tape.Backward(predicted, seed));
-            }
+                Learn(tape, predicted, text);
         }
         catch
         {
@@ -277,33 +279,16 @@ public sealed class StreamLearner : IStreamLearner
         Position += text.Length;
     }
 
-    private static float? FirstNotFinite(ReadOnlySpan<float> losses)
+    private void Learn(Tape tape, Variable predicted, ReadOnlySpan<byte> text)
     {
-        foreach (float loss in losses)
+        int length = text.Length;
+        byte[] read = Terms is null ? [] : text.ToArray();
+        using Tensor seed = _model.Device.Full(predicted.Shape, 1);
+        _model.Levels.Learn(length, () =>
         {
-            if (!float.IsFinite(loss))
-                return loss;
-        }
-
-        return null;
-    }
-
-    // The loss of each byte given the ones before it, and the fast memory after them.
-    private (Variable Losses, SequenceState Next) Predict(Tape tape, ReadOnlySpan<byte> text, int last, SequenceState state,
-        Span<float> losses)
-    {
-        int[] tokens = new int[text.Length], targets = new int[text.Length];
-        for (int t = 0; t < text.Length; t++)
-        {
-            tokens[t] = t == 0 ? last : text[t - 1];
-            targets[t] = text[t];
-        }
-
-        IndexTensor input = tape.Keep(_model.Device.FromIndices([1, tokens.Length], tokens));
-        IndexTensor target = tape.Keep(_model.Device.FromIndices([1, targets.Length], targets));
-        (Variable logits, SequenceState next) = _model.Forward(tape, input, state);
-        Variable result = tape.CrossEntropy(logits, target);
-        result.Value.CopyTo(losses);
-        return (result, next);
+            tape.Backward(predicted, seed);
+            Terms?.Add(_model, read, _last);
+        });
+        Terms?.Committed(_model, read, _last);
     }
 }

@@ -1,0 +1,121 @@
+namespace NestedLearning.Models.Continual;
+
+/// <summary>
+/// A copy of a live model's weights, frozen, with a text of its time. Its levels have no optimizer memory: they never commit.
+/// </summary>
+internal sealed class Slot : IDisposable
+{
+    private Slot(SequenceModel model, byte[] text, long committed) => (Model, Text, Committed) = (model, text, committed);
+
+    public SequenceModel Model { get; }
+
+    /// <summary>What was read before the commit.</summary>
+    public byte[] Text { get; }
+
+    /// <summary>The position of the stream at the commit.</summary>
+    public long Committed { get; }
+
+    /// <summary>The live model's weights as they are now.</summary>
+    public static Slot Of(SequenceModel live, byte[] text, long committed)
+    {
+        var model = new SequenceModel(live.Device, Configuration(live.Configuration));
+        foreach ((Parameter own, Parameter of) in Parameters(model).Zip(Parameters(live)))
+            own.Value.CopyFrom(of.Value);
+        return new Slot(model, text, committed);
+    }
+
+    /// <summary>The mean loss over a text, in nats a byte, from a new stream.</summary>
+    public double Evaluate(ReadOnlySpan<byte> text)
+    {
+        SequenceState state = Model.NewState();
+        try
+        {
+            float[] losses = new float[text.Length];
+            Predict(text, 0, ref state, losses);
+            double sum = 0;
+            foreach (float loss in losses)
+                sum += loss;
+            return sum / text.Length;
+        }
+        finally
+        {
+            state.Dispose();
+        }
+    }
+
+    /// <summary>The loss of each byte of a text. The state moves on to its end, its former one is disposed.</summary>
+    public void Predict(ReadOnlySpan<byte> text, int last, ref SequenceState state, Span<float> losses) =>
+        Predict(Model, text, last, ref state, losses);
+
+    /// <summary>The same with any model.</summary>
+    public static void Predict(SequenceModel model, ReadOnlySpan<byte> text, int last, ref SequenceState state, Span<float> losses)
+    {
+        int most = model.Configuration.Levels[0].Chunk;
+        while (!text.IsEmpty)
+        {
+            int length = Math.Min(Math.Min(text.Length, most), model.StepsToContextEnd(state));
+            SequenceState next = model.ScoreBytes(text[..length], last, state, losses[..length]);
+            state.Dispose();
+            state = next;
+            last = text[length - 1];
+            text = text[length..];
+            losses = losses[length..];
+        }
+    }
+
+    /// <summary>‖θ − θ'‖ over all weights; of nothing else ‖θ‖.</summary>
+    public static double Distance(SequenceModel model, SequenceModel? other)
+    {
+        double sum = 0;
+        using IEnumerator<Parameter>? others = other is null ? null : Parameters(other).GetEnumerator();
+        foreach (Parameter parameter in Parameters(model))
+        {
+            using Tensor difference = parameter.Value.Clone();
+            if (others is not null && others.MoveNext())
+                Elementwise.AddScaled(-1, others.Current.Value, difference);
+            sum += difference.Device.Backend.SumOfSquares(difference);
+        }
+
+        return Math.Sqrt(sum);
+    }
+
+    public void Save(SafetensorsFile file, string prefix)
+    {
+        file.Add(prefix + "text", SlotLearner.Packed(Text));
+        file.Add(prefix + "commit", [Committed, Text.Length]);
+        foreach (Parameter parameter in Parameters(Model))
+            file.Add($"{prefix}value.{parameter.Name}", parameter.Value);
+    }
+
+    /// <exception cref="CheckpointException">Something is missing or does not fit.</exception>
+    public static Slot Load(SequenceModel live, SafetensorsFile file, string prefix)
+    {
+        ReadOnlySpan<long> commit = file.Integers(prefix + "commit", 2);
+        if (commit[0] < 0 || commit[1] < 1)
+            throw new CheckpointException($"'{prefix}commit' is [{commit[0]}, {commit[1]}], expected a position and a text's length.");
+        long position = commit[0];
+        byte[] text = SlotLearner.Unpacked(file, prefix + "text", commit[1]);
+        // A damaged file cannot ask for more memory than it has numbers.
+        var model = new SequenceModel(live.Device, Configuration(live.Configuration),
+            (name, shape) => file.Floats($"{prefix}value.{name}", shape));
+        var slot = new Slot(model, text, position);
+        try
+        {
+            foreach (Parameter parameter in Parameters(slot.Model))
+                parameter.Value.CopyFrom(file.Floats($"{prefix}value.{parameter.Name}", parameter.Value.Shape));
+            return slot;
+        }
+        catch
+        {
+            slot.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose() => Model.Dispose();
+
+    private static ModelConfiguration Configuration(ModelConfiguration live) =>
+        live with { Levels = [.. live.Levels.Select(l => l with { Optimizer = new GradientDescent() })] };
+
+    private static IEnumerable<Parameter> Parameters(SequenceModel model) => model.Levels.Levels.SelectMany(l => l.Parameters);
+}
