@@ -83,6 +83,8 @@ public sealed class ContinualCommandTests : IDisposable
     [InlineData("--phase-bytes is 100, expected 4096 to", "prose", "--phase-bytes", "100")]
     [InlineData("--trials is 2, expected 3 to 100", "prose", "--trials", "2")]
     [InlineData("--dim is 100, expected a multiple of 32", "prose", "--dim", "100")]
+    [InlineData("--slots, --probe-period: Slots is 65, expected 0 to 64", "prose", "--slots", "65")]
+    [InlineData("--slots, --probe-period: ProbeBytes is 128, expected a divisor of ProbePeriod = 100", "prose", "--probe-period", "100")]
     [InlineData("There is no strategy 'slot'; known are one-level, hope, replay", "prose", "--strategies", "slot")]
     [InlineData("--strategies is empty", "prose", "--strategies", ",")]
     [InlineData("--strategies has a name twice", "prose", "--strategies", "slots,slots")]

@@ -69,8 +69,8 @@ public sealed record PhaseResults
     }
 
     /// <summary>
-    /// What rates are chosen by: the mean of <see cref="WholeStream"/> and <see cref="HeldOutAtEnd"/>, adapting and keeping alike.
-    /// Infinite where the learner diverged.
+    /// Adapting and keeping in one number: the mean of <see cref="WholeStream"/> and <see cref="HeldOutAtEnd"/>. Infinite where the
+    /// learner diverged.
     /// </summary>
     public double Score => Diverged is null ? (WholeStream + HeldOutAtEnd) / 2 : double.PositiveInfinity;
 

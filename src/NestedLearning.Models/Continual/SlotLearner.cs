@@ -165,6 +165,41 @@ public sealed partial class SlotLearner : IStreamLearner
         }
     }
 
+    /// <summary>The live model as its nest of levels, with this stream's fast memory, the mixture and the slots beside it.</summary>
+    public ModelDescription Describe()
+    {
+        ModelDescription live = _live.Describe();
+        MemoryDescription[] memories =
+        [
+            .. live.Memories,
+            new MemoryDescription
+            {
+                Name = "mixture",
+                Memory = "weights of the live learner and the slots",
+                ContextFlow = "their probabilities of each byte",
+                Rule = Readable.Text($"w_i ← (1 − s) w_i p_i / p + s / k; s = {Settings.Share}"),
+                Period = 1,
+                Bytes = sizeof(double) * (1 + _slots.Count),
+            },
+            new MemoryDescription
+            {
+                Name = "slots",
+                Memory = $"{_slots.Count} of {Settings.Slots} copies of the weights",
+                ContextFlow = "the weights, and the text of their time",
+                Rule = "slot ← θ; of too many the one goes whose text another predicts almost as well",
+                Period = Settings.Period,
+                Parameters = live.Parameters * _slots.Count,
+                Bytes = sizeof(float) * live.Parameters * _slots.Count + _slots.Sum(s => s.Text.Length),
+            },
+        ];
+        long slowest = memories.Max(m => m.Period);
+        return live with
+        {
+            Parameters = ParameterCount,
+            Memories = [.. memories.OrderBy(m => m.Period).Select(m => m with { Frequency = (double)slowest / m.Period })],
+        };
+    }
+
     /// <inheritdoc/>
     public IStreamLearner Fork(string name)
     {

@@ -47,6 +47,18 @@ internal static class ContinualCommand
         {
             Description = "The width of models.", HelpName = "count", DefaultValueFactory = _ => 128,
         };
+        var slots = new Option<int>("--slots")
+        {
+            Description = "Slots, for strategies that have them.",
+            HelpName = "count",
+            DefaultValueFactory = _ => Strategy.DefaultSlots.Slots,
+        };
+        var probe = new Option<int>("--probe-period")
+        {
+            Description = "Bytes from one probe of the slots that sleep to the next; 0: they never sleep.",
+            HelpName = "bytes",
+            DefaultValueFactory = _ => Strategy.DefaultSlots.ProbePeriod,
+        };
         var data = new Option<string?>("--data")
         {
             Description = $"Folder of the texts of 'languages'. Default: {ContinualTexts.DataVariable}, or data or shared/data in a " +
@@ -63,7 +75,7 @@ internal static class ContinualCommand
         var device = new DeviceOptions();
         var command = new Command("continual", "Read streams whose domains come and go, with several strategies against forgetting.")
         {
-            benchmark, seeds, bytes, order, strategies, trials, dim, data, output, csv, resume, quiet,
+            benchmark, seeds, bytes, order, strategies, trials, dim, slots, probe, data, output, csv, resume, quiet,
         };
         device.AddTo(command);
         command.SetAction(parse =>
@@ -77,6 +89,7 @@ internal static class ContinualCommand
                 PhaseBytes = parse.GetValue(bytes),
                 Trials = parse.GetValue(trials),
                 Dim = parse.GetValue(dim),
+                Slots = Strategy.DefaultSlots with { Slots = parse.GetValue(slots), ProbePeriod = parse.GetValue(probe) },
                 Strategies = [.. Split(parse.GetRequiredValue(strategies)).Select(Strategy.Parse)],
                 Data = parse.GetValue(data),
                 Out = parse.GetValue(output) ?? Path.Combine("nl-continual", $"{name}.json"),

@@ -29,7 +29,8 @@ internal static class StreamCommand
         };
         var learners = new Option<string>("--learners")
         {
-            Description = "Which take part: hope, one-level, frozen (Hope that stops learning after the first phase).",
+            Description = "Which take part: hope, one-level, slots (one level whose weights are kept in " +
+                "slots of a slow level), frozen (Hope that stops learning after the first phase).",
             HelpName = "names",
             DefaultValueFactory = _ => string.Join(',', LearnerKinds.All.Select(k => k.Id())),
         };

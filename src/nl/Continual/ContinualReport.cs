@@ -47,7 +47,8 @@ internal sealed record ContinualReport
         IReadOnlyList<string> order, IReadOnlyList<StrategyOutcome> outcomes) => new()
         {
             Command = $"nl continual {settings.Benchmark} --seeds {settings.Seeds} --phase-bytes {settings.PhaseBytes} --trials " +
-                $"{settings.Trials} --dim {settings.Dim} --order {string.Join(',', order)} --strategies " +
+                $"{settings.Trials} --dim {settings.Dim} --slots {settings.Slots.Slots} --probe-period {settings.Slots.ProbePeriod} " +
+                $"--order {string.Join(',', order)} --strategies " +
                 string.Join(',', settings.Strategies.Select(s => s.Id)),
             Machine = Machine.Current(),
             Device = $"{device.Name} ({device.Description})",

@@ -31,6 +31,8 @@ internal sealed class ContinualRun
         (_device, _settings, _texts, _file) = (device, settings, texts, file);
         _identity = string.Join(' ', settings.Benchmark, string.Join(',', Order), settings.PhaseBytes, settings.HeldOutBytes,
             settings.Dim, texts.Sha256[..16], device.Name, typeof(PhaseRun).Assembly.GetName().Version);
+        if (settings.Slots != Strategy.DefaultSlots)
+            _identity += $" {settings.Slots}";
         Length = Stream(ContinualSettings.ValidationSeed).Length;
     }
 
@@ -70,7 +72,7 @@ internal sealed class ContinualRun
             try
             {
                 SearchResult found = ValueSearch.Run(strategy.Middle, strategy.Factor, _settings.Trials, value =>
-                    One(strategy, value, ContinualSettings.ValidationSeed, say, stop).Results.Score);
+                    ScoreOf(strategy, One(strategy, value, ContinualSettings.ValidationSeed, say, stop).Results));
                 _found[strategy.Id] = found;
                 if (strategy == Strategy.OneLevel)
                     _oneLevelsRate.SetResult(found.Best);
@@ -85,6 +87,11 @@ internal sealed class ContinualRun
             job => One(job.Strategy, _found[job.Strategy.Id].Best, (ulong)job.Seed, say, stop));
     }
 
+    // A rate is to predict the whole stream well. A penalty costs bits where it holds weights, so that its strength is to weigh them
+    // against what is kept.
+    private static double ScoreOf(Strategy strategy, PhaseResults results) =>
+        strategy.UsesOneLevelsRate || results.Diverged is not null ? results.Score : results.WholeStream;
+
     private PhaseStream Stream(ulong seed) =>
         PhaseStream.Create(_texts.Domains, Order, _settings.PhaseBytes, _settings.HeldOutBytes, seed);
 
@@ -98,7 +105,7 @@ internal sealed class ContinualRun
         object key = new();
         try
         {
-            using IStreamLearner learner = strategy.Create(_device, value, rate, stream, seed, _settings.Dim);
+            using IStreamLearner learner = strategy.Create(_device, value, rate, stream, seed, _settings);
             var run = new RunRecord(_identity, strategy.Id, value, rate, seed,
                 PhaseRun.Run(learner, stream, read => _reading[key] = read, everyPhase: seed != ContinualSettings.ValidationSeed, stop));
             _reading.TryRemove(key, out _);

@@ -24,6 +24,9 @@ internal sealed record ContinualSettings
     /// <summary>The width of models.</summary>
     public int Dim { get; init; } = 128;
 
+    /// <summary>Slots, for strategies that have them.</summary>
+    public SlotSettings Slots { get; init; } = Strategy.DefaultSlots;
+
     /// <summary>Trials of each strategy's own search.</summary>
     public int Trials { get; init; } = 5;
 
@@ -58,6 +61,15 @@ internal sealed record ContinualSettings
             throw new StreamException($"--trials is {Trials}, expected 3 to 100.");
         if (Dim is < 32 or > 4096 || Dim % 32 != 0)
             throw new StreamException($"--dim is {Dim}, expected a multiple of 32 up to 4096.");
+        try
+        {
+            Slots.Validate();
+        }
+        catch (ArgumentException e)
+        {
+            throw new StreamException($"--slots, --probe-period: {e.Message}", e);
+        }
+
         if (Strategies.Count == 0)
             throw new StreamException($"--strategies is empty, expected some of {Strategy.Names}.");
         if (Strategies.Distinct().Count() < Strategies.Count)

@@ -19,6 +19,9 @@ internal sealed record Strategy(string Id, string Title, string Searched, double
     /// <summary>One level at the fastest level's frequency: plain fine-tuning on the stream.</summary>
     public static Strategy OneLevel { get; } = new("one-level", "one level", "rate", 1e-3, 2);
 
+    /// <summary>As many slots as there are languages: with one fewer the least distinct would be lost.</summary>
+    public static SlotSettings DefaultSlots { get; } = new() { Slots = 4, Period = Period };
+
     /// <summary>In the order of tables.</summary>
     public static IReadOnlyList<Strategy> All { get; } =
     [
@@ -43,10 +46,10 @@ internal sealed record Strategy(string Id, string Title, string Searched, double
     /// <param name="rate">The rate, where that is another number.</param>
     /// <param name="stream">What it will read.</param>
     /// <param name="seed">Of its initial weights.</param>
-    /// <param name="dim">The width of a model that is alone.</param>
-    public IStreamLearner Create(Device device, double value, double rate, PhaseStream stream, ulong seed, int dim)
+    /// <param name="settings">The width of a model that is alone, and slots.</param>
+    public IStreamLearner Create(Device device, double value, double rate, PhaseStream stream, ulong seed, ContinualSettings settings)
     {
-        ModelConfiguration hope = OfWidth(new ModelConfiguration { Seed = seed }, dim);
+        ModelConfiguration hope = OfWidth(new ModelConfiguration { Seed = seed }, settings.Dim);
         ModelConfiguration oneLevel = WithRate(hope.WithOneLevel(), UsesOneLevelsRate ? rate : value);
         return Id switch
         {
@@ -55,14 +58,11 @@ internal sealed record Strategy(string Id, string Title, string Searched, double
                 new Replay((int)Math.Max(1, stream.Length / 100 / oneLevel.Levels[0].Chunk), weight: 1, seed), Title),
             "ewc" => StrategyLearner.Create(device, oneLevel, new ElasticWeightConsolidation(value, Period), Title),
             "si" => StrategyLearner.Create(device, oneLevel, new SynapticIntelligence(value, Period), Title),
-            "slots" => SlotLearner.Create(device, oneLevel, Slots, Title),
-            "slots-small" => SlotLearner.Create(device, Small(oneLevel), Slots, Title),
+            "slots" => SlotLearner.Create(device, oneLevel, settings.Slots, Title),
+            "slots-small" => SlotLearner.Create(device, Small(oneLevel), settings.Slots, Title),
             _ => StreamLearner.Create(device, oneLevel, Title),
         };
     }
-
-    // As many slots as there are languages: with one fewer the least distinct would be lost.
-    private static SlotSettings Slots => new() { Slots = 4, Period = Period };
 
     // Live learner and four slots together have a little less than the parameters of one level alone.
     private static ModelConfiguration Small(ModelConfiguration configuration) => configuration with

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using NestedLearning.Models;
+using NestedLearning.Models.Continual;
 
 namespace NestedLearning.CommandLine.Streaming;
 
@@ -13,6 +14,9 @@ internal enum LearnerKind
     /// <summary>The same with one level.</summary>
     OneLevel,
 
+    /// <summary>One level over a slow level of slots that keep its weights.</summary>
+    Slots,
+
     /// <summary>Hope whose levels stop committing after the first phase.</summary>
     Frozen,
 }
@@ -20,13 +24,14 @@ internal enum LearnerKind
 /// <summary>What the command line and the tables call the learners.</summary>
 internal static class LearnerKinds
 {
-    public static IReadOnlyList<LearnerKind> All { get; } = [LearnerKind.Hope, LearnerKind.OneLevel, LearnerKind.Frozen];
+    public static IReadOnlyList<LearnerKind> All { get; } = [LearnerKind.Hope, LearnerKind.OneLevel, LearnerKind.Frozen, LearnerKind.Slots];
 
     /// <summary>The name in options, checkpoints and JSON.</summary>
     public static string Id(this LearnerKind kind) => kind switch
     {
         LearnerKind.Hope => "hope",
         LearnerKind.OneLevel => "one-level",
+        LearnerKind.Slots => "slots",
         LearnerKind.Frozen => "frozen",
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, null),
     };
@@ -36,6 +41,7 @@ internal static class LearnerKinds
     {
         LearnerKind.Hope => "Hope online",
         LearnerKind.OneLevel => "one level",
+        LearnerKind.Slots => "one level and slots",
         LearnerKind.Frozen => "Hope frozen",
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, null),
     };
@@ -88,6 +94,7 @@ internal sealed class LearnerFactory : ILearnerFactory
     {
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase, Converters = { new JsonStringEnumConverter() },
     };
+    private static readonly SlotSettings s_slots = new();
     private readonly Device _device;
     private readonly ModelConfiguration _configuration;
     private readonly int _threads;
@@ -100,7 +107,7 @@ internal sealed class LearnerFactory : ILearnerFactory
         _device = device;
         Seed = seed;
         _configuration = new ModelConfiguration { Seed = seed };
-        Configuration = JsonSerializer.Serialize(_configuration, s_json);
+        Configuration = JsonSerializer.Serialize(new { Model = _configuration, Slots = s_slots }, s_json);
         // Memory of the host is safe to use from several threads; other devices have one queue.
         _threads = device.Threads;
         AtOnce = device.Backend.RunsOnHost ? Math.Min(_threads, learners) : 1;
@@ -119,8 +126,12 @@ internal sealed class LearnerFactory : ILearnerFactory
 
     public void ShareThreads(int learners) => _device.Threads = Math.Max(1, _threads / learners);
 
-    public IStreamLearner Create(LearnerKind kind) =>
-        StreamLearner.Create(_device, kind == LearnerKind.OneLevel ? _configuration.WithOneLevel() : _configuration, kind.Title());
+    public IStreamLearner Create(LearnerKind kind) => kind switch
+    {
+        LearnerKind.Slots => SlotLearner.Create(_device, _configuration.WithOneLevel(), s_slots, kind.Title()),
+        LearnerKind.OneLevel => StreamLearner.Create(_device, _configuration.WithOneLevel(), kind.Title()),
+        _ => StreamLearner.Create(_device, _configuration, kind.Title()),
+    };
 
     public void Dispose() => _device.Dispose();
 }

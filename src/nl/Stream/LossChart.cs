@@ -95,7 +95,9 @@ internal static class LossChart
             .Reverse())
         {
             var entries = new List<(string, string)>();
-            foreach (LevelReport level in learner.Levels)
+            // The live learner of slots commits as one level does alone.
+            bool slots = learner.Id == LearnerKind.Slots.Id() && report.Learners.Any(l => l.Id == LearnerKind.OneLevel.Id());
+            foreach (LevelReport level in learner.Levels.Skip(slots ? learner.Levels.Count - 1 : 0))
             {
                 Coordinates[] points =
                 [
@@ -103,7 +105,8 @@ internal static class LossChart
                         .Where(i => level.Change[i] > 0 && level.Norm[i] > 0)
                         .Select(i => new Coordinates(level.Position[i], Math.Log10(level.Change[i] / level.Norm[i]))),
                 ];
-                string color = learner.Id == LearnerKind.OneLevel.Id() ? ColorOf(LearnerKind.OneLevel)
+                string color = slots ? ColorOf(LearnerKind.Slots)
+                    : learner.Id == LearnerKind.OneLevel.Id() ? ColorOf(LearnerKind.OneLevel)
                     : s_levelColors[entries.Count % s_levelColors.Length];
                 entries.Add(($"{learner.Name}: {level.Name} ({level.Commits:N0} commits)", color));
                 most = Math.Max(most, level.CommitsPerPoint);
@@ -180,6 +183,7 @@ internal static class LossChart
     {
         LearnerKind.Hope => "#1f77b4",
         LearnerKind.OneLevel => "#ff7f0e",
+        LearnerKind.Slots => "#111111",
         _ => "#2ca02c",
     };
 

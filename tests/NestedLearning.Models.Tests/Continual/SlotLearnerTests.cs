@@ -228,6 +228,20 @@ public abstract class SlotLearnerTests(string backend) : BackendTests(backend)
         Assert.Equal(500 / 16, learner.Timeline.Commits.Count(c => c.Level == 0));
     }
 
+    [Fact]
+    public void Description_HasTheSlotsAsTheSlowestLevel()
+    {
+        using SlotLearner learner = Create(s_settings);
+        Read(learner, Source(1, 500));
+        ModelDescription description = learner.Describe();
+        MemoryDescription slots = description.Memories[^1];
+        Assert.Equal(("slots", 160L, 1.0, learner.ParameterCount * 2 / 3), (slots.Name, slots.Period, slots.Frequency, slots.Parameters));
+        Assert.Equal(4 * slots.Parameters + 2 * 100, slots.Bytes);
+        Assert.Equal(10, description.Memories.Single(m => m.Name == "level only").Frequency);
+        Assert.Equal(160, description.Memories.Single(m => m.Name == "mixture").Frequency);
+        Assert.Equal(learner.ParameterCount, description.Parameters);
+    }
+
     [Theory]
     [InlineData("levels.value.final_norm")]
     [InlineData("slots.0.value.final_norm")]
