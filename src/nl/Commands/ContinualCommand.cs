@@ -115,7 +115,7 @@ internal static class ContinualCommand
         PhaseStream stream = PhaseStream.Create(texts.Domains, order, settings.PhaseBytes, settings.HeldOutBytes, seed: 1);
         if (!settings.Resume && File.Exists(settings.Lines))
             error.WriteLine($"nl: '{settings.Lines}' of an earlier run is replaced; --resume would go on from it");
-        using RunFile file = RunFile.Open(settings.Lines, settings.Resume);
+        RunFile file = RunFile.Open(settings.Lines, settings.Resume);
         var run = new ContinualRun(device, settings, texts, file);
         if (settings.Resume)
             console.WriteLine($"going on with {run.Finished} of {run.Runs} runs from '{settings.Lines}'");

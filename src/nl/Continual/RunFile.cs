@@ -1,38 +1,29 @@
-using System.Text;
 using System.Text.Json;
 using NestedLearning.CommandLine.Streaming;
 
 namespace NestedLearning.CommandLine.Continual;
 
-/// <summary>The finished runs of a command, one a line, written as they come.</summary>
-internal sealed class RunFile : IDisposable
+/// <summary>The finished runs of a command, one a line, written whole after each.</summary>
+internal sealed class RunFile
 {
     private readonly string _path;
-    private readonly FileStream _file;
     private readonly List<RunRecord> _runs = [];
     private readonly Lock _lock = new();
 
-    private RunFile(string path, FileStream file) => (_path, _file) = (path, file);
+    private RunFile(string path) => _path = path;
 
     /// <summary>Opens it, with what it has or empty.</summary>
-    /// <exception cref="StreamException">It cannot be opened, or a line is no run; the message names it.</exception>
+    /// <exception cref="StreamException">It cannot be read or written, or a line is no run; the message names it.</exception>
     public static RunFile Open(string path, bool resume)
     {
+        var file = new RunFile(path);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-            var file = new RunFile(path, new FileStream(path, resume ? FileMode.OpenOrCreate : FileMode.Create, FileAccess.ReadWrite,
-                FileShare.Read));
-            try
-            {
+            if (resume && File.Exists(path))
                 file.Read();
-                return file;
-            }
-            catch
-            {
-                file.Dispose();
-                throw;
-            }
+            file.Write();
+            return file;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -50,55 +41,40 @@ internal sealed class RunFile : IDisposable
         }
     }
 
-    /// <summary>Appends a run, from any thread.</summary>
-    /// <exception cref="StreamException">It cannot be written.</exception>
+    /// <summary>Adds a run, from any thread.</summary>
+    /// <exception cref="StreamException">It cannot be written; the file is as it was.</exception>
     public void Add(RunRecord run)
     {
         lock (_lock)
         {
+            _runs.Add(run);
             try
             {
-                _file.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(run, RunRecord.Json) + "\n"));
-                _file.Flush(flushToDisk: true);
+                Write();
             }
-            catch (IOException e)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
+                _runs.RemoveAt(_runs.Count - 1);
                 throw new StreamException($"The file of runs '{_path}' cannot be written: {e.Message}", e);
             }
-
-            _runs.Add(run);
         }
     }
 
-    public void Dispose() => _file.Dispose();
+    private void Write() => SafeFile.WriteText(_path, string.Concat(_runs.Select(r => JsonSerializer.Serialize(r, RunRecord.Json) + "\n")));
 
     private void Read()
     {
-        byte[] all = new byte[_file.Length];
-        _file.ReadExactly(all);
-        int begin = 0;
-        for (int number = 1; begin < all.Length; number++)
+        string[] lines = File.ReadAllLines(_path);
+        for (int i = 0; i < lines.Length; i++)
         {
-            int length = all.AsSpan(begin).IndexOf((byte)'\n');
-            if (length < 0)
-            {
-                // The process ended while it wrote the line.
-                _file.SetLength(begin);
-                _file.Position = begin;
-                return;
-            }
-
             try
             {
-                _runs.Add(JsonSerializer.Deserialize<RunRecord>(all.AsSpan(begin, length), RunRecord.Json)
-                    ?? throw new JsonException("it is null"));
+                _runs.Add(JsonSerializer.Deserialize<RunRecord>(lines[i], RunRecord.Json) ?? throw new JsonException("it is null"));
             }
             catch (JsonException e)
             {
-                throw new StreamException($"'{_path}', line {number}: this is no run: {e.Message}", e);
+                throw new StreamException($"'{_path}', line {i + 1}: this is no run: {e.Message}", e);
             }
-
-            begin += length + 1;
         }
     }
 }
