@@ -8,6 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ridge/ridge.cc"
 #include "hwy/foreach_target.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "core/vector-inl.h"
 
@@ -198,7 +199,7 @@ void WriteOutputs(const nl_ridge_arguments& a, int64_t row, const double* gains)
 void RidgeWrite(const nl_ridge_arguments& a, int64_t begin, int64_t end) {
   // Two vectors of eight rows fill the registers of AVX-512; elsewhere one does.
   constexpr int kVectors = HWY_TARGET == HWY_AVX3 ? 2 : 1;
-  constexpr size_t kStep = kVectors * kDoubles;
+  constexpr size_t kStep = kVectors * kDoubles, kLine = 64 / sizeof(double);
   const size_t samples = static_cast<size_t>(a.samples);
   HWY_ALIGN double gains[NL_RIDGE_GROUP * NL_RIDGE_COLUMNS];
   for (int64_t piece = begin; piece < end; ++piece) {
@@ -210,8 +211,14 @@ void RidgeWrite(const nl_ridge_arguments& a, int64_t begin, int64_t end) {
       const size_t columns =
           std::min<size_t>(NL_RIDGE_COLUMNS, length - static_cast<size_t>(first));
       double* rows = RidgePanel(a, p) + first;
+      // The next panel's rows are asked for meanwhile: they are pages apart, where no hardware
+      // prefetcher follows.
+      const double* next = p + 1 < RidgePanels(a) ? RidgePanel(a, p + 1) + first : rows;
       size_t i = 0;
       for (; i + kStep <= columns; i += kStep) {
+        for (size_t line = i; line % kLine == 0 && line < i + kStep; line += kLine) {
+          for (size_t r = 0; r < kPanel; ++r) hwy::Prefetch(next + r * (length + kPanel) + line);
+        }
         WritePanel<kVectors>(rows, length, i, a.f + at, a.v + at, samples, gains + i);
       }
       for (; i < columns; i += kDoubles) {
