@@ -64,7 +64,8 @@ internal sealed class RunFile
 
     private void Read()
     {
-        string[] lines = File.ReadAllLines(_path);
+        // What stands behind the last line end is of a file that was cut, and is run again.
+        string[] lines = File.ReadAllText(_path).Split('\n')[..^1];
         for (int i = 0; i < lines.Length; i++)
         {
             try
