@@ -16,7 +16,7 @@ public sealed class CudaAxisTests() : AxisTests("cuda")
 {
     // Without kernels written by hand: ILGPU's, which the emulator does not run.
     private static readonly string[] s_others =
-        ["attention", "column sum", "convolution", "deep memory", "embedding", "moments", "norms", "rotation", "tokens"];
+        ["attention", "column sum", "convolution", "deep memory", "embedding", "moments", "norms", "ridge", "rotation", "tokens"];
 
     // Keys or values of no elements are ILGPU's too.
     public static new TheoryData<string, string> Cases() =>
