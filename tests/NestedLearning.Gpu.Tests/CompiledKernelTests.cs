@@ -13,12 +13,12 @@ namespace NestedLearning.Gpu.Tests;
 /// </summary>
 public sealed partial class CompiledKernelTests
 {
-    // Kernels that sum in double on purpose.
+    // Kernels that compute in double on purpose: long sums, and the ridge memory, whose factors are float64.
     private static readonly string[] s_double =
     [
         "SumKernels", "NormKernels", "ColumnSumKernels", "ConvolutionKernels.WeightBlocks", "AdamKernels.Commit", "MomentKernels.Commit",
             "CrossEntropyKernels.Forward",
-        "CrossEntropyKernels.WithGradient", "ChunkBackwardKernels.StateDot",
+        "CrossEntropyKernels.WithGradient", "ChunkBackwardKernels.StateDot", "RidgeKernels",
     ];
 
     // Kernels with a group's sum or maximum.
@@ -27,7 +27,7 @@ public sealed partial class CompiledKernelTests
         "AdamKernels.Commit", "ChunkBackwardKernels.StateDot", "CrossEntropyKernels.Forward", "CrossEntropyKernels.WithGradient",
             "DecodeKernels.SelfModifying",
         "DeepMemoryKernels.Writes", "DeepMemoryKernels.WritesBackward", "MomentKernels.Commit", "NormKernels.Backward",
-        "NormKernels.Forward", "SumKernels.Parts", "SumKernels.Squares",
+        "NormKernels.Forward", "RidgeKernels.ReadRows", "SumKernels.Parts", "SumKernels.Squares",
     ];
 
     public static TheoryData<string> Sums => [.. s_sums];
