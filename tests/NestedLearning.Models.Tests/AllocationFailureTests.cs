@@ -121,6 +121,23 @@ public abstract class AllocationFailureTests(string backend) : BackendTests(back
     }
 
     [Fact]
+    public void RidgeMemory_LearnsNewLabelsOrNothing()
+    {
+        using var memory = new RidgeMemory(Device, new RidgeMemoryConfiguration { Features = 3 });
+        memory.Learn([1, 2, 3], 7);
+        using Tensor x = Device.From([2, 3], [1, 0, 1, 0, 1, 1]);
+        EveryAllocationFails(Save, () => memory.Learn(x, [5, 7]), changes: true);
+        Assert.Equal([7, 5], memory.Labels);
+
+        byte[] Save()
+        {
+            var file = new SafetensorsFile();
+            memory.Save(file, "");
+            return file.ToBytes();
+        }
+    }
+
+    [Fact]
     public void CopiesOfAMemory_LearnAllOrNothing()
     {
         var configuration = new ContinuumMemoryConfiguration

@@ -32,6 +32,12 @@ public sealed class RidgeMemory : IDisposable
         Name([.. Enumerable.Range(0, outputs)]);
     }
 
+    private RidgeMemory(RidgeMemoryConfiguration configuration, RidgeState state, RidgeCheckpoint read)
+    {
+        (Configuration, _state, Samples) = (configuration, state, read.Samples);
+        Name(read.Labels);
+    }
+
     /// <summary>Where it lives.</summary>
     public Device Device => _state.Device;
 
@@ -90,18 +96,22 @@ public sealed class RidgeMemory : IDisposable
             throw new ArgumentException($"There are {labels.Length} labels, expected {x.Shape[0]}.", nameof(labels));
         int[] unseen = [.. labels.ToArray().Where(l => !_columns.ContainsKey(l)).Distinct()];
         Shape shape = [labels.Length, Outputs + unseen.Length];
-        // Before there are more outputs.
+        // All that can fail for want of memory goes before there are more outputs.
         Ridge.RequireFinite(x, nameof(x));
+        float[] targets = new float[shape.ElementCount];
+        for (int t = 0; t < labels.Length; t++)
+        {
+            int column = _columns.TryGetValue(labels[t], out int seen) ? seen : Outputs + Array.IndexOf(unseen, labels[t]);
+            targets[t * shape[1] + column] = 1;
+        }
+
+        using Tensor y = Device.From(shape, targets);
         if (unseen.Length > 0)
         {
             _state.AddOutputs(unseen.Length);
             Name(unseen);
         }
 
-        float[] targets = new float[shape.ElementCount];
-        for (int t = 0; t < labels.Length; t++)
-            targets[t * Outputs + _columns[labels[t]]] = 1;
-        using Tensor y = Device.From(shape, targets);
         Learn(x, y);
     }
 
@@ -217,18 +227,12 @@ public sealed class RidgeMemory : IDisposable
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static RidgeMemory Load(Device device, string path)
     {
+        ArgumentNullException.ThrowIfNull(device);
         var file = SafetensorsFile.Load(path);
-        var memory = new RidgeMemory(device, ConfigurationJson.ReadRidge(file, ""));
-        try
-        {
-            memory.Load(file, "");
-            return memory;
-        }
-        catch
-        {
-            memory.Dispose();
-            throw;
-        }
+        RidgeMemoryConfiguration configuration = ConfigurationJson.ReadRidge(file, "");
+        // Before memory is taken for it: a damaged file cannot ask for more than it has numbers.
+        RidgeCheckpoint read = RidgeCheckpoint.Read(file, "", configuration.Features);
+        return new RidgeMemory(configuration, read.Create(device, configuration), read);
     }
 
     /// <summary>Frees the state.</summary>

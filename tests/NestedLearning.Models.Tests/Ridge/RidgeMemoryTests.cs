@@ -118,6 +118,23 @@ public sealed class RidgeMemoryTests : IDisposable
     }
 
     [Fact]
+    public void FileThatIsTooSmallForItsFeatures_IsRefused_BeforeMemoryIsTaken()
+    {
+        (float[] x, int[] labels) = Samples(10, seed: 1);
+        using RidgeMemory memory = Learned(s_small, x, labels);
+        var file = new SafetensorsFile();
+        memory.Save(file, "");
+        string json = file.Metadata["configuration"];
+        file.Metadata["configuration"] = json.Replace($"\"Features\":{Features}", "\"Features\":40000", StringComparison.Ordinal);
+        Assert.NotEqual(json, file.Metadata["configuration"]);
+        string path = Path.Combine(_folder, "features.safetensors");
+        file.Save(path);
+        using var device = Device.Open("managed");
+        Assert.Throws<CheckpointException>(() => RidgeMemory.Load(device, path));
+        Assert.Equal(0, device.AllocatedBytes);
+    }
+
+    [Fact]
     public void OtherConfigurationsAndBrokenFiles_AreRefused_AndNothingChanges()
     {
         (float[] x, int[] labels) = Samples(30, seed: 6);
