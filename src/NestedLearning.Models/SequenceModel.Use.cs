@@ -213,11 +213,56 @@ public sealed partial class SequenceModel
         return (result, next);
     }
 
-    // The same without learning. Fast memories that have diverged, so that a loss is not finite, begin again.
-    internal SequenceState ScoreBytes(ReadOnlySpan<byte> text, int last, SequenceState state, Span<float> losses,
+    // The loss of each byte of a text, in pieces of a segment at most. The state moves on to its end, its former one is disposed. Fast
+    // memories that have diverged, so that a loss is not finite, begin again.
+    internal void ScoreBytes(ReadOnlySpan<byte> text, int last, ref SequenceState state, Span<float> losses,
         CancellationToken cancellation = default)
     {
-        cancellation.ThrowIfCancellationRequested();
+        while (!text.IsEmpty)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            int length = PieceOf(text, state);
+            SequenceState next = ScorePiece(text[..length], last, state, losses[..length]);
+            state.Dispose();
+            state = next;
+            last = text[length - 1];
+            text = text[length..];
+            losses = losses[length..];
+        }
+    }
+
+    // The mean loss in nats a byte over a text from a fresh state.
+    internal double MeanLoss(ReadOnlySpan<byte> text, CancellationToken cancellation = default)
+    {
+        SequenceState state = NewState();
+        try
+        {
+            float[] losses = new float[Configuration.Levels[0].Chunk];
+            double sum = 0;
+            int count = text.Length, last = 0;
+            while (!text.IsEmpty)
+            {
+                int length = PieceOf(text, state);
+                ScoreBytes(text[..length], last, ref state, losses.AsSpan(0, length), cancellation);
+                foreach (float loss in losses.AsSpan(0, length))
+                    sum += loss;
+                last = text[length - 1];
+                text = text[length..];
+            }
+
+            return sum / count;
+        }
+        finally
+        {
+            state.Dispose();
+        }
+    }
+
+    private int PieceOf(ReadOnlySpan<byte> text, SequenceState state) =>
+        Math.Min(Math.Min(text.Length, Configuration.Levels[0].Chunk), StepsToContextEnd(state));
+
+    private SequenceState ScorePiece(ReadOnlySpan<byte> text, int last, SequenceState state, Span<float> losses)
+    {
         using var tape = new Tape(Device, recording: false);
         SequenceState next = PredictBytes(tape, text, last, state, losses).Next;
         if (state.ContextPosition == 0 || FirstNotFinite(losses) is null)

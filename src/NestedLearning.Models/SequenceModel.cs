@@ -51,7 +51,7 @@ public sealed partial class SequenceModel : IDisposable
     public LevelSystem Levels { get; }
 
     /// <summary>The number of parameters, the fast memories' starts among them.</summary>
-    public long ParameterCount => Levels.Levels.SelectMany(l => l.Parameters).Sum(p => (long)p.Value.Count);
+    public long ParameterCount => Levels.Parameters.Sum(p => (long)p.Value.Count);
 
     /// <summary>Fast memory for a batch of new streams.</summary>
     public SequenceState NewState(int batch = 1)

@@ -1,5 +1,6 @@
 using NestedLearning.Testing;
 using Xunit;
+using static NestedLearning.Models.Tests.Streams;
 
 namespace NestedLearning.Models.Tests;
 
@@ -273,18 +274,6 @@ public sealed class CheckpointConfigurationTests : IDisposable
 
         foreach (Action load in (Action[])[() => second.Load(file, "m."), () => copies.Load(of, "c.")])
             Assert.Contains(setting, Assert.Throws<CheckpointException>(load).Message, StringComparison.Ordinal);
-    }
-
-    private static float[] Read(StreamLearner learner, byte[] text)
-    {
-        float[] losses = new float[text.Length];
-        for (int i = 0; i < text.Length; i += learner.SegmentLength)
-        {
-            int length = Math.Min(learner.SegmentLength, text.Length - i);
-            learner.Read(text.AsSpan(i, length), losses.AsSpan(i, length));
-        }
-
-        return losses;
     }
 
     private static ModelConfiguration Changed(string setting) => SettingChanges.Of(s_small, Fits).Single(c => c.Name == setting).Changed;

@@ -1,6 +1,6 @@
-using System.Text;
 using NestedLearning.Testing;
 using Xunit;
+using static NestedLearning.Models.Tests.Streams;
 
 namespace NestedLearning.Models.Tests;
 
@@ -280,24 +280,6 @@ public abstract class StreamLearnerTests(string backend) : BackendTests(backend)
         using IndexTensor tooLong = Device.FromIndices([1, 65], new int[65]);
         using var tape = new Tape(Device);
         Assert.Throws<ArgumentException>(() => model.Forward(tape, tooLong, state));
-    }
-
-    private static byte[] Pattern(int length)
-    {
-        byte[] period = Encoding.UTF8.GetBytes("the quick brown fox; ");
-        return [.. Enumerable.Range(0, length).Select(i => period[i % period.Length])];
-    }
-
-    private static float[] Read(IStreamLearner stream, byte[] text)
-    {
-        float[] losses = new float[text.Length];
-        for (int i = 0; i < text.Length; i += stream.SegmentLength)
-        {
-            int n = Math.Min(stream.SegmentLength, text.Length - i);
-            stream.Read(text.AsSpan(i, n), losses.AsSpan(i, n));
-        }
-
-        return losses;
     }
 }
 

@@ -38,5 +38,5 @@ public abstract class LearningStrategy : IErrorTerms, IDisposable
     /// <summary>Checks what is to be loaded and returns what takes it over and cannot fail, and what gives it up.</summary>
     internal abstract (Action Take, Action Drop) PrepareLoad(SafetensorsFile file, string prefix, SequenceModel model);
 
-    private protected static Parameter[] Parameters(SequenceModel model) => [.. model.Levels.Levels.SelectMany(l => l.Parameters)];
+    private protected static Parameter[] Parameters(SequenceModel model) => [.. model.Levels.Parameters];
 }

@@ -14,7 +14,7 @@ internal sealed class Redundancy
     /// <summary>Measures another slot against those that are there. Changes nothing: <see cref="Add"/> does.</summary>
     /// <returns>ℓ of the others on the slot's text, and ℓ of the slot on theirs and, last, on its own.</returns>
     public static (double[] OfOthers, double[] OfSlot) Measure(IReadOnlyList<Slot> others, Slot slot) =>
-        ([.. others.Select(o => o.Evaluate(slot.Text))], [.. others.Append(slot).Select(o => slot.Evaluate(o.Text))]);
+        ([.. others.Select(o => o.Model.MeanLoss(slot.Text))], [.. others.Append(slot).Select(o => slot.Model.MeanLoss(o.Text))]);
 
     /// <summary>Takes over what <see cref="Measure"/> returned.</summary>
     public void Add((double[] OfOthers, double[] OfSlot) losses)

@@ -19,56 +19,17 @@ internal sealed class Slot : IDisposable
     public static Slot Of(SequenceModel live, byte[] text, long committed)
     {
         var model = new SequenceModel(live.Device, Configuration(live.Configuration));
-        foreach ((Parameter own, Parameter of) in Parameters(model).Zip(Parameters(live)))
+        foreach ((Parameter own, Parameter of) in model.Levels.Parameters.Zip(live.Levels.Parameters))
             own.Value.CopyFrom(of.Value);
         return new Slot(model, text, committed);
-    }
-
-    /// <summary>The mean loss over a text, in nats a byte, from a new stream.</summary>
-    public double Evaluate(ReadOnlySpan<byte> text)
-    {
-        SequenceState state = Model.NewState();
-        try
-        {
-            float[] losses = new float[text.Length];
-            Predict(text, 0, ref state, losses);
-            double sum = 0;
-            foreach (float loss in losses)
-                sum += loss;
-            return sum / text.Length;
-        }
-        finally
-        {
-            state.Dispose();
-        }
-    }
-
-    /// <summary>The loss of each byte of a text. The state moves on to its end, its former one is disposed.</summary>
-    public void Predict(ReadOnlySpan<byte> text, int last, ref SequenceState state, Span<float> losses) =>
-        Predict(Model, text, last, ref state, losses);
-
-    /// <summary>The same with any model.</summary>
-    public static void Predict(SequenceModel model, ReadOnlySpan<byte> text, int last, ref SequenceState state, Span<float> losses)
-    {
-        int most = model.Configuration.Levels[0].Chunk;
-        while (!text.IsEmpty)
-        {
-            int length = Math.Min(Math.Min(text.Length, most), model.StepsToContextEnd(state));
-            SequenceState next = model.ScoreBytes(text[..length], last, state, losses[..length]);
-            state.Dispose();
-            state = next;
-            last = text[length - 1];
-            text = text[length..];
-            losses = losses[length..];
-        }
     }
 
     /// <summary>‖θ − θ'‖ over all weights; of nothing else ‖θ‖.</summary>
     public static double Distance(SequenceModel model, SequenceModel? other)
     {
         double sum = 0;
-        using IEnumerator<Parameter>? others = other is null ? null : Parameters(other).GetEnumerator();
-        foreach (Parameter parameter in Parameters(model))
+        using IEnumerator<Parameter>? others = other is null ? null : other.Levels.Parameters.GetEnumerator();
+        foreach (Parameter parameter in model.Levels.Parameters)
         {
             using Tensor difference = parameter.Value.Clone();
             if (others is not null && others.MoveNext())
@@ -83,7 +44,7 @@ internal sealed class Slot : IDisposable
     {
         file.Add(prefix + "text", SlotLearner.Packed(Text));
         file.Add(prefix + "commit", [Committed, Text.Length]);
-        foreach (Parameter parameter in Parameters(Model))
+        foreach (Parameter parameter in Model.Levels.Parameters)
             file.Add($"{prefix}value.{parameter.Name}", parameter.Value);
     }
 
@@ -101,7 +62,7 @@ internal sealed class Slot : IDisposable
         var slot = new Slot(model, text, position);
         try
         {
-            foreach (Parameter parameter in Parameters(slot.Model))
+            foreach (Parameter parameter in slot.Model.Levels.Parameters)
                 parameter.Value.CopyFrom(file.Floats($"{prefix}value.{parameter.Name}", parameter.Value.Shape));
             return slot;
         }
@@ -116,6 +77,4 @@ internal sealed class Slot : IDisposable
 
     private static ModelConfiguration Configuration(ModelConfiguration live) =>
         live with { Levels = [.. live.Levels.Select(l => l with { Optimizer = new GradientDescent() })] };
-
-    private static IEnumerable<Parameter> Parameters(SequenceModel model) => model.Levels.Levels.SelectMany(l => l.Parameters);
 }

@@ -5,8 +5,6 @@ namespace NestedLearning.Models.Continual;
 
 public sealed partial class SlotLearner
 {
-    private const int TimelineFields = 4;
-
     /// <inheritdoc/>
     public void Save(SafetensorsFile file, string prefix)
     {
@@ -15,8 +13,7 @@ public sealed partial class SlotLearner
         string own = prefix + OwnPrefix;
         CheckpointSettings.Save(file, own, ConfigurationJson.Of(Settings));
         file.Add(own + "clock", [_sinceCommit, _slots.Count, _recent.Length]);
-        file.Add(own + "timeline", [.. Timeline.Commits.SelectMany(c => (long[])
-            [c.Level, c.Step, BitConverter.DoubleToInt64Bits(c.Change), BitConverter.DoubleToInt64Bits(c.Norm)])]);
+        Timeline.Save(file, own + "timeline");
         file.Add(own + "recent", Packed(_recent));
         for (int i = 0; i < _slots.Count; i++)
             _slots[i].Save(file, $"{own}{i}.");
@@ -73,18 +70,7 @@ public sealed partial class SlotLearner
                 $"{SlotSettings.MostSlots} slots, and a text's length.");
         (int sinceCommit, int count) = ((int)clock[0], (int)clock[1]);
         byte[] recent = Unpacked(file, own + "recent", clock[2]);
-        long[] timeline = file.Integers(own + "timeline", file.ShapeOf(own + "timeline").ElementCount).ToArray();
-        if (timeline.Length % TimelineFields != 0)
-            throw new CheckpointException($"'{own}timeline' has {timeline.Length} numbers, expected a multiple of {TimelineFields}.");
-        var commits = new List<LevelCommit>();
-        for (int i = 0; i < timeline.Length; i += TimelineFields)
-        {
-            if (timeline[i] < 0 || timeline[i] >= LevelNames.Count)
-                throw new CheckpointException($"'{own}timeline' names level {timeline[i]}, expected 0 to {LevelNames.Count - 1}.");
-            commits.Add(new LevelCommit((int)timeline[i], timeline[i + 1], BitConverter.Int64BitsToDouble(timeline[i + 2]),
-                BitConverter.Int64BitsToDouble(timeline[i + 3])));
-        }
-
+        LevelCommit[] commits = LevelTimeline.Read(file, own + "timeline", LevelNames.Count);
         var slots = new List<Slot>();
         try
         {
@@ -110,13 +96,12 @@ public sealed partial class SlotLearner
         _sinceCommit = Math.Min(state.SinceCommit, Settings.Period);
         while (_slots.Count > Settings.Slots)
             Drop(_redundancy.Most());
-        Timeline.Clear();
-        state.Commits.ForEach(Timeline.Add);
+        Timeline.Replace(state.Commits);
         _live.Timeline.Clear();
     }
 
     private sealed record State(List<Slot> Slots, Redundancy Redundancy, SlotReading Reading, byte[] Recent, int SinceCommit,
-        List<LevelCommit> Commits) : IDisposable
+        LevelCommit[] Commits) : IDisposable
     {
         public void Dispose()
         {

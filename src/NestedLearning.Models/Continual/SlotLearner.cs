@@ -109,10 +109,7 @@ public sealed partial class SlotLearner : IStreamLearner
     /// <inheritdoc/>
     public void Read(ReadOnlySpan<byte> segment, Span<float> losses)
     {
-        if (segment.IsEmpty || segment.Length > SegmentLength)
-            throw new ArgumentException($"The segment has {segment.Length} bytes, expected 1 to {SegmentLength}.", nameof(segment));
-        if (losses.Length != segment.Length)
-            throw new ArgumentException($"There is room for {losses.Length} losses, expected {segment.Length}.", nameof(losses));
+        _live.RequireSegment(segment, losses);
         while (!segment.IsEmpty)
         {
             int length = Math.Min(segment.Length, Math.Min(_live.StepsToPieceEnd, _reading.StepsToDecision));
@@ -145,11 +142,10 @@ public sealed partial class SlotLearner : IStreamLearner
             int count = text.Length, last = 0;
             while (!text.IsEmpty)
             {
-                cancellation.ThrowIfCancellationRequested();
                 int length = Math.Min(Math.Min(text.Length, SegmentLength), reading.StepsToDecision);
                 Span<float> mixed = losses.AsSpan(0, length);
                 using SlotReading.Prediction prediction = reading.Predict(_slots, text[..length], last);
-                Slot.Predict(_live.Model, text[..length], last, ref state, mixed);
+                _live.Model.ScoreBytes(text[..length], last, ref state, mixed, cancellation);
                 reading.Take(prediction, mixed);
                 foreach (float loss in mixed)
                     sum += loss;

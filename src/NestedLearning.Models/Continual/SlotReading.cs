@@ -61,18 +61,15 @@ internal sealed class SlotReading : IDisposable
                 prediction.Next[i] = next;
                 try
                 {
-                    slots[i].Predict(text, last, ref next, prediction.Losses[i]);
+                    slots[i].Model.ScoreBytes(text, last, ref next, prediction.Losses[i]);
                 }
                 finally
                 {
                     prediction.Next[i] = next;
                 }
 
-                foreach (float loss in prediction.Losses[i])
-                {
-                    if (!float.IsFinite(loss))
-                        throw new NotFiniteNumberException($"Slot {i} predicts with loss {loss}.", loss);
-                }
+                if (SequenceModel.FirstNotFinite(prediction.Losses[i]) is { } loss)
+                    throw new NotFiniteNumberException($"Slot {i} predicts with loss {loss}.", loss);
             }
 
             return prediction;

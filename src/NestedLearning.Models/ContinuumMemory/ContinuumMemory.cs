@@ -74,7 +74,7 @@ public sealed class ContinuumMemory : IDisposable
     public LevelSystem Levels { get; }
 
     /// <summary>The number of parameters, learned starts among them.</summary>
-    public long ParameterCount => Levels.Levels.SelectMany(l => l.Parameters).Sum(p => (long)p.Value.Count);
+    public long ParameterCount => Levels.Parameters.Sum(p => (long)p.Value.Count);
 
     /// <summary>
     /// y [B, T, D] for x [B, T, D]. The gradient flows to x and to every level's error terms; after the backward pass,

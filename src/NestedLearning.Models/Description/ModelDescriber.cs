@@ -41,7 +41,7 @@ internal static class ModelDescriber
         ContextFlow = "gradients of the loss",
         Rule = "e ← e + ∇L (NL 71)",
         Period = 1,
-        Bytes = Bytes(model.Levels.Levels.SelectMany(l => l.Parameters).Select(p => p.Error)),
+        Bytes = Bytes(model.Levels.Parameters.Select(p => p.Error)),
     };
 
     private static IEnumerable<MemoryDescription> SlowMemories(SequenceModel model, Level level)

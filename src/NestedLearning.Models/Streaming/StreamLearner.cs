@@ -118,10 +118,7 @@ public sealed class StreamLearner : IStreamLearner
     /// <exception cref="NotFiniteNumberException">A prediction from the start, or its gradient, is not finite.</exception>
     public void Read(ReadOnlySpan<byte> segment, Span<float> losses)
     {
-        if (segment.IsEmpty || segment.Length > SegmentLength)
-            throw new ArgumentException($"The segment has {segment.Length} bytes, expected 1 to {SegmentLength}.", nameof(segment));
-        if (losses.Length != segment.Length)
-            throw new ArgumentException($"There is room for {losses.Length} losses, expected {segment.Length}.", nameof(losses));
+        RequireSegment(segment, losses);
         while (!segment.IsEmpty)
         {
             int length = Math.Min(segment.Length, StepsToPieceEnd);
@@ -136,31 +133,7 @@ public sealed class StreamLearner : IStreamLearner
     {
         if (text.IsEmpty)
             throw new ArgumentException("The text is empty.", nameof(text));
-        SequenceState state = _model.NewState();
-        try
-        {
-            float[] losses = new float[SegmentLength];
-            double sum = 0;
-            int count = text.Length, last = 0;
-            while (!text.IsEmpty)
-            {
-                int length = Math.Min(Math.Min(text.Length, SegmentLength), _model.StepsToContextEnd(state));
-                Span<float> piece = losses.AsSpan(0, length);
-                SequenceState next = _model.ScoreBytes(text[..length], last, state, piece, cancellation);
-                state.Dispose();
-                state = next;
-                foreach (float loss in piece)
-                    sum += loss;
-                last = text[length - 1];
-                text = text[length..];
-            }
-
-            return sum / count;
-        }
-        finally
-        {
-            state.Dispose();
-        }
+        return _model.MeanLoss(text, cancellation);
     }
 
     /// <summary>The probability of each of the 256 bytes to come next. Changes nothing.</summary>
@@ -239,6 +212,15 @@ public sealed class StreamLearner : IStreamLearner
     /// <summary>How many bytes may be read in one go: up to the end of a context or the next commit.</summary>
     internal int StepsToPieceEnd =>
         Math.Min(_model.StepsToContextEnd(_state), Learns ? _model.Levels.StepsToNextCommit : int.MaxValue);
+
+    /// <summary>That these are the arguments of a call of <see cref="Read"/>.</summary>
+    internal void RequireSegment(ReadOnlySpan<byte> segment, ReadOnlySpan<float> losses)
+    {
+        if (segment.IsEmpty || segment.Length > SegmentLength)
+            throw new ArgumentException($"The segment has {segment.Length} bytes, expected 1 to {SegmentLength}.", nameof(segment));
+        if (losses.Length != segment.Length)
+            throw new ArgumentException($"There is room for {losses.Length} losses, expected {segment.Length}.", nameof(losses));
+    }
 
     /// <summary>Reads at most <see cref="StepsToPieceEnd"/> bytes, or throws and is as it was.</summary>
     internal void ReadPiece(ReadOnlySpan<byte> text, Span<float> losses)

@@ -12,8 +12,6 @@ namespace NestedLearning;
 /// </summary>
 public sealed class LevelSystem : IDisposable
 {
-    private const int TimelineFields = 4;
-
     /// <summary>A clock at step 0 over these levels, the fastest first by convention.</summary>
     /// <exception cref="ArgumentException">
     /// There is no level, a parameter or its name occurs twice, or a start is not a parameter of another level.
@@ -203,8 +201,7 @@ public sealed class LevelSystem : IDisposable
         long[] forgotten = [.. Levels.SelectMany(l => l.Forgotten.ToArray())];
         if (Array.Exists(forgotten, f => f != 0))
             file.Add(prefix + "forgotten", forgotten);
-        file.Add(prefix + "timeline", [.. Timeline.Commits.SelectMany(c => (long[])
-            [c.Level, c.Step, BitConverter.DoubleToInt64Bits(c.Change), BitConverter.DoubleToInt64Bits(c.Norm)])]);
+        Timeline.Save(file, prefix + "timeline");
     }
 
     /// <summary>Takes over what <see cref="Save"/> wrote.</summary>
@@ -244,15 +241,7 @@ public sealed class LevelSystem : IDisposable
             ? file.Integers(prefix + "forgotten", Parameters.Count()).ToArray() : new long[Parameters.Count()];
         if (Array.Exists(forgotten, f => f < 0))
             throw new CheckpointException($"'{prefix}forgotten' has a negative count.");
-        long[] timeline = file.Integers(prefix + "timeline", file.ShapeOf(prefix + "timeline").ElementCount).ToArray();
-        if (timeline.Length % TimelineFields != 0)
-            throw new CheckpointException($"'{prefix}timeline' has {timeline.Length} numbers, expected a multiple of {TimelineFields}.");
-        for (int i = 0; i < timeline.Length; i += TimelineFields)
-        {
-            if (timeline[i] < 0 || timeline[i] >= Levels.Count)
-                throw new CheckpointException($"'{prefix}timeline' names level {timeline[i]}, expected 0 to {Levels.Count - 1}.");
-        }
-
+        LevelCommit[] timeline = LevelTimeline.Read(file, prefix + "timeline", Levels.Count);
         return () =>
         {
             foreach ((string name, Tensor tensor) in tensors)
@@ -271,10 +260,7 @@ public sealed class LevelSystem : IDisposable
                     memory.Commits = clock[next++];
             }
 
-            Timeline.Clear();
-            for (int i = 0; i < timeline.Length; i += TimelineFields)
-                Timeline.Add(new LevelCommit((int)timeline[i], timeline[i + 1], BitConverter.Int64BitsToDouble(timeline[i + 2]),
-                    BitConverter.Int64BitsToDouble(timeline[i + 3])));
+            Timeline.Replace(timeline);
         };
     }
 
@@ -290,7 +276,7 @@ public sealed class LevelSystem : IDisposable
         }
     }
 
-    private IEnumerable<Parameter> Parameters => Levels.SelectMany(l => l.Parameters);
+    internal IEnumerable<Parameter> Parameters => Levels.SelectMany(l => l.Parameters);
 
     private static void RequireSteps(IReadOnlyList<LevelSystem> systems, int steps)
     {
@@ -434,7 +420,7 @@ public sealed class LevelSystem : IDisposable
     }
 
     private IEnumerable<(string Name, GradientFactors Factors)> Factors(string prefix) =>
-        Levels.SelectMany(l => l.Parameters).Where(p => p.Factors is not null).Select(p => ($"{prefix}factors.{p.Name}", p.Factors!));
+        Parameters.Where(p => p.Factors is not null).Select(p => ($"{prefix}factors.{p.Name}", p.Factors!));
 
     private long[] Clock()
     {

@@ -61,7 +61,7 @@ internal sealed class OptimizersTask : LearnTask
             Seed = run.Seed,
         };
         using var model = new SequenceModel(run.Device, configuration);
-        using var levels = new LevelSystem(new Level("all", 1, rate, optimizer, model.Levels.Levels.SelectMany(l => l.Parameters))
+        using var levels = new LevelSystem(new Level("all", 1, rate, optimizer, model.Levels.Parameters)
         {
             ClipNorm = 1, WarmupCommits = 20,
         });

@@ -2,6 +2,7 @@ using NestedLearning.Models.Continual;
 using NestedLearning.Models.Learning;
 using NestedLearning.Testing;
 using Xunit;
+using static NestedLearning.Models.Tests.Streams;
 
 namespace NestedLearning.Models.Tests.Continual;
 
@@ -317,25 +318,11 @@ public abstract class SlotLearnerTests(string backend) : BackendTests(backend)
             Assert.StartsWith(message, Assert.Throws<ArgumentException>(() => Create(settings)).Message, StringComparison.Ordinal);
     }
 
-    private static byte[] Source(ulong seed, int length) => new MarkovSource(seed).Draw(0, length, out _);
-
     // Learned in a few hundred bytes, and nothing of one helps with another.
     private static byte[] Pattern(byte source, int length) =>
         [.. Enumerable.Range(0, length).Select(i => (byte)(16 * source + i * source % 7))];
 
     private SlotLearner Create(SlotSettings settings) => SlotLearner.Create(Device, s_small, settings, "slots");
-
-    private static float[] Read(IStreamLearner stream, byte[] text)
-    {
-        float[] losses = new float[text.Length];
-        for (int i = 0; i < text.Length; i += stream.SegmentLength)
-        {
-            int n = Math.Min(stream.SegmentLength, text.Length - i);
-            stream.Read(text.AsSpan(i, n), losses.AsSpan(i, n));
-        }
-
-        return losses;
-    }
 }
 
 public sealed class ManagedSlotLearnerTests() : SlotLearnerTests("managed");

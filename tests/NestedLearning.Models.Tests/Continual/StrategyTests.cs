@@ -2,6 +2,7 @@ using NestedLearning.Models.Continual;
 using NestedLearning.Models.Learning;
 using NestedLearning.Testing;
 using Xunit;
+using static NestedLearning.Models.Tests.Streams;
 
 namespace NestedLearning.Models.Tests.Continual;
 
@@ -185,22 +186,8 @@ public abstract class StrategyTests(string backend) : BackendTests(backend)
             Assert.Throws<ArgumentOutOfRangeException>(wrong);
     }
 
-    private static byte[] Source(ulong seed, int length) => new MarkovSource(seed).Draw(0, length, out _);
-
     private StrategyLearner Create(string name) =>
         StrategyLearner.Create(Device, s_small, s_strategies.Single(s => s.Name == name).Create(), name);
-
-    private static float[] Read(IStreamLearner stream, byte[] text)
-    {
-        float[] losses = new float[text.Length];
-        for (int i = 0; i < text.Length; i += stream.SegmentLength)
-        {
-            int n = Math.Min(stream.SegmentLength, text.Length - i);
-            stream.Read(text.AsSpan(i, n), losses.AsSpan(i, n));
-        }
-
-        return losses;
-    }
 }
 
 public sealed class ManagedStrategyTests() : StrategyTests("managed");

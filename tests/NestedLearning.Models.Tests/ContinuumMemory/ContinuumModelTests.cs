@@ -1,6 +1,6 @@
-using System.Text;
 using NestedLearning.Testing;
 using Xunit;
+using static NestedLearning.Models.Tests.Streams;
 
 namespace NestedLearning.Models.Tests;
 
@@ -112,24 +112,6 @@ public abstract class ContinuumModelTests(string backend) : BackendTests(backend
             Variant = variant, SlowestFirst = turned, Backpropagates = !turned, GeneratorRank = turned ? 4 : 0, ResetsOptimizers = turned,
         },
     };
-
-    private static byte[] Pattern(int length)
-    {
-        byte[] period = Encoding.UTF8.GetBytes("the quick brown fox; ");
-        return [.. Enumerable.Range(0, length).Select(i => period[i % period.Length])];
-    }
-
-    private static float[] Read(StreamLearner stream, byte[] text)
-    {
-        float[] losses = new float[text.Length];
-        for (int i = 0; i < text.Length; i += stream.SegmentLength)
-        {
-            int n = Math.Min(stream.SegmentLength, text.Length - i);
-            stream.Read(text.AsSpan(i, n), losses.AsSpan(i, n));
-        }
-
-        return losses;
-    }
 }
 
 public sealed class ManagedContinuumModelTests() : ContinuumModelTests("managed");
